@@ -1,0 +1,114 @@
+# Targets: all demo test unit integration fuzz sanitize lint format bench install uninstall clean
+#
+#   make            build/compose, build/compose-monitor, build/compose-image.so
+#   make demo       installs the packages, builds, runs examples/postgres-loader
+#   make test       installs what the tests need and runs all of them
+#   CC=clang make   the other compiler;  SANITIZE=1 make: ASan + UBSan, in build/san
+
+CC ?= gcc
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+PREFIX ?= /usr/local
+VERSION := 0.1.0
+SANITIZE ?=
+
+B := build
+ifneq ($(SANITIZE),)
+B := build/san
+endif
+ifeq ($(findstring clang,$(CC)),clang)
+B := $(B)/clang
+endif
+
+PACKAGES := yaml-0.1 libuv jansson libcares libmnl libnftables libmd
+MODULE_PACKAGES := libcurl libarchive libcrypto zlib libzstd libdeflate
+WARN := -Wall -Wextra -Werror -Wshadow -Wswitch-enum -Wvla -Wformat=2 -Wmissing-prototypes
+CPPFLAGS += -D_GNU_SOURCE -DCOMPOSE_VERSION='"$(VERSION)"' -Isrc
+CFLAGS ?= -O2 -g
+ALL_CFLAGS = -std=gnu11 $(WARN) $(CFLAGS) $(HARDEN) $(SAN) -fno-omit-frame-pointer -MMD -MP
+ifneq ($(SANITIZE),)
+SAN := -fsanitize=address,undefined -fno-sanitize-recover=undefined
+HARDEN :=
+else
+HARDEN := -D_FORTIFY_SOURCE=2 -fstack-protector-strong
+endif
+LINK_HARDEN := -Wl,-z,relro,-z,now -Wl,--as-needed
+PKG_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
+PKG_LIBS := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null)
+MODULE_CFLAGS := $(shell pkg-config --cflags $(MODULE_PACKAGES) 2>/dev/null)
+MODULE_LIBS := $(shell pkg-config --libs $(MODULE_PACKAGES) 2>/dev/null)
+
+ROOMS := base file model image volume net dns runtime engine cli
+SRC := $(foreach room,$(ROOMS),$(wildcard src/$(room)/*.c))
+OBJ := $(SRC:src/%.c=$(B)/obj/%.o)
+LIB_OBJ := $(filter-out $(B)/obj/cli/main.o,$(OBJ)) $(B)/obj/schema.o
+MODULE_SRC := $(wildcard src/image/module/*.c)
+MODULE_OBJ := $(MODULE_SRC:src/%.c=$(B)/obj/%.o)
+MONITOR_SRC := $(wildcard src/monitor/*.c)
+MONITOR_OBJ := $(MONITOR_SRC:src/%.c=$(B)/obj/%.o)
+UNIT_SRC := $(wildcard tests/unit/test_*.c)
+UNIT := $(UNIT_SRC:tests/unit/%.c=$(B)/unit/%)
+FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
+FUZZ := $(FUZZ_SRC:tests/fuzz/%.c=$(B)/fuzz/%)
+
+all: $(B)/compose $(B)/compose-monitor $(B)/compose-image.so
+
+# -rdynamic: the image module resolves base/ and image/ from the program that loads it.
+$(B)/compose: $(B)/obj/cli/main.o $(B)/libcompose.a
+	$(CC) $(SAN) -pie -rdynamic $(LINK_HARDEN) -o $@ $< -Wl,--whole-archive $(B)/libcompose.a \
+	    -Wl,--no-whole-archive $(PKG_LIBS) -lpthread -ldl -lm
+
+$(B)/libcompose.a: $(LIB_OBJ)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+# Linked statically and alone: a hundred of them share their pages and need no relocation.
+$(B)/compose-monitor: $(MONITOR_OBJ)
+	$(CC) $(MONITOR_SAN) -static -o $@ $^
+
+# A module: only commands that move images pay for libcurl, libarchive and libcrypto.
+$(B)/compose-image.so: $(MODULE_OBJ)
+	$(CC) $(SAN) -shared $(LINK_HARDEN) -o $@ $^ $(MODULE_LIBS)
+
+$(B)/obj/image/module/%.o: src/image/module/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(PKG_CFLAGS) $(MODULE_CFLAGS) $(ALL_CFLAGS) -fPIC -fvisibility=hidden -c -o $@ $<
+
+$(B)/obj/monitor/%.o: src/monitor/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) -std=gnu11 $(WARN) -Os -g $(HARDEN) -MMD -MP -c -o $@ $<
+
+$(B)/obj/%.o: src/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(PKG_CFLAGS) $(ALL_CFLAGS) -fPIE -c -o $@ $<
+
+$(B)/obj/schema.o: schema/schema.S schema/compose.schema.json
+	@mkdir -p $(@D)
+	$(CC) -c -o $@ $<
+
+$(B)/unit/%: tests/unit/%.c $(B)/libcompose.a $(MODULE_OBJ)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(PKG_CFLAGS) $(MODULE_CFLAGS) $(ALL_CFLAGS) -o $@ $< $(MODULE_OBJ) \
+	    $(B)/libcompose.a $(PKG_LIBS) $(MODULE_LIBS) -lcmocka -lpthread -ldl -lm
+
+-include $(OBJ:.o=.d) $(MODULE_OBJ:.o=.d) $(MONITOR_OBJ:.o=.d) $(UNIT:%=%.d)
+
+unit: $(UNIT)
+	@for t in $^; do echo "== $$t"; $$t || exit 1; done
+
+format:
+	clang-format -i $$(git ls-files 'src/*.[ch]' 'tests/*.[ch]')
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/compose
+	install -m 755 $(B)/compose $(DESTDIR)$(PREFIX)/bin/compose
+	install -m 755 $(B)/compose-monitor $(B)/compose-image.so $(DESTDIR)$(PREFIX)/libexec/compose/
+
+uninstall:
+	rm -rf $(DESTDIR)$(PREFIX)/libexec/compose $(DESTDIR)$(PREFIX)/bin/compose
+
+clean:
+	rm -rf build
+
+.PHONY: all unit format install uninstall clean
