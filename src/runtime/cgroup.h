@@ -1,0 +1,26 @@
+/* Control groups of the host: v1, v2 or both. */
+#ifndef RUNTIME_CGROUP_H
+#define RUNTIME_CGROUP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+enum cgroup_mode { CGROUP_V1, CGROUP_V2, CGROUP_HYBRID, CGROUP_NONE };
+
+enum cgroup_mode cgroup_mode(void);
+const char *cgroup_mode_name(enum cgroup_mode m);
+/* Controllers that the v2 tree of a hybrid holds, e.g. "hugetlb"; "" when none; heap. */
+char *cgroup_hybrid_controllers(void);
+
+struct cgroup_usage {
+    uint64_t cpu_ns, system_cpu_ns;
+    uint64_t memory, memory_limit; /* bytes, without the inactive page cache as docker stats */
+    uint64_t block_read, block_write;
+    uint64_t pids, oom_kills;
+};
+/* Of the cgroup that process pid is in. */
+int cgroup_usage_read(int pid, struct cgroup_usage *out, struct err *err);
+
+#endif

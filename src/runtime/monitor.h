@@ -1,0 +1,75 @@
+/* The monitor: one small static process a container, its parent, which outlives the supervisor.
+ *
+ * It runs the OCI runtime (`run --detach`), takes the container's exit status (it is a child
+ * subreaper), writes its output to the log file with rotation, serves attach clients, and records
+ * what happened in DIR/status:
+ *     running PID START_TIME STARTED_NS
+ *     exited CODE SIGNAL OOM(0|1) STARTED_NS FINISHED_NS      (CODE 128+n for a signal)
+ *     failed CODE MESSAGE...                                  (the runtime refused; 126/127 as a shell)
+ * The container's stdout and stderr are FIFOs in RUN/containers/ID that the container itself holds
+ * open for reading and writing: when a monitor is killed, nothing breaks, and another monitor goes on
+ * reading where it stopped. When the container ends the monitor drains them (a process that still
+ * holds them gets one second), runs `RUNTIME delete`, writes status, tells its clients and ends.
+ *
+ * Socket (RUN/containers/ID/monitor.sock, stream): the monitor greets with the line of DIR/status, or
+ * "starting", and repeats it at every change. A client says one line:
+ *     watch               only the state lines (also the supervisor: the pty master of a tty container
+ *                         comes along with the first "running" line as SCM_RIGHTS, if it says "watch fd")
+ *     attach [stdin] [logs]  state lines stop; frames follow both ways: 1 byte type (0 stdin, 1 stdout,
+ *                         2 stderr, 3 exit status as decimal text, 4 end of stdin, 5 resize "ROWS COLS"),
+ *                         4 bytes length big-endian, data
+ *     supervisor          watch, and: when this connection breaks while the container runs, the monitor
+ *                         starts the supervisor again (argv in monitor_request.respawn)
+ */
+#ifndef RUNTIME_MONITOR_H
+#define RUNTIME_MONITOR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+#include "base/paths.h"
+#include "runtime/oci.h"
+
+struct monitor_request {
+    const struct paths *paths;
+    const struct oci_runtime *runtime;
+    const char *id;
+    const char *dir; /* ROOT/projects/P/containers/ID: status, log */
+    bool tty, stdin_open;
+    bool log;               /* false: logging driver none */
+    int64_t log_max_size;   /* bytes, 0: no rotation */
+    int log_max_file;       /* files kept, >= 1 */
+    const char *const *respawn; /* argv that starts the project's supervisor */
+    pid_t adopt_pid; /* 0: run the container; else: it runs already and has lost its monitor */
+    int adopt_tty;   /* its pty master, -1: none */
+};
+
+/* Binds and listens on the socket, then starts the monitor with it: a client can connect as soon as
+ * this returns. Blocking for one spawn. */
+int monitor_start(const struct monitor_request *r, pid_t *monitor, struct err *err);
+
+enum monitor_phase { MONITOR_STARTING, MONITOR_RUNNING, MONITOR_EXITED, MONITOR_FAILED };
+
+struct monitor_status {
+    enum monitor_phase phase;
+    pid_t pid;                     /* running */
+    unsigned long long start_time; /* running: see pid_start_time() */
+    int exit_code;                 /* exited, failed */
+    int signal;                    /* exited: number or 0 */
+    bool oom;
+    int64_t started, finished; /* ns since the epoch, 0: unknown */
+    char message[512];         /* failed: the runtime's words, tidied */
+};
+
+/* Parses one state line; false when it is none. */
+bool monitor_status_parse(const char *line, struct monitor_status *out);
+/* Reads DIR/status; ERR_NOT_FOUND before the container ever ran. */
+int monitor_status_read(const char *dir, struct monitor_status *out, struct err *err);
+/* RUN/containers/ID/monitor.sock, heap. */
+char *monitor_socket_path(const struct paths *p, const char *id);
+/* Connects (blocking, at once or never); -1 with ERR_UNAVAILABLE when nobody listens. */
+int monitor_connect(const struct paths *p, const char *id, struct err *err);
+
+#endif
