@@ -5,6 +5,7 @@
 #define RUNTIME_LOGFILE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/err.h"

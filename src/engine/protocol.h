@@ -1,0 +1,50 @@
+/* The control protocol: JSON lines over RUN/projects/P/control.sock (mode 0600), version 1.
+ *
+ * A client sends one request object on one line; the supervisor answers with event objects, one a
+ * line, and closes after "done" or "error" (unless the request says attach). What a supervisor does
+ * not know it refuses with "error": another "v", an unknown "op", a member of the wrong type.
+ *
+ * Requests: {"v":1, "op":OP, ...members}. "services": [] or missing means all.
+ *   ping                                            -> done {"version","pid"}
+ *   up       project (model/decode.h: project_to_json), services, options:
+ *              no_deps force_recreate no_recreate always_recreate_deps no_start remove_orphans
+ *              renew_anon_volumes wait (bools), wait_timeout timeout (seconds), scale {service: n},
+ *              attach (bool: after "up" the connection stays and carries "container" events),
+ *              recreate_reasons (bool)
+ *   create   as up with no_start
+ *   down     project (optional), services, options: volumes remove_orphans (bools), timeout
+ *   start    services, options: wait wait_timeout       stop     services, options: timeout
+ *   restart  services, options: timeout no_deps         kill     services, options: signal remove_orphans
+ *   rm       services, options: stop volumes            pause, unpause   services
+ *   run      project, service, options: name command[] entrypoint[] environment["K=V"] labels{}
+ *              user working_dir volumes[] publish[] service_ports use_aliases no_deps remove tty
+ *              stdin_open quiet_deps cap_add[] cap_drop[]
+ *              -> "created" {"id","name"}; the client attaches to the monitor itself (runtime/monitor.h)
+ *                 once "container" start comes, and waits for "container" die; then "done"
+ *   events                                          -> "container" events until the client goes
+ *
+ * Closing the connection before "up" or "done" cancels the operation: what was begun on a container
+ * is finished, nothing further is begun.
+ *
+ * Events:
+ *   {"event":"progress","kind":"Container|Network|Volume|Image","name":N,"text":T,"state":S[,"detail":D]}
+ *       T as docker compose shows it: Creating Created Starting Started Running Recreate Recreated
+ *       Waiting Healthy Exited Stopping Stopped Removing Removed Killing Killed Pausing Paused
+ *       Unpausing Unpaused Restarting Started "Skipped", Error; S: working | done | warning | error
+ *   {"event":"warning","message":M}
+ *   {"event":"waiting","message":M}     another operation holds the project; this one follows
+ *   {"event":"up"}                      attach: everything is started
+ *   {"event":"container","action":A,"time":ns,"id":I,"name":N,"service":S,"number":n,"image":R
+ *        [,"exit_code":c,"health":h,"signal":s,"restarting":bool,"oom":bool,"labels":{}]}
+ *       A: create start die stop kill restart oom health_status pause unpause destroy
+ *   {"event":"idle"}                    attach: no container of the operation runs any more
+ *   {"event":"created","id":I,"name":N}
+ *   {"event":"done"[,"exit":c]}
+ *   {"event":"error","message":M,"exit":c}
+ *       M may have several lines: the cause (last probe output, log tail, exit code) below the first */
+#ifndef ENGINE_PROTOCOL_H
+#define ENGINE_PROTOCOL_H
+
+enum { PROTOCOL_VERSION = 1, PROTOCOL_LINE_MAX = 64 << 20 };
+
+#endif

@@ -1,0 +1,113 @@
+/* What a project is on disk: one JSON file a container, written by the supervisor alone and read by
+ * everybody (ps, logs, exec, port, ... need no supervisor).
+ *
+ * ROOT/projects/P/project.json                  the project as last applied (model/decode.h)
+ * ROOT/projects/P/containers/ID/container.json  one struct container_record
+ * ROOT/projects/P/containers/ID/{status,log}    the monitor's, see runtime/monitor.h */
+#ifndef ENGINE_STATE_H
+#define ENGINE_STATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+#include "base/json.h"
+#include "base/paths.h"
+
+/* docker's container states */
+enum container_status {
+    CONTAINER_CREATED,
+    CONTAINER_RUNNING,
+    CONTAINER_PAUSED,
+    CONTAINER_RESTARTING,
+    CONTAINER_REMOVING,
+    CONTAINER_EXITED,
+    CONTAINER_DEAD,
+};
+
+enum health_status { HEALTH_NONE, HEALTH_STARTING, HEALTH_HEALTHY, HEALTH_UNHEALTHY };
+
+struct container_port {
+    char *host_ip; /* NULL: all */
+    uint16_t published; /* 0: only exposed */
+    uint16_t target;
+    char *protocol;
+};
+
+struct container_network {
+    char *network; /* name on the machine */
+    char *ifname, *ipv4, *ipv6, *mac;
+    char **aliases; /* DNS names */
+};
+
+struct container_mount {
+    char *type;   /* "bind", "volume", "tmpfs", "image" */
+    char *name;   /* volume name, else NULL */
+    char *source; /* host path, NULL: tmpfs */
+    char *target;
+    bool read_only, anonymous;
+};
+
+struct container_record {
+    char *id; /* 64 hex digits */
+    char *name, *project, *service;
+    int number; /* replica, from 1 */
+    bool oneoff; /* made by `run` */
+    bool auto_remove;
+    char *image, *image_id;
+    char *command; /* as ps shows it, unquoted and untruncated */
+    char *config_hash;
+    char *hostname;
+    json_t *labels; /* object of strings */
+    json_t *config; /* the normalized service section that it was made from, as JSON */
+    json_t *overrides; /* what `run` changed, NULL: nothing */
+
+    enum container_status status;
+    pid_t pid;
+    unsigned long long pid_start; /* see pid_start_time() */
+    int exit_code;
+    bool oom_killed;
+    char *error; /* why the last start failed, NULL */
+    int64_t created, started, finished; /* ns since the epoch, 0: never */
+    int restart_count;
+    bool stopped_by_user; /* `stop`: restart policies leave it alone */
+    bool tty, stdin_open;
+
+    enum health_status health;
+    int health_failing_streak;
+    char *health_output; /* of the last probe */
+
+    struct container_port *ports;
+    size_t ports_n;
+    struct container_network *networks;
+    size_t networks_n;
+    struct container_mount *mounts;
+    size_t mounts_n;
+};
+
+const char *container_status_name(enum container_status s); /* "running" */
+const char *health_status_name(enum health_status h);       /* "healthy"; HEALTH_NONE: "" */
+
+void container_record_release(struct container_record *c);
+int container_record_read(const struct paths *p, const char *project, const char *id,
+                          struct container_record *out, struct err *err);
+/* Makes the folder where it is missing. */
+int container_record_write(const struct paths *p, const struct container_record *c, struct err *err);
+int container_record_remove(const struct paths *p, const struct container_record *c,
+                            struct err *err);
+
+struct container_list {
+    struct container_record *v; /* by service, then number, one-offs last */
+    size_t n;
+};
+/* Damaged records are left out and told through log_line(). A project unknown: empty list.
+ * A running container whose process is gone is given as exited (code from the monitor's status). */
+int container_list_read(const struct paths *p, const char *project, struct container_list *out,
+                        struct err *err);
+void container_list_release(struct container_list *l);
+
+/* Names of the projects that have containers or a project.json; NULL-terminated heap vector. */
+char **project_names(const struct paths *p);
+
+#endif
