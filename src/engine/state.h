@@ -90,6 +90,8 @@ const char *container_status_name(enum container_status s); /* "running" */
 const char *health_status_name(enum health_status h);       /* "healthy"; HEALTH_NONE: "" */
 
 void container_record_release(struct container_record *c);
+/* Forgets ports and networks: what a container has only while it runs. */
+void container_record_clear_endpoints(struct container_record *c);
 int container_record_read(const struct paths *p, const char *project, const char *id,
                           struct container_record *out, struct err *err);
 /* Makes the folder where it is missing. */

@@ -4,8 +4,9 @@
 
 #include "base/paths.h"
 
-/* `compose supervise [--listen-fd N --lock-fd N] PROJECT`, the hidden command. Returns the process's
- * exit code when nothing is left to supervise. */
+/* The hidden command `compose --root ROOT supervise --run RUN [--listen-fd=N --lock-fd=N] PROJECT`
+ * (descriptors -1: bind here; see control_supervisor_argv()). Returns the process's exit code when
+ * nothing is left to supervise. */
 int supervisor_main(const struct paths *p, const char *project, int listen_fd, int lock_fd);
 
 #endif
