@@ -94,8 +94,8 @@ char **control_supervisor_argv(const struct paths *p, const char *project)
     return argv;
 }
 
-/* Starts the supervisor with the descriptors of l at 3 and 4, in a session of its own. Its words go to
- * supervisor.log in its folder. */
+/* Starts the supervisor with the descriptors of l at 3 and 4, in a session of its own. Its words go
+ * to supervisor.log in its folder. */
 static int spawn_supervisor(const struct paths *p, const char *dir, const char *project,
                             const struct control_listener *l, struct err *err)
 {
@@ -125,8 +125,8 @@ static int spawn_supervisor(const struct paths *p, const char *dir, const char *
     sigfillset(&all);
     posix_spawnattr_setsigmask(&attr, &none);
     posix_spawnattr_setsigdefault(&attr, &all);
-    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
-                                        POSIX_SPAWN_SETSID);
+    posix_spawnattr_setflags(&attr,
+                             POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSID);
     pid_t pid;
     int rc = posix_spawn(&pid, argv[0], &fa, &attr, argv, environ);
     posix_spawn_file_actions_destroy(&fa);

@@ -1,7 +1,7 @@
 /* The way to a project's supervisor: connects, and starts it where none runs.
  *
- * RUN/projects/P/spawn.lock is held while somebody looks whether there is a supervisor and starts one;
- * RUN/projects/P/lock is held by the supervisor as long as it lives. */
+ * RUN/projects/P/spawn.lock is held while somebody looks whether there is a supervisor and starts
+ * one; RUN/projects/P/lock is held by the supervisor as long as it lives. */
 #ifndef ENGINE_CONTROL_H
 #define ENGINE_CONTROL_H
 

@@ -4,24 +4,24 @@
  * line, and closes after "done" or "error" (unless the request says attach). What a supervisor does
  * not know it refuses with "error": another "v", an unknown "op", a member of the wrong type.
  *
- * Requests: {"v":1, "op":OP, ...members}. "services": [] or missing means all.
- *   ping                                            -> done {"version","pid"}
- *   up       project (model/decode.h: project_to_json), services, options:
- *              no_deps force_recreate no_recreate always_recreate_deps no_start remove_orphans
- *              renew_anon_volumes wait (bools), wait_timeout timeout (seconds), scale {service: n},
- *              attach (bool: after "up" the connection stays and carries "container" events),
- *              recreate_reasons (bool)
- *   create   as up with no_start
- *   down     project (optional), services, options: volumes remove_orphans (bools), timeout
- *   start    services, options: wait wait_timeout       stop     services, options: timeout
- *   restart  services, options: timeout no_deps         kill     services, options: signal remove_orphans
- *   rm       services, options: stop volumes            pause, unpause   services
- *   run      project, service, options: name command[] entrypoint[] environment["K=V"] labels{}
- *              user working_dir volumes[] publish[] service_ports use_aliases no_deps remove tty
- *              stdin_open quiet_deps cap_add[] cap_drop[]
- *              -> "created" {"id","name"}; the client attaches to the monitor itself (runtime/monitor.h)
- *                 once "container" start comes, and waits for "container" die; then "done"
- *   events                                          -> "container" events until the client goes
+ * Requests: {"v":1, "op":OP, ...members}. "services": [] or missing means all. Requests with a
+ * project also carry "environment": {NAME: VALUE} for the variables that its secrets and configs
+ * come from. ping                                            -> done {"version","pid"} up project
+ * (model/decode.h: project_to_json), services, options: no_deps force_recreate no_recreate
+ * always_recreate_deps no_start remove_orphans renew_anon_volumes ignore_orphans wait (bools),
+ * wait_timeout timeout (seconds), scale {service: n}, attach (bool: after "up" the connection stays
+ * and carries "container" events), recreate_reasons (bool) create   as up with no_start down
+ * project (optional), services, options: volumes remove_orphans (bools), timeout start    services,
+ * options: wait wait_timeout       stop     services, options: timeout restart  services, options:
+ * timeout no_deps         kill     services, options: signal remove_orphans rm       services,
+ * options: stop volumes            pause, unpause   services run      project, service, options:
+ * name command[] entrypoint[] environment["K=V"] labels{} user working_dir volumes[] publish[]
+ * service_ports use_aliases no_deps remove tty stdin_open quiet_deps cap_add[] cap_drop[] volumes
+ * and publish: long forms, as in a normalized document. The client has brought the dependencies up
+ * before. -> "created" {"id","name"}, then "up" once it runs (or "error", with exit 126 or 127
+ * where a shell gives those); the client attaches to the monitor itself (runtime/monitor.h, "attach
+ * ... logs") and sees "container" die on this connection events -> "container" events until the
+ * client goes
  *
  * Closing the connection before "up" or "done" cancels the operation: what was begun on a container
  * is finished, nothing further is begun.
@@ -41,7 +41,8 @@
  *   {"event":"created","id":I,"name":N}
  *   {"event":"done"[,"exit":c]}
  *   {"event":"error","message":M,"exit":c}
- *       M may have several lines: the cause (last probe output, log tail, exit code) below the first */
+ *       M may have several lines: the cause (last probe output, log tail, exit code) below the
+ * first */
 #ifndef ENGINE_PROTOCOL_H
 #define ENGINE_PROTOCOL_H
 

@@ -14,9 +14,9 @@
 #include "runtime/monitor.h"
 
 static const char *const status_names[] = {
-    [CONTAINER_CREATED] = "created",       [CONTAINER_RUNNING] = "running",
-    [CONTAINER_PAUSED] = "paused",         [CONTAINER_RESTARTING] = "restarting",
-    [CONTAINER_REMOVING] = "removing",     [CONTAINER_EXITED] = "exited",
+    [CONTAINER_CREATED] = "created",   [CONTAINER_RUNNING] = "running",
+    [CONTAINER_PAUSED] = "paused",     [CONTAINER_RESTARTING] = "restarting",
+    [CONTAINER_REMOVING] = "removing", [CONTAINER_EXITED] = "exited",
     [CONTAINER_DEAD] = "dead",
 };
 
@@ -48,14 +48,13 @@ static int by_name(const char *const *names, size_t n, const char *s, int fallba
 
 void container_record_release(struct container_record *c)
 {
-    char *strings[] = {c->id,      c->name,        c->project,  c->service, c->image,
-                       c->image_id, c->command,    c->config_hash, c->hostname, c->error,
-                       c->health_output};
+    char *strings[] = {c->id,       c->name,     c->project,      c->service,
+                       c->image,    c->image_id, c->command,      c->config_hash,
+                       c->hostname, c->error,    c->health_output};
     for (size_t i = 0; i < ARRAY_SIZE(strings); i++)
         free(strings[i]);
     json_decref(c->labels);
     json_decref(c->config);
-    json_decref(c->overrides);
     container_record_clear_endpoints(c);
     for (size_t i = 0; i < c->mounts_n; i++) {
         free(c->mounts[i].type);
@@ -153,7 +152,7 @@ static json_t *record_to_json(const struct container_record *c)
     jset_str(o, "hostname", c->hostname);
     json_object_set(o, "labels", c->labels);
     json_object_set(o, "config", c->config);
-    json_object_set(o, "overrides", c->overrides);
+    json_object_set_new(o, "hide_aliases", json_boolean(c->hide_aliases));
     json_object_set_new(o, "status", json_string(status_names[c->status]));
     json_object_set_new(o, "pid", json_integer(c->pid));
     json_object_set_new(o, "pid_start", json_integer((json_int_t)c->pid_start));
@@ -246,7 +245,7 @@ static int record_from_json(const json_t *o, struct container_record *c, struct 
         .hostname = dup_member(o, "hostname"),
         .labels = json_incref(json_object_get(o, "labels")),
         .config = json_incref(json_object_get(o, "config")),
-        .overrides = json_incref(json_object_get(o, "overrides")),
+        .hide_aliases = jbool(o, "hide_aliases", false),
         .status = (enum container_status)by_name(status_names, ARRAY_SIZE(status_names),
                                                  jstr(o, "status", ""), CONTAINER_DEAD),
         .pid = (pid_t)jint(o, "pid", 0),
@@ -303,7 +302,8 @@ int container_record_write(const struct paths *p, const struct container_record 
     return fs_mkdir_p(dir, 0711, err) < 0 ? -1 : json_write(path, j, false, err);
 }
 
-int container_record_remove(const struct paths *p, const struct container_record *c, struct err *err)
+int container_record_remove(const struct paths *p, const struct container_record *c,
+                            struct err *err)
 {
     char *dir AUTOFREE = paths_container(p, c->project, c->id);
     /* The record goes first: a folder without it is rubbish that the next command sweeps. */

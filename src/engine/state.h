@@ -29,7 +29,7 @@ enum container_status {
 enum health_status { HEALTH_NONE, HEALTH_STARTING, HEALTH_HEALTHY, HEALTH_UNHEALTHY };
 
 struct container_port {
-    char *host_ip; /* NULL: all */
+    char *host_ip;      /* NULL: all */
     uint16_t published; /* 0: only exposed */
     uint16_t target;
     char *protocol;
@@ -52,23 +52,23 @@ struct container_mount {
 struct container_record {
     char *id; /* 64 hex digits */
     char *name, *project, *service;
-    int number; /* replica, from 1 */
+    int number;  /* replica, from 1 */
     bool oneoff; /* made by `run` */
     bool auto_remove;
+    bool hide_aliases; /* `run` without --use-aliases: only its own name resolves */
     char *image, *image_id;
     char *command; /* as ps shows it, unquoted and untruncated */
     char *config_hash;
     char *hostname;
     json_t *labels; /* object of strings */
     json_t *config; /* the normalized service section that it was made from, as JSON */
-    json_t *overrides; /* what `run` changed, NULL: nothing */
 
     enum container_status status;
     pid_t pid;
     unsigned long long pid_start; /* see pid_start_time() */
     int exit_code;
     bool oom_killed;
-    char *error; /* why the last start failed, NULL */
+    char *error;                        /* why the last start failed, NULL */
     int64_t created, started, finished; /* ns since the epoch, 0: never */
     int restart_count;
     bool stopped_by_user; /* `stop`: restart policies leave it alone */
@@ -95,7 +95,8 @@ void container_record_clear_endpoints(struct container_record *c);
 int container_record_read(const struct paths *p, const char *project, const char *id,
                           struct container_record *out, struct err *err);
 /* Makes the folder where it is missing. */
-int container_record_write(const struct paths *p, const struct container_record *c, struct err *err);
+int container_record_write(const struct paths *p, const struct container_record *c,
+                           struct err *err);
 int container_record_remove(const struct paths *p, const struct container_record *c,
                             struct err *err);
 

@@ -1,0 +1,90 @@
+/* One container's life as a state machine.
+ *
+ *   IDLE ──start──▶ PREPARING ──▶ CONNECTING ──▶ LAUNCHING ──▶ RUNNING ──stop──▶ STOPPING
+ *    ▲ │               │ error        │ error        │ refused    │ ended           │ ended
+ *    │ remove          ▼              ▼              ▼            ▼                 ▼
+ *    │ ▼            CLEANING ◀────────┴──────────────┴────────────┴─────────────────┘
+ *    │ REMOVING ▶ GONE │
+ *    └─────────────────┴──restart policy──▶ BACKOFF ──▶ PREPARING
+ *
+ * The verbs below record what is wanted; container_step() alone changes the state. Each change is
+ * written to the record and followed by engine_kick(), so operations never hold callbacks here. */
+#ifndef ENGINE_CONTAINER_H
+#define ENGINE_CONTAINER_H
+
+#include "engine/engine.h"
+#include "engine/health.h"
+#include "engine/link.h"
+#include "engine/prepare.h"
+
+enum container_state {
+    C_IDLE,
+    C_PREPARING,
+    C_CONNECTING,
+    C_LAUNCHING,
+    C_RUNNING,
+    C_STOPPING,
+    C_CLEANING,
+    C_BACKOFF,
+    C_REMOVING,
+    C_GONE,
+};
+
+struct container {
+    struct engine *engine;
+    struct container_record record;
+    struct project_ref *project; /* what it was made from */
+    struct service *service;
+    enum container_state state;
+
+    /* wanted */
+    bool start_wanted, stop_wanted, remove_wanted, remove_volumes;
+    int64_t stop_timeout; /* ns */
+    int kill_signal;      /* sent instead of the stop signal where set */
+
+    /* facts */
+    bool launch_failed; /* the last start failed, record.error says why */
+    bool work_done, dns_done, ports_done, timer_fired, ended, lost;
+    struct err fault; /* of the step that is under way */
+    bool killed;      /* SIGKILL was sent by us */
+    int64_t backoff;  /* ns before the next restart */
+
+    struct prepare_job *job;
+    struct cleanup_job *cleanup;
+    struct monitor_link *link;
+    struct health *health;
+    struct dns_endpoint *dns;
+    char **zones;       /* networks whose zones know this container */
+    bool internal_only; /* none of its networks leads outside */
+    int pidfd;          /* of the first process, -1 */
+    int tty_fd;         /* dup of its pty master, -1 */
+    uv_timer_t timer;
+    bool closing;
+};
+
+/* A container that is new or was read from disk. Takes the record; project may be NULL for an
+ * adopted one: then it is decoded from record.config when needed. */
+struct container *container_new(struct engine *e, struct container_record *take_record,
+                                struct project_ref *project);
+/* Looks at what is left of a container that another supervisor ran, and goes on from there. */
+void container_adopt(struct container *c);
+
+void container_start(struct container *c);
+/* timeout in ns; -1: the service's stop_grace_period. */
+void container_stop(struct container *c, int64_t timeout);
+/* Sends a signal now; ERR_CONFLICT when it does not run. */
+int container_kill(struct container *c, int sig, struct err *err);
+void container_remove(struct container *c, bool volumes);
+void container_pause(struct container *c, bool pause);
+
+void container_step(struct container *c);
+/* Lets go of handles without touching the container, when the supervisor retires. */
+void container_detach(struct container *c);
+
+bool container_is_running(const struct container *c); /* has a process, paused included */
+bool container_is_settled(const struct container *c); /* IDLE, RUNNING or GONE: nothing under way */
+/* The service that it was made from, decoded if need be. */
+struct service *container_service(struct container *c);
+void container_save(struct container *c);
+
+#endif

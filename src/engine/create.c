@@ -1,0 +1,109 @@
+#include "engine/create.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/strbuf.h"
+#include "base/units.h"
+#include "engine/container.h"
+#include "engine/resources.h"
+#include "model/decode.h"
+
+/* "a,b" of the Compose files, as the reference's label has them. */
+static char *joined(const struct strings *list)
+{
+    struct strbuf sb = STRBUF_INIT;
+    for (size_t i = 0; i < list->n; i++)
+        strbuf_addf(&sb, "%s%s", i ? "," : "", list->v[i]);
+    return strbuf_detach(&sb);
+}
+
+/* "db:service_healthy:false,cache:service_started:true": condition and restart. */
+static char *depends_label(const struct service *s)
+{
+    static const char *const conditions[] = {
+        [DEPENDS_STARTED] = "service_started",
+        [DEPENDS_HEALTHY] = "service_healthy",
+        [DEPENDS_COMPLETED] = "service_completed_successfully",
+    };
+    struct strbuf sb = STRBUF_INIT;
+    for (size_t i = 0; i < s->depends_on_n; i++)
+        strbuf_addf(&sb, "%s%s:%s:%s", i ? "," : "", s->depends_on[i].service,
+                    conditions[s->depends_on[i].condition],
+                    s->depends_on[i].restart ? "true" : "false");
+    return strbuf_detach(&sb);
+}
+
+/* docker compose: pkg/api/labels.go */
+static json_t *labels_of(const struct container_spec *spec, const char *hash)
+{
+    const struct project *p = spec->project->project;
+    const struct service *s = spec->service;
+    json_t *labels = json_object();
+    for (size_t i = 0; i < s->labels.n; i++)
+        json_object_set_new(labels, s->labels.v[i].key,
+                            json_string(s->labels.v[i].value ? s->labels.v[i].value : ""));
+    if (spec->labels)
+        json_object_update(labels, (json_t *)spec->labels);
+    char number[16];
+    char *files AUTOFREE = joined(&p->files);
+    char *depends AUTOFREE = depends_label(s);
+    snprintf(number, sizeof(number), "%d", spec->number);
+    jset_str(labels, "com.docker.compose.project", p->name);
+    jset_str(labels, "com.docker.compose.service", s->name);
+    jset_str(labels, "com.docker.compose.container-number", number);
+    jset_str(labels, "com.docker.compose.oneoff", spec->oneoff ? "True" : "False");
+    jset_str(labels, "com.docker.compose.config-hash", hash);
+    jset_str(labels, "com.docker.compose.image", spec->image_id);
+    jset_str(labels, "com.docker.compose.project.working_dir", p->working_dir);
+    jset_str(labels, "com.docker.compose.project.config_files", files);
+    jset_str(labels, "com.docker.compose.depends_on", depends);
+    jset_str(labels, "com.docker.compose.version", COMPOSE_VERSION);
+    return labels;
+}
+
+static char *name_of(const struct container_spec *spec)
+{
+    if (spec->name)
+        return xstrdup(spec->name);
+    if (spec->service->container_name)
+        return xstrdup(spec->service->container_name);
+    return xasprintf("%s-%s-%d", spec->project->project->name, spec->service->name, spec->number);
+}
+
+struct container *container_create(struct engine *e, const struct container_spec *spec,
+                                   struct err *err)
+{
+    const struct service *s = spec->service;
+    const struct project *p = spec->project->project;
+    char *name AUTOFREE = name_of(spec);
+    const struct container *holder = engine_container_by_name(e, name);
+    if (holder) {
+        err_set(err, ERR_CONFLICT,
+                "Conflict. The container name \"/%s\" is already in use by container \"%s\"", name,
+                holder->record.id);
+        return NULL;
+    }
+    char id[65];
+    random_hex(32, id);
+    char *hash AUTOFREE = service_config_hash(p, s);
+    struct container_record r = {
+        .id = xstrdup(id),
+        .name = STEAL(name),
+        .project = xstrdup(p->name),
+        .service = xstrdup(s->name),
+        .number = spec->number,
+        .oneoff = spec->oneoff,
+        .image = service_image(p, s),
+        .image_id = xstrdup(spec->image_id),
+        .hostname = s->hostname ? xstrdup(s->hostname) : xstrndup(id, 12),
+        .labels = labels_of(spec, hash),
+        .config = project_slice(spec->project, s->name),
+        .status = CONTAINER_CREATED,
+        .created = time_now(),
+        .tty = s->tty,
+        .stdin_open = s->stdin_open,
+    };
+    r.config_hash = STEAL(hash);
+    return container_new(e, &r, spec->project);
+}

@@ -1,0 +1,128 @@
+/* `down`: stops and removes containers, dependents first, then what they shared. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/vec.h"
+#include "engine/container.h"
+#include "engine/order.h"
+#include "engine/resources.h"
+
+struct down_item {
+    struct container *c;
+    bool stopping, stopped_told, removing, done;
+};
+
+struct down {
+    VEC(struct down_item) items;
+    bool whole; /* no services were named: networks go too */
+    struct removal_job *removal;
+};
+
+static bool named(char **names, const char *service)
+{
+    for (size_t i = 0; names && names[i]; i++)
+        if (streq(names[i], service))
+            return true;
+    return !names;
+}
+
+/* Does the project (the one in the request, else the last one applied) know the service? */
+static bool known(const struct operation *op, const char *service)
+{
+    const json_t *project = json_object_get(op->request, "project");
+    if (project)
+        return json_object_get(project_services((json_t *)project), service) != NULL;
+    return true;
+}
+
+static int down_begin(struct operation *op, struct err *err)
+{
+    (void)err;
+    struct engine *e = op->engine;
+    struct down *d = xcalloc(1, sizeof(*d));
+    op->data = d;
+    char **names AUTOSTRV = operation_services(op);
+    d->whole = !names;
+    for (size_t i = 0; i < e->containers.n; i++) {
+        struct container *c = e->containers.v[i];
+        bool wanted = named(names, c->record.service) &&
+                      (known(op, c->record.service) || operation_flag(op, "remove_orphans") ||
+                       c->record.oneoff);
+        struct down_item item = {.c = c};
+        if (wanted)
+            vec_push(&d->items, item);
+    }
+    return 0;
+}
+
+static void tell(struct operation *op, const struct down_item *item, const char *text,
+                 const char *state)
+{
+    operation_progress(op, "Container", item->c->record.name, text, state, NULL);
+}
+
+static void step_item(struct operation *op, struct down_item *item)
+{
+    struct container *c = item->c;
+    if (!item->stopping) {
+        if (op->cancelled || order_dependents_run(op->engine, c))
+            return;
+        item->stopping = true;
+        /* The reference says Stopping also of what does not run. */
+        tell(op, item, "Stopping", "working");
+        container_stop(c, operation_seconds(op, "timeout"));
+    }
+    if (c->state == C_IDLE && !item->removing) {
+        tell(op, item, "Stopped", "done");
+        tell(op, item, "Removing", "working");
+        item->removing = true;
+        container_remove(c, operation_flag(op, "volumes") || c->record.oneoff);
+    } else if (c->state == C_IDLE && item->removing && c->fault.msg) {
+        tell(op, item, "Error", "error");
+        operation_fail(op, &c->fault);
+        item->done = true;
+    }
+    if (c->state == C_GONE) {
+        tell(op, item, "Removed", "done");
+        item->done = true;
+    }
+}
+
+static bool down_step(struct operation *op)
+{
+    struct down *d = op->data;
+    if (d->removal) {
+        if (!d->removal->done)
+            return false;
+        removal_report(d->removal);
+        if (d->removal->err.msg)
+            operation_fail(op, &d->removal->err);
+        return true;
+    }
+    bool busy = false;
+    vec_foreach (&d->items, item) {
+        if (!item->done)
+            step_item(op, item);
+        busy |= !item->done && (item->stopping || !op->cancelled);
+    }
+    if (busy)
+        return false;
+    if (op->cancelled || op->failure.msg || !d->whole)
+        return true;
+    d->removal = resources_remove(op, operation_flag(op, "volumes"));
+    return false;
+}
+
+static void down_release(struct operation *op)
+{
+    struct down *d = op->data;
+    if (!d)
+        return;
+    vec_release(&d->items);
+    removal_job_free(d->removal);
+    free(d);
+}
+
+const struct operation_kind op_down = {"down", down_begin, down_step, down_release};

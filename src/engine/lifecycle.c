@@ -1,0 +1,342 @@
+/* start, stop, restart, kill, rm, pause, unpause: one verb for each container that is named. */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/vec.h"
+#include "engine/container.h"
+#include "engine/operation.h"
+#include "engine/order.h"
+
+struct verb_item {
+    struct container *c;
+    int stage; /* verb's own */
+    bool done;
+};
+
+struct verb {
+    /* Goes on with one container; sets item->done. */
+    void (*step)(struct operation *op, struct verb_item *item);
+    VEC(struct verb_item) items;
+};
+
+static void tell(struct operation *op, const struct verb_item *item, const char *text,
+                 const char *state)
+{
+    operation_progress(op, "Container", item->c->record.name, text, state, NULL);
+}
+
+static void fail(struct operation *op, struct verb_item *item, struct err *err)
+{
+    tell(op, item, "Error", "error");
+    operation_fail(op, err);
+    item->done = true;
+}
+
+/* Containers of the named services, in the graph's order for those that the engine knows. */
+static int select_containers(struct operation *op, struct verb *v, bool oneoffs, struct err *err)
+{
+    struct engine *e = op->engine;
+    char **names AUTOSTRV = operation_services(op);
+    for (size_t k = 0; names && names[k]; k++) {
+        bool found = engine_service_container(e, names[k]) != NULL;
+        if (e->project)
+            found |= project_service(e->project->project, names[k]) != NULL;
+        if (!found)
+            return err_set(err, ERR_NOT_FOUND, "no such service: %s", names[k]);
+    }
+    for (size_t i = 0; i < e->containers.n; i++) {
+        struct container *c = e->containers.v[i];
+        bool wanted = !names;
+        for (size_t k = 0; names && names[k]; k++)
+            wanted |= streq(names[k], c->record.service);
+        struct verb_item item = {.c = c};
+        if (wanted && (oneoffs || !c->record.oneoff))
+            vec_push(&v->items, item);
+    }
+    return 0;
+}
+
+static int begin(struct operation *op, bool oneoffs,
+                 void (*step)(struct operation *op, struct verb_item *item), struct err *err)
+{
+    struct verb *v = xcalloc(1, sizeof(*v));
+    v->step = step;
+    op->data = v;
+    return select_containers(op, v, oneoffs, err);
+}
+
+static bool verb_step(struct operation *op)
+{
+    struct verb *v = op->data;
+    bool busy = false, moved;
+    do {
+        moved = busy = false;
+        vec_foreach (&v->items, item) {
+            if (item->done)
+                continue;
+            int before = item->stage;
+            v->step(op, item);
+            moved |= item->stage != before || item->done;
+            busy |= !item->done;
+        }
+    } while (moved && busy);
+    return !busy;
+}
+
+static void verb_release(struct operation *op)
+{
+    struct verb *v = op->data;
+    if (v)
+        vec_release(&v->items);
+    free(v);
+}
+
+/* Is a container that this one depends on still to be done by the same operation? */
+static bool must_wait(const struct operation *op, const struct verb_item *item)
+{
+    const struct verb *v = op->data;
+    vec_foreach (&v->items, other)
+        if (!other->done && other != item && order_depends_on(item->c, other->c))
+            return true;
+    return false;
+}
+
+/* --- stop --- */
+
+static void step_stop(struct operation *op, struct verb_item *item)
+{
+    struct container *c = item->c;
+    if (item->stage == 0) {
+        if (op->cancelled) {
+            item->done = true;
+            return;
+        }
+        if (c->state == C_IDLE) {
+            item->done = true;
+            return;
+        }
+        const struct verb *v = op->data;
+        vec_foreach (&v->items, other)
+            if (!other->done && other != item && order_depends_on(other->c, c))
+                return;
+        item->stage = 1;
+        tell(op, item, "Stopping", "working");
+        container_stop(c, operation_seconds(op, "timeout"));
+    }
+    if (c->state == C_IDLE || c->state == C_GONE) {
+        tell(op, item, "Stopped", "done");
+        item->done = true;
+    }
+}
+
+static int stop_begin(struct operation *op, struct err *err)
+{
+    return begin(op, true, step_stop, err);
+}
+
+/* --- start --- */
+
+static void settle_start(struct operation *op, struct verb_item *item)
+{
+    struct container *c = item->c;
+    if (c->start_wanted || c->state == C_PREPARING || c->state == C_CONNECTING ||
+        c->state == C_LAUNCHING || (c->launch_failed && c->state == C_CLEANING))
+        return;
+    if (c->launch_failed) {
+        struct err err AUTOERR = ERR_INIT;
+        err_set(&err, ERR_INVALID, "container %s: %s", c->record.name, c->record.error);
+        fail(op, item, &err);
+        return;
+    }
+    tell(op, item, "Started", "done");
+    item->done = true;
+}
+
+/* The conditions of depends_on hold for `start` too. */
+static bool conditions_hold(struct operation *op, struct container *c, struct err *err)
+{
+    const struct service *s = container_service(c);
+    for (size_t i = 0; s && i < s->depends_on_n; i++) {
+        struct container *d = engine_service_container(op->engine, s->depends_on[i].service);
+        if (!d || !s->depends_on[i].required)
+            continue;
+        if (s->depends_on[i].condition == DEPENDS_HEALTHY && container_is_running(d)) {
+            if (d->record.health == HEALTH_UNHEALTHY) {
+                char *cause AUTOFREE = container_cause(d);
+                err_set(err, ERR_UNAVAILABLE,
+                        "dependency failed to start: container %s is unhealthy%s", d->record.name,
+                        cause);
+                return false;
+            }
+            if (d->record.health == HEALTH_STARTING)
+                return false;
+        }
+        if (s->depends_on[i].condition == DEPENDS_COMPLETED && d->state != C_IDLE)
+            return false;
+    }
+    return true;
+}
+
+static void step_start(struct operation *op, struct verb_item *item)
+{
+    struct container *c = item->c;
+    if (item->stage == 0) {
+        if (op->cancelled || op->failure.msg || container_is_running(c)) {
+            item->done = true;
+            return;
+        }
+        struct err err AUTOERR = ERR_INIT;
+        if (must_wait(op, item))
+            return;
+        if (!conditions_hold(op, c, &err)) {
+            if (err.msg)
+                fail(op, item, &err);
+            return;
+        }
+        item->stage = 1;
+        tell(op, item, "Starting", "working");
+        container_start(c);
+    }
+    settle_start(op, item);
+}
+
+static int start_begin(struct operation *op, struct err *err)
+{
+    return begin(op, false, step_start, err);
+}
+
+/* --- restart --- */
+
+static void step_restart(struct operation *op, struct verb_item *item)
+{
+    struct container *c = item->c;
+    if (item->stage == 0) {
+        if (op->cancelled || op->failure.msg) {
+            item->done = true;
+            return;
+        }
+        if (must_wait(op, item))
+            return;
+        tell(op, item, "Restarting", "working");
+        item->stage = 1;
+        container_stop(c, operation_seconds(op, "timeout"));
+    }
+    if (item->stage == 1 && c->state == C_IDLE) {
+        item->stage = 2;
+        container_start(c);
+        engine_container_event(op->engine, c, "restart", NULL);
+    }
+    if (item->stage == 2)
+        settle_start(op, item);
+}
+
+static int restart_begin(struct operation *op, struct err *err)
+{
+    return begin(op, false, step_restart, err);
+}
+
+/* --- kill --- */
+
+static void step_kill(struct operation *op, struct verb_item *item)
+{
+    struct container *c = item->c;
+    const char *name = jstr(op->options, "signal", "SIGKILL");
+    int sig = signal_by_name(name);
+    if (!container_is_running(c)) {
+        if (item->stage)
+            tell(op, item, "Killed", "done");
+        item->done = true;
+        return;
+    }
+    if (item->stage == 0) {
+        struct err err AUTOERR = ERR_INIT;
+        tell(op, item, "Killing", "working");
+        item->stage = 1;
+        if (sig < 0)
+            err_set(&err, ERR_INVALID, "Invalid signal: %s", name);
+        if (sig < 0 || container_kill(c, sig, &err) < 0) {
+            fail(op, item, &err);
+            return;
+        }
+    }
+    /* Another signal may well be survived: it was delivered, and that is all. */
+    if (sig != SIGKILL) {
+        tell(op, item, "Killed", "done");
+        item->done = true;
+    }
+}
+
+static int kill_begin(struct operation *op, struct err *err)
+{
+    return begin(op, false, step_kill, err);
+}
+
+/* --- rm --- */
+
+static void step_rm(struct operation *op, struct verb_item *item)
+{
+    struct container *c = item->c;
+    if (item->stage == 0) {
+        bool idle = c->state == C_IDLE;
+        if (op->cancelled || (!idle && !operation_flag(op, "stop"))) {
+            item->done = true;
+            return;
+        }
+        item->stage = 1;
+        if (!idle) {
+            tell(op, item, "Stopping", "working");
+            container_stop(c, -1);
+        }
+    }
+    if (item->stage == 1 && c->state == C_IDLE) {
+        item->stage = 2;
+        tell(op, item, "Removing", "working");
+        container_remove(c, operation_flag(op, "volumes"));
+    } else if (item->stage == 2 && c->state == C_IDLE && c->fault.msg) {
+        fail(op, item, &c->fault);
+    } else if (c->state == C_GONE) {
+        tell(op, item, "Removed", "done");
+        item->done = true;
+    }
+}
+
+static int rm_begin(struct operation *op, struct err *err)
+{
+    return begin(op, true, step_rm, err);
+}
+
+/* --- pause, unpause --- */
+
+static void step_pause(struct operation *op, struct verb_item *item)
+{
+    bool pause = op->kind == &op_pause;
+    struct container *c = item->c;
+    item->done = true;
+    if (!container_is_running(c) || (c->record.status == CONTAINER_PAUSED) == pause)
+        return;
+    tell(op, item, pause ? "Pausing" : "Unpausing", "working");
+    container_pause(c, pause);
+    if ((c->record.status == CONTAINER_PAUSED) == pause) {
+        tell(op, item, pause ? "Paused" : "Unpaused", "done");
+        return;
+    }
+    struct err err AUTOERR = ERR_INIT;
+    err_set(&err, ERR_IO, "container %s: %s", c->record.name,
+            c->record.error ? c->record.error : "cannot be paused");
+    fail(op, item, &err);
+}
+
+static int pause_begin(struct operation *op, struct err *err)
+{
+    return begin(op, false, step_pause, err);
+}
+
+const struct operation_kind op_stop = {"stop", stop_begin, verb_step, verb_release};
+const struct operation_kind op_start = {"start", start_begin, verb_step, verb_release};
+const struct operation_kind op_restart = {"restart", restart_begin, verb_step, verb_release};
+const struct operation_kind op_kill = {"kill", kill_begin, verb_step, verb_release};
+const struct operation_kind op_rm = {"rm", rm_begin, verb_step, verb_release};
+const struct operation_kind op_pause = {"pause", pause_begin, verb_step, verb_release};
+const struct operation_kind op_unpause = {"unpause", pause_begin, verb_step, verb_release};

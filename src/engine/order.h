@@ -1,0 +1,12 @@
+/* Who must wait for whom among containers that exist, as the labels of their services say. */
+#ifndef ENGINE_ORDER_H
+#define ENGINE_ORDER_H
+
+#include "engine/engine.h"
+
+/* A container that depends on c's service still runs: c must not be stopped yet. */
+bool order_dependents_run(const struct engine *e, struct container *c);
+/* A container that c depends on is being brought up by the same operation: not yet. */
+bool order_depends_on(struct container *c, const struct container *other);
+
+#endif

@@ -1,0 +1,190 @@
+/* `run`: one more container of a service, changed by the command line, for one task. Its
+ * dependencies were brought up by the client with `up` before. */
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/units.h"
+#include "engine/container.h"
+#include "engine/create.h"
+#include "engine/resources.h"
+#include "engine/up.h"
+
+struct run {
+    struct project_ref *ref; /* the project with the changed service */
+    struct resource_job *resources;
+    bool *selected;
+    struct container *c;
+    bool started;
+};
+
+static void replace(json_t *service, const char *key, const json_t *options, const char *option)
+{
+    json_t *value = json_object_get(options, option);
+    if (value && !json_is_null(value))
+        json_object_set(service, key, value);
+}
+
+static void append(json_t *service, const char *key, const json_t *options, const char *option)
+{
+    json_t *more = json_object_get(options, option), *have = json_object_get(service, key);
+    if (!json_array_size(more))
+        return;
+    json_t *all = json_is_array(have) ? json_copy(have) : json_array();
+    json_array_extend(all, more);
+    json_object_set_new(service, key, all);
+}
+
+/* "K=V" over the service's mapping; "K" takes the client's value, which the client resolved. */
+static void merge_environment(json_t *service, const json_t *options)
+{
+    json_t *have = json_object_get(service, "environment");
+    json_t *env = json_is_object(have) ? json_copy(have) : json_object();
+    size_t i;
+    json_t *item;
+    json_array_foreach (json_object_get(options, "environment"), i, item) {
+        char *pair AUTOFREE = xstrdup(json_string_value(item) ? json_string_value(item) : "");
+        char *eq = strchr(pair, '=');
+        if (!eq)
+            continue;
+        *eq = '\0';
+        json_object_set_new(env, pair, json_string(eq + 1));
+    }
+    json_object_set_new(service, "environment", env);
+}
+
+/* docker compose: pkg/compose/run.go, applyRunOptions */
+static json_t *changed_service(const json_t *original, const json_t *options)
+{
+    json_t *s = json_deep_copy(original);
+    json_t *entrypoint = json_object_get(options, "entrypoint");
+    replace(s, "command", options, "command");
+    if (json_is_array(entrypoint)) {
+        json_object_set(s, "entrypoint", entrypoint);
+        if (!json_array_size(json_object_get(options, "command")))
+            json_object_set_new(s, "command", json_array());
+    }
+    merge_environment(s, options);
+    replace(s, "user", options, "user");
+    replace(s, "working_dir", options, "working_dir");
+    append(s, "volumes", options, "volumes");
+    if (!jbool(options, "service_ports", false))
+        json_object_del(s, "ports");
+    append(s, "ports", options, "publish");
+    append(s, "cap_add", options, "cap_add");
+    append(s, "cap_drop", options, "cap_drop");
+    json_object_del(s, "container_name");
+    json_object_del(s, "healthcheck");
+    json_object_del(s, "restart");
+    json_object_set_new(s, "tty", json_boolean(jbool(options, "tty", false)));
+    json_object_set_new(s, "stdin_open", json_boolean(jbool(options, "stdin_open", false)));
+    return s;
+}
+
+static int run_begin(struct operation *op, struct err *err)
+{
+    const char *name = jstr(op->request, "service", NULL);
+    if (!name)
+        return err_set(err, ERR_INVALID, "run: no service given");
+    if (operation_take_project(op, err) < 0)
+        return -1;
+    struct engine *e = op->engine;
+    json_t *services = project_services(e->project->json);
+    if (!project_service(e->project->project, name))
+        return err_set(err, ERR_NOT_FOUND, "no such service: %s", name);
+    struct run *r = xcalloc(1, sizeof(*r));
+    op->data = r;
+    op->attach = true;
+
+    json_t *original = json_object_get(services, name);
+    json_t *slice AUTOJSON = project_slice(e->project, name);
+    json_object_set_new(project_services(slice), name, changed_service(original, op->options));
+    if (project_ref_new(slice, json_object_get(op->request, "environment"), true, &r->ref, err) < 0)
+        return -1;
+    r->selected = xcalloc(1, sizeof(*r->selected));
+    r->selected[0] = true;
+    r->resources = resources_make(op, r->ref->project, r->selected);
+    return 0;
+}
+
+static int next_oneoff_number(const struct engine *e, const char *service)
+{
+    int most = 0;
+    for (size_t i = 0; i < e->containers.n; i++) {
+        const struct container_record *c = &e->containers.v[i]->record;
+        if (c->oneoff && streq(c->service, service) && c->number > most)
+            most = c->number;
+    }
+    return most + 1;
+}
+
+static int create(struct operation *op, struct run *r)
+{
+    const struct service *s = &r->ref->project->services[0];
+    char suffix[13];
+    random_hex(6, suffix);
+    char *name AUTOFREE = xasprintf("%s-%s-run-%s", op->engine->project_name, s->name, suffix);
+    struct container_spec spec = {
+        .project = r->ref,
+        .service = s,
+        .number = next_oneoff_number(op->engine, s->name),
+        .image_id = r->resources->image_ids[0],
+        .oneoff = true,
+        .name = jstr(op->options, "name", name),
+        .labels = json_object_get(op->options, "labels"),
+    };
+    struct err err AUTOERR = ERR_INIT;
+    r->c = container_create(op->engine, &spec, &err);
+    if (!r->c) {
+        operation_fail(op, &err);
+        return -1;
+    }
+    r->c->record.hide_aliases = !operation_flag(op, "use_aliases");
+    r->c->record.auto_remove = operation_flag(op, "remove");
+    container_save(r->c);
+    engine_container_event(op->engine, r->c, "create", NULL);
+    operation_send(op, json_pack("{s:s, s:s, s:s}", "event", "created", "id", r->c->record.id,
+                                 "name", r->c->record.name));
+    return 0;
+}
+
+static bool run_step(struct operation *op)
+{
+    struct run *r = op->data;
+    if (!r->resources || !r->resources->done)
+        return !r->resources;
+    if (r->resources->err.msg) {
+        operation_fail(op, &r->resources->err);
+        return true;
+    }
+    if (!r->c) {
+        resources_report(r->resources);
+        if (op->cancelled || create(op, r) < 0)
+            return true;
+        container_start(r->c);
+        return false;
+    }
+    if (r->c->start_wanted || r->c->state == C_PREPARING || r->c->state == C_CONNECTING ||
+        r->c->state == C_LAUNCHING || (r->c->launch_failed && r->c->state == C_CLEANING))
+        return false;
+    if (r->c->launch_failed) {
+        struct err err AUTOERR = ERR_INIT;
+        err_set(&err, ERR_INVALID, "%s", r->c->record.error);
+        err.exit_code = r->c->record.exit_code;
+        operation_fail(op, &err);
+        return r->c->state == C_GONE || !r->c->record.auto_remove;
+    }
+    return true;
+}
+
+static void run_release(struct operation *op)
+{
+    struct run *r = op->data;
+    if (!r)
+        return;
+    resource_job_free(r->resources);
+    project_ref_put(r->ref);
+    free(r->selected);
+    free(r);
+}
+
+const struct operation_kind op_run = {"run", run_begin, run_step, run_release};

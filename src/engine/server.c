@@ -1,0 +1,261 @@
+#include "engine/server.h"
+
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/strbuf.h"
+#include "engine/operation.h"
+#include "engine/protocol.h"
+
+enum { UNSENT_MAX = 64 << 20 };
+
+struct client {
+    struct server *server;
+    uv_pipe_t pipe;
+    struct strbuf in;
+    struct operation *operation; /* that runs or waits for this client */
+    bool follows;                /* receives container events */
+    bool closing, finished;
+    size_t unsent; /* bytes */
+};
+
+struct server {
+    struct engine *engine;
+    uv_pipe_t pipe;
+    VEC(struct client *) clients;
+    bool closing;
+};
+
+struct write_request {
+    uv_write_t req;
+    struct client *client;
+    size_t len;
+    char data[];
+};
+
+static void server_free_if_done(struct server *s)
+{
+    if (s->closing && !s->clients.n && !s->pipe.data) {
+        vec_release(&s->clients);
+        free(s);
+    }
+}
+
+static void on_client_closed(uv_handle_t *h)
+{
+    struct client *c = h->data;
+    struct server *s = c->server;
+    for (size_t i = 0; i < s->clients.n; i++)
+        if (s->clients.v[i] == c) {
+            vec_remove(&s->clients, i);
+            break;
+        }
+    strbuf_release(&c->in);
+    free(c);
+    if (s->closing)
+        server_free_if_done(s);
+    else
+        engine_kick(s->engine);
+}
+
+static void client_close(struct client *c)
+{
+    if (c->closing)
+        return;
+    c->closing = true;
+    if (c->operation)
+        operation_cancel(c->operation);
+    c->operation = NULL;
+    uv_close((uv_handle_t *)&c->pipe, on_client_closed);
+}
+
+static void on_written(uv_write_t *req, int status)
+{
+    struct write_request *w = req->data;
+    struct client *c = w->client;
+    c->unsent -= w->len;
+    free(w);
+    if (status < 0 || (c->finished && !c->unsent))
+        client_close(c);
+}
+
+void client_send(struct client *c, const json_t *event)
+{
+    if (c->closing)
+        return;
+    char *text AUTOFREE = json_dumps(event, JSON_COMPACT);
+    size_t n = strlen(text);
+    struct write_request *w = xmalloc(sizeof(*w) + n + 1);
+    memcpy(w->data, text, n);
+    w->data[n] = '\n';
+    w->client = c;
+    w->len = n + 1;
+    w->req.data = w;
+    uv_buf_t buf = uv_buf_init(w->data, (unsigned)w->len);
+    c->unsent += w->len;
+    if (c->unsent > UNSENT_MAX || uv_write(&w->req, (uv_stream_t *)&c->pipe, &buf, 1, on_written)) {
+        c->unsent -= w->len;
+        free(w);
+        client_close(c);
+    }
+}
+
+void client_finish(struct client *c, bool keep)
+{
+    c->operation = NULL;
+    c->follows = keep;
+    if (keep)
+        return;
+    c->finished = true;
+    if (!c->unsent)
+        client_close(c);
+}
+
+static void refuse(struct client *c, const char *message)
+{
+    json_t *o AUTOJSON = json_pack("{s:s, s:s, s:i}", "event", "error", "message", message, "exit",
+                                   1);
+    client_send(c, o);
+    client_finish(c, false);
+}
+
+static void answer_ping(struct client *c)
+{
+    json_t *o AUTOJSON = json_pack("{s:s, s:s, s:i, s:i}", "event", "done", "version",
+                                   COMPOSE_VERSION, "pid", (int)uv_os_getpid(), "exit", 0);
+    client_send(c, o);
+    client_finish(c, false);
+}
+
+/* Members that several requests share must be of their type: nobody guesses what was meant. */
+static bool well_formed(const json_t *request)
+{
+    static const struct {
+        const char *name;
+        json_type type;
+    } members[] = {{"services", JSON_ARRAY},
+                   {"options", JSON_OBJECT},
+                   {"project", JSON_OBJECT},
+                   {"service", JSON_STRING},
+                   {"environment", JSON_OBJECT}};
+    for (size_t i = 0; i < ARRAY_SIZE(members); i++) {
+        const json_t *j = json_object_get(request, members[i].name);
+        if (j && json_typeof(j) != members[i].type)
+            return false;
+    }
+    return true;
+}
+
+static void take_request(struct client *c, const char *line, size_t n)
+{
+    json_error_t je;
+    json_t *request AUTOJSON = json_loadb(line, n, JSON_REJECT_DUPLICATES, &je);
+    const char *name = jstr(request, "op", NULL);
+    json_int_t version = jint(request, "v", -1);
+    if (!json_is_object(request) || version < 0 || !name || !well_formed(request)) {
+        refuse(c, "malformed request");
+        return;
+    }
+    if (version != PROTOCOL_VERSION) {
+        char *message AUTOFREE = xasprintf(
+            "protocol version %lld is unknown: this supervisor (compose " COMPOSE_VERSION
+            ") speaks version %d",
+            (long long)version, PROTOCOL_VERSION);
+        refuse(c, message);
+        return;
+    }
+    log_trace("request %s", name);
+    const struct operation_kind *kind = operation_kind_find(name);
+    if (streq(name, "ping")) {
+        answer_ping(c);
+    } else if (streq(name, "events")) {
+        c->follows = true;
+    } else if (kind) {
+        c->follows = jbool(json_object_get(request, "options"), "attach", false) ||
+                     streq(name, "run");
+        c->operation = operation_submit(c->server->engine, kind, c, STEAL(request));
+    } else {
+        char *message AUTOFREE = xasprintf("unknown operation \"%s\"", name);
+        refuse(c, message);
+    }
+}
+
+static void on_alloc(uv_handle_t *h, size_t size, uv_buf_t *buf)
+{
+    (void)h;
+    buf->base = xmalloc(size);
+    buf->len = size;
+}
+
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+{
+    struct client *c = stream->data;
+    char *data AUTOFREE = buf->base;
+    if (n < 0) {
+        client_close(c);
+        return;
+    }
+    if (c->finished || c->operation || !n)
+        return; /* one request a connection */
+    strbuf_add(&c->in, data, (size_t)n);
+    char *end = memchr(c->in.buf, '\n', c->in.len);
+    if (end)
+        take_request(c, c->in.buf, (size_t)(end - c->in.buf));
+    else if (c->in.len > PROTOCOL_LINE_MAX)
+        refuse(c, "request too long");
+}
+
+static void on_connection(uv_stream_t *stream, int status)
+{
+    struct server *s = stream->data;
+    if (status < 0)
+        return;
+    struct client *c = xcalloc(1, sizeof(*c));
+    c->server = s;
+    c->in = (struct strbuf)STRBUF_INIT;
+    uv_pipe_init(s->engine->loop, &c->pipe, 0);
+    c->pipe.data = c;
+    vec_push(&s->clients, c);
+    if (uv_accept(stream, (uv_stream_t *)&c->pipe) < 0 ||
+        uv_read_start((uv_stream_t *)&c->pipe, on_alloc, on_read) < 0)
+        client_close(c);
+}
+
+struct server *server_new(struct engine *e, int take_listen_fd)
+{
+    struct server *s = xcalloc(1, sizeof(*s));
+    s->engine = e;
+    uv_pipe_init(e->loop, &s->pipe, 0);
+    s->pipe.data = s;
+    uv_pipe_open(&s->pipe, take_listen_fd);
+    uv_listen((uv_stream_t *)&s->pipe, 128, on_connection);
+    return s;
+}
+
+static void on_server_closed(uv_handle_t *h)
+{
+    struct server *s = h->data;
+    h->data = NULL;
+    server_free_if_done(s);
+}
+
+void server_close(struct server *s)
+{
+    s->closing = true;
+    for (size_t i = 0; i < s->clients.n; i++)
+        client_close(s->clients.v[i]);
+    uv_close((uv_handle_t *)&s->pipe, on_server_closed);
+}
+
+bool server_has_clients(const struct server *s)
+{
+    return s->clients.n > 0;
+}
+
+void server_broadcast(struct server *s, const json_t *event)
+{
+    for (size_t i = 0; i < s->clients.n; i++)
+        if (s->clients.v[i]->follows)
+            client_send(s->clients.v[i], event);
+}

@@ -1,0 +1,286 @@
+#include "engine/supervisor.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/units.h"
+#include "engine/container.h"
+#include "engine/control.h"
+#include "engine/operation.h"
+#include "engine/server.h"
+#include "model/decode.h"
+
+/* --- the shared project --- */
+
+json_t *project_services(json_t *json)
+{
+    return json_object_get(json_object_get(json, "document"), "services");
+}
+
+int project_ref_new(json_t *json, json_t *environment, bool slice, struct project_ref **out,
+                    struct err *err)
+{
+    struct project_ref *r = xcalloc(1, sizeof(*r));
+    r->refs = 1;
+    if (project_from_json(json, &r->project, err) < 0 ||
+        (!slice && graph_init(&r->graph, r->project, err) < 0)) {
+        project_ref_put(r);
+        return -1;
+    }
+    r->json = json_incref(json);
+    r->environment = json_incref(environment);
+    *out = r;
+    return 0;
+}
+
+json_t *project_slice(const struct project_ref *r, const char *service)
+{
+    json_t *slice = json_copy(r->json);
+    json_t *document = json_copy(json_object_get(r->json, "document"));
+    json_t *services = json_object();
+    json_object_set(services, service, json_object_get(project_services(r->json), service));
+    json_object_set_new(document, "services", services);
+    json_object_set_new(slice, "document", document);
+    return slice;
+}
+
+struct project_ref *project_ref_get(struct project_ref *r)
+{
+    if (r)
+        r->refs++;
+    return r;
+}
+
+void project_ref_put(struct project_ref *r)
+{
+    if (!r || --r->refs)
+        return;
+    graph_release(&r->graph);
+    project_free(r->project);
+    json_decref(r->json);
+    json_decref(r->environment);
+    free(r);
+}
+
+/* --- work in the pool --- */
+
+struct work {
+    uv_work_t req;
+    struct engine *engine;
+    void (*run)(void *arg);
+    void (*done)(void *arg);
+    void *arg;
+};
+
+static void work_run(uv_work_t *req)
+{
+    struct work *w = req->data;
+    w->run(w->arg);
+}
+
+static void work_done(uv_work_t *req, int status)
+{
+    struct work *w = req->data;
+    (void)status;
+    w->engine->work_pending--;
+    w->done(w->arg);
+    free(w);
+}
+
+void engine_work(struct engine *e, void (*run)(void *arg), void (*done)(void *arg), void *arg)
+{
+    struct work *w = xcalloc(1, sizeof(*w));
+    *w = (struct work){.engine = e, .run = run, .done = done, .arg = arg};
+    w->req.data = w;
+    e->work_pending++;
+    uv_queue_work(e->loop, &w->req, work_run, work_done);
+}
+
+/* --- containers --- */
+
+struct container *engine_container(const struct engine *e, const char *id)
+{
+    for (size_t i = 0; i < e->containers.n; i++)
+        if (streq(e->containers.v[i]->record.id, id))
+            return e->containers.v[i];
+    return NULL;
+}
+
+struct container *engine_container_by_name(const struct engine *e, const char *name)
+{
+    for (size_t i = 0; i < e->containers.n; i++)
+        if (e->containers.v[i]->state != C_GONE && streq(e->containers.v[i]->record.name, name))
+            return e->containers.v[i];
+    return NULL;
+}
+
+struct container *engine_service_container(const struct engine *e, const char *service)
+{
+    struct container *first = NULL;
+    for (size_t i = 0; i < e->containers.n; i++) {
+        struct container *c = e->containers.v[i];
+        if (!c->record.oneoff && c->state != C_GONE && streq(c->record.service, service) &&
+            (!first || c->record.number < first->record.number))
+            first = c;
+    }
+    return first;
+}
+
+void engine_container_event(struct engine *e, const struct container *c, const char *action,
+                            json_t *take_extra)
+{
+    json_t *o AUTOJSON = json_pack("{s:s, s:s, s:I, s:s, s:s, s:s, s:i}", "event", "container",
+                                   "action", action, "time", (json_int_t)time_now(), "id",
+                                   c->record.id, "name", c->record.name, "service",
+                                   c->record.service, "number", c->record.number);
+    jset_str(o, "image", c->record.image);
+    json_object_set(o, "labels", c->record.labels);
+    if (take_extra)
+        json_object_update(o, take_extra);
+    json_decref(take_extra);
+    server_broadcast(e->server, o);
+}
+
+static void sweep_gone(struct engine *e)
+{
+    for (size_t i = 0; i < e->containers.n;) {
+        struct container *c = e->containers.v[i];
+        if (c->state == C_GONE) {
+            vec_remove(&e->containers, i);
+            container_detach(c);
+        } else {
+            i++;
+        }
+    }
+}
+
+/* --- the turn of the loop --- */
+
+static bool idle(const struct engine *e)
+{
+    if (e->operations.n || e->work_pending || server_has_clients(e->server))
+        return false;
+    for (size_t i = 0; i < e->containers.n; i++)
+        if (e->containers.v[i]->state != C_IDLE)
+            return false;
+    return true;
+}
+
+static void on_kick(uv_idle_t *handle);
+
+void engine_kick(struct engine *e)
+{
+    if (!e->retiring && !uv_is_active((uv_handle_t *)&e->kick))
+        uv_idle_start(&e->kick, on_kick);
+}
+
+static void retire(struct engine *e)
+{
+    log_line("nothing left to supervise");
+    e->retiring = true;
+    server_close(e->server);
+    dns_server_close(e->dns, NULL, NULL);
+    port_publisher_close(e->ports, NULL, NULL);
+    for (size_t i = 0; i < e->containers.n; i++)
+        container_detach(e->containers.v[i]);
+    uv_close((uv_handle_t *)&e->kick, NULL);
+}
+
+struct supervisor {
+    struct engine engine;
+    struct control_listener listener;
+};
+
+static void on_kick(uv_idle_t *handle)
+{
+    struct supervisor *s = handle->data;
+    struct engine *e = &s->engine;
+    uv_idle_stop(handle);
+    operations_step(e);
+    if (!e->operations.n)
+        sweep_gone(e);
+    if (idle(e) && control_retire(e->paths, e->project_name, &s->listener))
+        retire(e);
+}
+
+/* --- start --- */
+
+static void load_project(struct engine *e)
+{
+    char *dir AUTOFREE = paths_project(e->paths, e->project_name);
+    char *path AUTOFREE = path_join(dir, "project.json");
+    json_t *j AUTOJSON = NULL;
+    struct err err AUTOERR = ERR_INIT;
+    if (json_read(path, &j, &err) < 0) {
+        if (err.kind != ERR_NOT_FOUND)
+            log_line("%s", err.msg);
+        return;
+    }
+    if (project_ref_new(json_object_get(j, "project"), json_object_get(j, "environment"), false,
+                        &e->project, &err) < 0)
+        log_line("%s: %s", path, err.msg);
+}
+
+static void adopt_all(struct engine *e)
+{
+    struct container_list list;
+    struct err err AUTOERR = ERR_INIT;
+    if (container_list_read(e->paths, e->project_name, &list, &err) < 0) {
+        log_line("%s", err.msg);
+        return;
+    }
+    for (size_t i = 0; i < list.n; i++)
+        container_new(e, &list.v[i], NULL);
+    container_list_release(&list);
+    for (size_t i = 0; i < e->containers.n; i++)
+        container_adopt(e->containers.v[i]);
+}
+
+int supervisor_main(const struct paths *p, const char *project, int listen_fd, int lock_fd)
+{
+    char *who AUTOFREE = xasprintf("supervisor %s", project);
+    log_open(who, STDERR_FILENO);
+    struct err err AUTOERR = ERR_INIT;
+    struct supervisor s = {.listener = {listen_fd, lock_fd}};
+    struct engine *e = &s.engine;
+    if (listen_fd < 0 && control_listen(p, project, &s.listener, &err) < 0) {
+        if (err.kind == ERR_CONFLICT)
+            return 0; /* another one is there already */
+        log_line("%s", err.msg);
+        return 1;
+    }
+    /* Containers of a monitor that died become our children: their exit codes reach us. */
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGHUP, SIG_IGN);
+    uv_loop_t loop;
+    uv_loop_init(&loop);
+    e->loop = &loop;
+    e->paths = p;
+    e->project_name = project;
+    if (image_store_open(p, &e->images, &err) < 0) {
+        log_line("%s", err.msg);
+        return 1;
+    }
+    uv_idle_init(&loop, &e->kick);
+    e->kick.data = &s;
+    e->server = server_new(e, s.listener.listen_fd);
+    e->dns = dns_server_new(&loop, NULL);
+    e->ports = port_publisher_new(&loop, p);
+    load_project(e);
+    adopt_all(e);
+    /* A client that started us is about to speak; without one there may be nothing to do at all. */
+    engine_kick(e);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    vec_release(&e->containers);
+    vec_release(&e->operations);
+    project_ref_put(e->project);
+    image_store_free(e->images);
+    return uv_loop_close(&loop) == 0 ? 0 : 1;
+}
