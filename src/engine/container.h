@@ -44,10 +44,12 @@ struct container {
 
     /* facts */
     bool launch_failed; /* the last start failed, record.error says why */
-    bool work_done, dns_done, ports_done, timer_fired, ended, lost;
-    struct err fault; /* of the step that is under way */
-    bool killed;      /* SIGKILL was sent by us */
-    int64_t backoff;  /* ns before the next restart */
+    bool work_done, dns_pending, ports_pending, timer_fired;
+    bool up, ended, lost; /* what the monitor says; lost: it is gone */
+    struct err fault;     /* of the step that is under way */
+    bool runtime_clean; /* the runtime knows nothing of it any more */
+    bool killed;          /* SIGKILL was sent by us */
+    int64_t backoff;      /* ns before the next restart */
 
     struct prepare_job *job;
     struct cleanup_job *cleanup;

@@ -517,7 +517,8 @@ void cleanup_run(void *job)
     char *netns AUTOFREE = path_join(run, "netns");
     struct oci_runtime rt;
     if (fs_exists(run)) {
-        if (oci_runtime_choose(j->runtime, j->paths->run, &rt, &ignored) == 0) {
+        if (!j->runtime_clean &&
+            oci_runtime_choose(j->runtime, j->paths->run, &rt, &ignored) == 0) {
             oci_delete(&rt, j->id, &ignored);
             oci_runtime_release(&rt);
         }

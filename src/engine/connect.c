@@ -1,0 +1,230 @@
+#include "engine/connect.h"
+
+#include <string.h>
+
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "engine/container.h"
+#include "engine/mounts.h"
+#include "net/network.h"
+
+static void on_dns_open(void *arg, struct err *err)
+{
+    struct container *c = arg;
+    if (err && !c->fault.msg)
+        err_move(&c->fault, err);
+    c->dns_pending = false;
+    container_step(c);
+}
+
+static void on_published(void *arg, const struct port_binding *bindings, size_t n, struct err *err)
+{
+    struct container *c = arg;
+    if (err) {
+        if (!c->fault.msg)
+            err_move(&c->fault, err);
+    } else {
+        c->record.ports = xcalloc(n, sizeof(*c->record.ports));
+        for (size_t i = 0; i < n; i++) {
+            char text[IP_TEXT_MAX];
+            c->record.ports[c->record.ports_n++] = (struct container_port){
+                .host_ip = xstrdup(ip_format(&bindings[i].host_ip, text)),
+                .published = bindings[i].published,
+                .target = bindings[i].target,
+                .protocol = xstrdup(bindings[i].protocol),
+            };
+        }
+    }
+    c->ports_pending = false;
+    container_step(c);
+}
+
+/* "SERVICE[:ALIAS]" -> a name that resolves to the service for this container alone. */
+static size_t links_of(const struct service *s, struct dns_link **out, char ***storage)
+{
+    size_t n = 0;
+    const struct strings *lists[] = {&s->links, &s->external_links};
+    *out = xcalloc(s->links.n + s->external_links.n, sizeof(**out));
+    for (size_t k = 0; k < ARRAY_SIZE(lists); k++)
+        for (size_t i = 0; i < lists[k]->n; i++) {
+            const char *colon = strchr(lists[k]->v[i], ':');
+            if (!colon)
+                continue;
+            char *name = xstrndup(lists[k]->v[i], (size_t)(colon - lists[k]->v[i]));
+            strv_push(storage, name);
+            free(name);
+            (*out)[n++].alias = colon + 1;
+        }
+    for (size_t i = 0; i < n; i++)
+        (*out)[i].name = (*storage)[i];
+    return n;
+}
+
+static void open_dns(struct container *c)
+{
+    const struct service *s = c->service;
+    struct dns_link *links AUTOFREE = NULL;
+    char **names AUTOSTRV = NULL;
+    struct dns_view view = {
+        .networks = (const char *const *)c->zones,
+        .links_n = links_of(s, &links, &names),
+        .upstreams = s->dns.n ? s->dns.v : NULL,
+        .no_forward = c->internal_only,
+    };
+    view.links = links;
+    for (size_t i = 0; i < s->dns_opt.n; i++)
+        view.ndots_set |= starts_with(s->dns_opt.v[i], "ndots:");
+    char *run AUTOFREE = paths_container_run(c->engine->paths, c->record.id);
+    char *netns AUTOFREE = path_join(run, "netns");
+    c->dns_pending = true;
+    dns_endpoint_open(c->engine->dns, c->record.id, netns, &view, on_dns_open, c, &c->dns);
+}
+
+static void publish(struct container *c, const char *network, const struct port_spec *ports,
+                    size_t n)
+{
+    struct port_request request = {
+        .network = network, .container_id = c->record.id, .ports = ports, .ports_n = n};
+    c->ports_pending = true;
+    port_publish(c->engine->ports, &request, on_published, c);
+}
+
+static void enter_zones(struct container *c, const struct endpoint *endpoints, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct dns_zone *zone = dns_zone(c->engine->dns, endpoints[i].network);
+        char *dir AUTOFREE = network_endpoints_dir(c->engine->paths, endpoints[i].network);
+        struct err err AUTOERR = ERR_INIT;
+        if (dns_zone_watch(zone, dir, &err) < 0)
+            log_line("network %s: %s", endpoints[i].network, err.msg);
+        dns_zone_add_endpoint(zone, &endpoints[i]);
+        strv_push(&c->zones, endpoints[i].network);
+    }
+}
+
+static void leave_zones(struct container *c)
+{
+    for (size_t i = 0; c->zones && c->zones[i]; i++)
+        dns_zone_remove(dns_zone(c->engine->dns, c->zones[i]), c->record.id);
+    strv_free(c->zones);
+    c->zones = NULL;
+}
+
+static void keep_endpoints(struct container *c, const struct endpoint *endpoints, size_t n)
+{
+    struct container_record *r = &c->record;
+    container_record_clear_endpoints(r);
+    r->networks = xcalloc(n, sizeof(*r->networks));
+    for (size_t i = 0; i < n; i++) {
+        char text[IP_TEXT_MAX];
+        const struct endpoint *e = &endpoints[i];
+        r->networks[r->networks_n++] = (struct container_network){
+            .network = xstrdup(e->network),
+            .ifname = e->ifname ? xstrdup(e->ifname) : NULL,
+            .ipv4 = e->ipv4.family ? xstrdup(ip_format(&e->ipv4, text)) : NULL,
+            .ipv6 = e->ipv6.family ? xstrdup(ip_format(&e->ipv6, text)) : NULL,
+            .mac = xstrdup(e->mac),
+            .aliases = strv_dup((const char *const *)e->names),
+        };
+    }
+}
+
+void connect_begin(struct container *c)
+{
+    struct prepare_job *j = c->job;
+    container_mounts_free(c->record.mounts, c->record.mounts_n);
+    c->record.mounts = STEAL(j->mounts);
+    c->record.mounts_n = j->mounts_n;
+    j->mounts_n = 0;
+    free(c->record.command);
+    c->record.command = STEAL(j->command);
+    keep_endpoints(c, j->endpoints, j->endpoints_n);
+    enter_zones(c, j->endpoints, j->endpoints_n);
+    c->internal_only = j->internal_only;
+    if (j->endpoints_n)
+        open_dns(c);
+    if (j->gateway_network && c->service->ports_n) {
+        const struct service *s = c->service;
+        struct port_spec *ports AUTOFREE = xcalloc(s->ports_n, sizeof(*ports));
+        for (size_t i = 0; i < s->ports_n; i++)
+            ports[i] = (struct port_spec){
+                .host_ip = s->ports[i].host_ip,
+                .published = s->ports[i].published,
+                .published_end = s->ports[i].published_end,
+                .target = s->ports[i].target,
+                .protocol = s->ports[i].protocol,
+            };
+        publish(c, j->gateway_network, ports, s->ports_n);
+    }
+}
+
+void connect_again(struct container *c)
+{
+    VEC(struct endpoint) endpoints = {0};
+    const char *gateway = NULL;
+    c->internal_only = true;
+    for (size_t i = 0; i < c->record.networks_n; i++) {
+        struct endpoint ep;
+        struct err err AUTOERR = ERR_INIT;
+        if (network_endpoint(c->engine->paths, c->record.networks[i].network, c->record.id, &ep,
+                             &err) < 0) {
+            log_line("%s: %s", c->record.name, err.msg);
+            continue;
+        }
+        if (ep.gateway4.family || ep.gateway6.family) {
+            c->internal_only = false;
+            if (json_array_size(ep.ports) || !gateway)
+                gateway = c->record.networks[i].network;
+        }
+        vec_push(&endpoints, ep);
+    }
+    enter_zones(c, endpoints.v, endpoints.n);
+    if (endpoints.n)
+        open_dns(c);
+    if (c->record.ports_n && gateway) {
+        struct container_port *old = STEAL(c->record.ports);
+        size_t n = c->record.ports_n;
+        c->record.ports_n = 0;
+        struct port_spec *ports AUTOFREE = xcalloc(n, sizeof(*ports));
+        for (size_t i = 0; i < n; i++)
+            ports[i] = (struct port_spec){.host_ip = old[i].host_ip,
+                                          .published = old[i].published,
+                                          .target = old[i].target,
+                                          .protocol = old[i].protocol};
+        publish(c, gateway, ports, n);
+        for (size_t i = 0; i < n; i++) {
+            free(old[i].host_ip);
+            free(old[i].protocol);
+        }
+        free(old);
+    }
+    vec_foreach (&endpoints, ep)
+        endpoint_release(ep);
+    vec_release(&endpoints);
+}
+
+static void on_dns_closed(void *arg)
+{
+    struct container *c = arg;
+    c->dns_pending = false;
+    container_step(c);
+}
+
+static void on_unpublished(void *arg)
+{
+    struct container *c = arg;
+    c->ports_pending = false;
+    container_step(c);
+}
+
+void connect_end(struct container *c)
+{
+    leave_zones(c);
+    c->ports_pending = true;
+    port_unpublish(c->engine->ports, c->record.id, on_unpublished, c);
+    if (c->dns) {
+        c->dns_pending = true;
+        dns_endpoint_close(STEAL(c->dns), on_dns_closed, c);
+    }
+}

@@ -1,0 +1,268 @@
+#include "engine/launch.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/units.h"
+#include "engine/container.h"
+#include "engine/control.h"
+
+/* PIDFD_GET_INFO with PIDFD_INFO_EXIT, Linux 6.15: the wait status of a process that is no child.
+ */
+struct pidfd_exit_info {
+    uint64_t mask;
+    uint64_t cgroupid;
+    uint32_t ids[12];
+    int32_t exit_code;
+    uint32_t coredump_mask, reserved;
+};
+
+static int exit_code_of(int wait_status)
+{
+    return WIFSIGNALED(wait_status) ? 128 + WTERMSIG(wait_status) : WEXITSTATUS(wait_status);
+}
+
+/* Exit code of a first process that died without its monitor: as its reaper (we are a child
+ * subreaper) or through the pidfd; 137 where neither tells. */
+static int orphan_exit_code(struct container *c)
+{
+    siginfo_t si = {0};
+    if (c->pidfd >= 0 && waitid((idtype_t)P_PIDFD, (id_t)c->pidfd, &si, WEXITED | WNOHANG) == 0 &&
+        si.si_pid)
+        return si.si_code == CLD_EXITED ? si.si_status : 128 + si.si_status;
+    struct pidfd_exit_info info = {.mask = 1u << 3};
+    if (c->pidfd >= 0 && ioctl(c->pidfd, _IOWR(0xFF, 11, struct pidfd_exit_info), &info) == 0 &&
+        (info.mask & 1u << 3))
+        return exit_code_of(info.exit_code);
+    return 137;
+}
+
+static void on_health(void *arg, enum health_status status, int streak, const char *output)
+{
+    struct container *c = arg;
+    bool changed = c->record.health != status;
+    c->record.health = status;
+    c->record.health_failing_streak = streak;
+    bool told = c->record.health_output && streq(c->record.health_output, output);
+    if (!told) {
+        free(c->record.health_output);
+        c->record.health_output = xstrdup(output);
+    }
+    if (!changed && told)
+        return;
+    container_save(c);
+    if (changed) {
+        engine_container_event(c->engine, c, "health_status",
+                               json_pack("{s:s}", "health", health_status_name(status)));
+        engine_kick(c->engine);
+    }
+}
+
+void launch_health(struct container *c)
+{
+    static const struct health_events events = {.result = on_health};
+    struct image *image = c->job ? c->job->image : NULL, *found = NULL;
+    struct err err AUTOERR = ERR_INIT;
+    if (!image && image_find(c->engine->images, c->record.image_id, NULL, &found, &err) == 0)
+        image = found;
+    static const struct image_config nothing;
+    struct health_config config;
+    health_config_of(&c->service->healthcheck, image ? &image->config : &nothing, &config);
+    image_free(found);
+    struct oci_runtime rt;
+    if (!config.command ||
+        oci_runtime_choose(c->service->runtime, c->engine->paths->run, &rt, &err) < 0) {
+        health_config_release(&config);
+        c->record.health = HEALTH_NONE;
+        return;
+    }
+    if (c->record.health == HEALTH_NONE)
+        c->record.health = HEALTH_STARTING;
+    c->health = health_start(c->engine->loop, c->engine->paths, &rt, c->record.id,
+                             c->record.started, c->record.health, &config, &events, c);
+    oci_runtime_release(&rt);
+}
+
+static void take_running(struct container *c, const struct monitor_status *st)
+{
+    bool first = c->record.pid != st->pid || !c->record.pid;
+    c->record.pid = st->pid;
+    c->record.pid_start = st->start_time;
+    fd_close_ptr(&c->pidfd);
+    c->pidfd = fd_pidfd(st->pid);
+    c->up = true;
+    if (!first)
+        return;
+    c->record.started = st->started;
+    c->record.finished = 0;
+    c->record.exit_code = 0;
+    c->record.oom_killed = false;
+    c->record.health = HEALTH_NONE;
+    c->record.health_failing_streak = 0;
+}
+
+static void take_ended(struct container *c, int code, bool oom, int64_t finished)
+{
+    c->ended = true;
+    c->record.exit_code = code;
+    c->record.oom_killed = oom;
+    c->record.finished = finished ? finished : time_now();
+    if (oom)
+        engine_container_event(c->engine, c, "oom", NULL);
+}
+
+static void on_monitor_status(void *arg, const struct monitor_status *st)
+{
+    struct container *c = arg;
+    switch (st->phase) {
+    case MONITOR_STARTING:
+        return;
+    case MONITOR_RUNNING:
+        take_running(c, st);
+        break;
+    case MONITOR_EXITED:
+        /* One that ended before it was ever seen running did run. */
+        if (c->state == C_LAUNCHING) {
+            c->record.started = st->started;
+            engine_container_event(c->engine, c, "start", NULL);
+        }
+        c->runtime_clean = true;
+        take_ended(c, st->exit_code, st->oom, st->finished);
+        break;
+    case MONITOR_FAILED:
+        c->runtime_clean = true;
+        if (!c->fault.msg)
+            err_set(&c->fault, ERR_INVALID, "%s", st->message);
+        c->record.exit_code = st->exit_code;
+        c->ended = true;
+        break;
+    }
+    container_step(c);
+}
+
+static void on_tty(void *arg, int take_fd)
+{
+    struct container *c = arg;
+    fd_close_ptr(&c->tty_fd);
+    c->tty_fd = take_fd;
+}
+
+static void on_monitor_lost(void *arg)
+{
+    struct container *c = arg;
+    c->lost = true;
+    container_step(c);
+}
+
+static const struct monitor_link_events link_events = {
+    .status = on_monitor_status, .tty = on_tty, .lost = on_monitor_lost};
+
+int launch_link(struct container *c, struct err *err)
+{
+    int fd = monitor_connect(c->engine->paths, c->record.id, err);
+    if (fd < 0)
+        return -1;
+    c->lost = false;
+    c->link = monitor_link_open(c->engine->loop, fd, &link_events, c);
+    return 0;
+}
+
+static const char *logging_option(const struct service *s, const char *key)
+{
+    for (size_t i = 0; i < s->logging.options.n; i++)
+        if (streq(s->logging.options.v[i].key, key))
+            return s->logging.options.v[i].value;
+    return NULL;
+}
+
+/* Starts a monitor for the container: a fresh one (adopt 0) or one for a process that lost its own.
+ */
+static int start_monitor(struct container *c, pid_t adopt, struct err *err)
+{
+    const struct service *s = c->service;
+    char **respawn AUTOSTRV = control_supervisor_argv(c->engine->paths, c->engine->project_name);
+    char *dir AUTOFREE = paths_container(c->engine->paths, c->record.project, c->record.id);
+    struct oci_runtime rt;
+    if (oci_runtime_choose(s->runtime, c->engine->paths->run, &rt, err) < 0)
+        return -1;
+    struct monitor_request r = {
+        .paths = c->engine->paths,
+        .runtime = &rt,
+        .id = c->record.id,
+        .dir = dir,
+        .tty = c->record.tty,
+        .stdin_open = c->record.stdin_open,
+        .log = !(s->logging.driver && streq(s->logging.driver, "none")),
+        .log_max_file = 1,
+        .respawn = (const char *const *)respawn,
+        .adopt_pid = adopt,
+        .adopt_tty = adopt ? c->tty_fd : -1,
+    };
+    const char *size = logging_option(s, "max-size"), *files = logging_option(s, "max-file");
+    if (size)
+        size_parse(size, &r.log_max_size);
+    if (files && atoi(files) > 0)
+        r.log_max_file = atoi(files);
+    pid_t monitor;
+    int rc = monitor_start(&r, &monitor, err);
+    oci_runtime_release(&rt);
+    return rc < 0 ? -1 : launch_link(c, err);
+}
+
+void launch_take_lost(struct container *c)
+{
+    char *dir AUTOFREE = paths_container(c->engine->paths, c->record.project, c->record.id);
+    struct monitor_status st;
+    struct err err AUTOERR = ERR_INIT;
+    c->lost = false;
+    monitor_link_close(c->link);
+    c->link = NULL;
+    bool known = monitor_status_read(dir, &st, NULL) == 0;
+    if (known && (st.phase == MONITOR_EXITED || st.phase == MONITOR_FAILED)) {
+        on_monitor_status(c, &st);
+        return;
+    }
+    if (known && st.phase == MONITOR_RUNNING && pid_start_time(st.pid) == st.start_time) {
+        log_line("%s: its monitor is gone, starting another", c->record.name);
+        take_running(c, &st);
+        if (start_monitor(c, st.pid, &err) == 0)
+            return;
+        log_line("%s: %s", c->record.name, err.msg);
+    }
+    take_ended(c, orphan_exit_code(c), false, 0);
+    container_step(c);
+}
+
+void launch_begin(struct container *c)
+{
+    char *dir AUTOFREE = paths_container(c->engine->paths, c->record.project, c->record.id);
+    char *status AUTOFREE = path_join(dir, "status");
+    unlink(status); /* of an earlier run */
+    /* Before the start: whoever looks after a crash knows that something may run. */
+    c->record.status = CONTAINER_RESTARTING;
+    c->record.pid = 0;
+    container_save(c);
+    if (start_monitor(c, 0, &c->fault) < 0) {
+        c->ended = true;
+        container_step(c);
+    }
+}
+
+void launch_end(struct container *c)
+{
+    health_stop(c->health);
+    c->health = NULL;
+    monitor_link_close(c->link);
+    c->link = NULL;
+    fd_close_ptr(&c->pidfd);
+    fd_close_ptr(&c->tty_fd);
+    c->pidfd = c->tty_fd = -1;
+    c->up = c->ended = c->lost = false;
+}
