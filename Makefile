@@ -13,6 +13,13 @@ PREFIX ?= /usr/local
 VERSION := 0.1.0
 SANITIZE ?=
 
+# V=1 shows the commands.
+ifeq ($(V),)
+say = @printf '  %-4s %s\n' $(1) $@;
+else
+say =
+endif
+
 B := build
 ifneq ($(SANITIZE),)
 B := build/san
@@ -56,40 +63,40 @@ all: $(B)/compose $(B)/compose-monitor $(B)/compose-image.so
 
 # -rdynamic: the image module resolves base/ and image/ from the program that loads it.
 $(B)/compose: $(B)/obj/cli/main.o $(B)/libcompose.a
-	$(CC) $(SAN) -pie -rdynamic $(LINK_HARDEN) -o $@ $< -Wl,--whole-archive $(B)/libcompose.a \
+	$(call say,LD)$(CC) $(SAN) -pie -rdynamic $(LINK_HARDEN) -o $@ $< -Wl,--whole-archive $(B)/libcompose.a \
 	    -Wl,--no-whole-archive $(PKG_LIBS) -lpthread -ldl -lm
 
 $(B)/libcompose.a: $(LIB_OBJ)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(call say,AR)$(AR) rcs $@ $^
 
 # Linked statically and alone: a hundred of them share their pages and need no relocation.
 $(B)/compose-monitor: $(MONITOR_OBJ)
-	$(CC) $(MONITOR_SAN) -static -o $@ $^
+	$(call say,LD)$(CC) $(MONITOR_SAN) -static -o $@ $^
 
 # A module: only commands that move images pay for libcurl, libarchive and libcrypto.
 $(B)/compose-image.so: $(MODULE_OBJ)
-	$(CC) $(SAN) -shared $(LINK_HARDEN) -o $@ $^ $(MODULE_LIBS)
+	$(call say,LD)$(CC) $(SAN) -shared $(LINK_HARDEN) -o $@ $^ $(MODULE_LIBS)
 
 $(B)/obj/image/module/%.o: src/image/module/%.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(PKG_CFLAGS) $(MODULE_CFLAGS) $(ALL_CFLAGS) -fPIC -fvisibility=hidden -c -o $@ $<
+	$(call say,CC)$(CC) $(CPPFLAGS) $(PKG_CFLAGS) $(MODULE_CFLAGS) $(ALL_CFLAGS) -fPIC -fvisibility=hidden -c -o $@ $<
 
 $(B)/obj/monitor/%.o: src/monitor/%.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) -std=gnu11 $(WARN) -Os -g $(HARDEN) -MMD -MP -c -o $@ $<
+	$(call say,CC)$(CC) $(CPPFLAGS) -std=gnu11 $(WARN) -Os -g $(HARDEN) -MMD -MP -c -o $@ $<
 
 $(B)/obj/%.o: src/%.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(PKG_CFLAGS) $(ALL_CFLAGS) -fPIE -c -o $@ $<
+	$(call say,CC)$(CC) $(CPPFLAGS) $(PKG_CFLAGS) $(ALL_CFLAGS) -fPIE -c -o $@ $<
 
 $(B)/obj/schema.o: schema/schema.S schema/compose.schema.json
 	@mkdir -p $(@D)
-	$(CC) -c -o $@ $<
+	$(call say,CC)$(CC) -c -o $@ $<
 
 $(B)/unit/%: tests/unit/%.c $(B)/libcompose.a $(MODULE_OBJ)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(PKG_CFLAGS) $(MODULE_CFLAGS) $(ALL_CFLAGS) -o $@ $< $(MODULE_OBJ) \
+	$(call say,LD)$(CC) $(CPPFLAGS) $(PKG_CFLAGS) $(MODULE_CFLAGS) $(ALL_CFLAGS) -o $@ $< $(MODULE_OBJ) \
 	    $(B)/libcompose.a $(PKG_LIBS) $(MODULE_LIBS) -lcmocka -lpthread -ldl -lm
 
 -include $(OBJ:.o=.d) $(MODULE_OBJ:.o=.d) $(MONITOR_OBJ:.o=.d) $(UNIT:%=%.d)
