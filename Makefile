@@ -37,6 +37,9 @@ ALL_CFLAGS = -std=gnu11 $(WARN) $(CFLAGS) $(HARDEN) $(SAN) -fno-omit-frame-point
 ifneq ($(SANITIZE),)
 SAN := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 HARDEN :=
+ifneq ($(findstring clang,$(CC)),)
+SAN += -fsanitize=fuzzer-no-link
+endif
 else
 HARDEN := -D_FORTIFY_SOURCE=2 -fstack-protector-strong
 endif
@@ -99,7 +102,36 @@ $(B)/unit/%: tests/unit/%.c $(B)/libcompose.a $(MODULE_OBJ)
 	$(call say,LD)$(CC) $(CPPFLAGS) $(PKG_CFLAGS) $(MODULE_CFLAGS) $(ALL_CFLAGS) -o $@ $< $(MODULE_OBJ) \
 	    $(B)/libcompose.a $(PKG_LIBS) $(MODULE_LIBS) -lcmocka -lpthread -ldl -lm
 
+# Wants CC=clang SANITIZE=1; the objects then carry what the fuzzer steers by.
+$(B)/fuzz/%: tests/fuzz/%.c $(B)/libcompose.a $(MODULE_OBJ)
+	@mkdir -p $(@D)
+	$(call say,LD)$(CC) $(CPPFLAGS) $(PKG_CFLAGS) $(MODULE_CFLAGS) $(ALL_CFLAGS) -fsanitize=fuzzer -o $@ $< \
+	    $(MODULE_OBJ) $(B)/libcompose.a $(PKG_LIBS) $(MODULE_LIBS) -lpthread -ldl -lm
+
 -include $(OBJ:.o=.d) $(MODULE_OBJ:.o=.d) $(MONITOR_OBJ:.o=.d) $(UNIT:%=%.d)
+
+# The packages come first, then a make of its own: this one has asked pkg-config already.
+demo:
+	tools/install-packages build run
+	+$(MAKE) all
+	tools/demo
+
+deps:
+	tools/install-packages build run test
+
+test: deps
+	tests/run
+
+integration fuzz sanitize:
+	tests/run $@
+
+lint:
+	tools/install-packages lint
+	tools/lint
+
+bench: all
+	tools/install-packages bench
+	bench/run
 
 unit: $(UNIT)
 	@for t in $^; do echo "== $$t"; $$t || exit 1; done
@@ -118,4 +150,4 @@ uninstall:
 clean:
 	rm -rf build
 
-.PHONY: all unit format install uninstall clean
+.PHONY: all demo deps test unit integration fuzz sanitize lint bench format install uninstall clean

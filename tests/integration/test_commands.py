@@ -1,0 +1,365 @@
+"""The commands: what they do, what they print where, and what they exit with."""
+
+import json
+import os
+import pty
+import re
+import select
+import subprocess
+import time
+
+import pytest
+
+from harness import COMPOSE, wait_for
+from test_network import sleeper, write
+
+
+def two(project, **keys):
+    write(project, {"web": sleeper(depends_on=["db"], **keys), "db": sleeper(**keys)})
+
+
+# --- up, down, ps ----------------------------------------------------------------------------------
+
+
+def test_up_and_down_say_what_they_do(project):
+    two(project)
+    n = project.name
+    up = project.up()
+    assert up.out == "", "progress is for stderr"
+    for line in (f"Network {n}_default  Created", f"Container {n}-db-1  Started", f"Container {n}-web-1  Started"):
+        assert line in up.err, str(up)
+    again = project.up()
+    assert f"Container {n}-web-1  Running" in again.err
+    down = project("down", "-t", "1")
+    for line in (f"Container {n}-web-1  Stopped", f"Container {n}-web-1  Removed", f"Network {n}_default  Removed"):
+        assert line in down.err, str(down)
+    assert project.ps() == []
+    project("down")
+
+
+def test_up_recreates_only_what_changed(project):
+    two(project)
+    project.up()
+    before = {r["service"]: r["id"] for r in project.records()}
+    write(project, {"web": sleeper(depends_on=["db"], environment={"NEW": "1"}), "db": sleeper()})
+    result = project.up("-t", "0")
+    after = {r["service"]: r["id"] for r in project.records()}
+    assert after["db"] == before["db"] and after["web"] != before["web"]
+    assert f"Container {project.name}-web-1  Recreated" in result.err
+    project.up("--force-recreate", "-t", "0")
+    assert {r["service"]: r["id"] for r in project.records()}["db"] != before["db"]
+    write(project, {"web": sleeper(depends_on=["db"], environment={"NEW": "2"}), "db": sleeper()})
+    kept = {r["service"]: r["id"] for r in project.records()}
+    project.up("--no-recreate")
+    assert {r["service"]: r["id"] for r in project.records()} == kept
+
+
+def test_scale(project):
+    write(project, {"x": sleeper()})
+    project.up("--scale", "x=3")
+    assert sorted(c["Name"] for c in project.ps()) == [f"{project.name}-x-{n}" for n in (1, 2, 3)]
+    project.up("--scale", "x=1", "-t", "0")
+    assert [c["Name"] for c in project.ps()] == [f"{project.name}-x-1"]
+    project("scale", "x=2")
+    assert len(project.ps()) == 2
+
+
+def test_orphans(project):
+    two(project)
+    project.up()
+    write(project, {"web": sleeper()})
+    result = project.up()
+    assert "orphan" in result.err and f"{project.name}-db-1" in result.err
+    project.up("--remove-orphans", "-t", "0")
+    assert {c["Service"] for c in project.ps()} == {"web"}
+
+
+def test_attached_up(project):
+    write(project, {"a": {"image": "base", "command": ["sh", "-c", "echo one; echo two >&2"]},
+                    "longname": {"image": "base", "command": ["echo", "three"]}})
+    result = project("up", timeout=30)
+    assert re.search(r"^a-1 +\| one$", result.out, re.M) and re.search(r"^a-1 +\| two$", result.text, re.M)
+    assert re.search(r"^longname-1 +\| three$", result.out, re.M)
+    assert "a-1 exited with code 0" in result.text
+    widths = {line.index("|") for line in result.out.splitlines() if "|" in line}
+    assert len(widths) == 1, "the bars stand below each other"
+
+
+def test_abort_on_container_exit(project):
+    write(project, {"job": {"image": "base", "command": ["sh", "-c", "sleep 0.3; exit 3"]}, "x": sleeper()})
+    result = project("up", "--abort-on-container-exit", code=None, timeout=30)
+    assert project.state("x") == "exited"
+    assert result.code == 3
+    result = project("up", "--exit-code-from", "job", code=3, timeout=30)
+    assert "job-1 exited with code 3" in result.text
+
+
+def test_ps(project):
+    write(project, {"x": sleeper(), "gone": {"image": "base", "command": "true"}})
+    project.up()
+    wait_for(lambda: project.state("gone") == "exited", "it to end")
+    lines = project("ps").out.splitlines()
+    assert lines[0].split() == ["NAME", "IMAGE", "COMMAND", "SERVICE", "CREATED", "STATUS", "PORTS"]
+    assert len(lines) == 2 and f"{project.name}-x-1" in lines[1] and "Up " in lines[1]
+    assert "Exited (0)" in project("ps", "-a").out
+    assert project("ps", "--services").out.split() == ["x"]
+    assert len(project("ps", "-q").out.strip()) == 64
+    assert project("ps", "--status", "exited", "--services", "-a").out.split() == ["gone"]
+    assert project("ps", "--format", "{{.Service}}={{.State}}").out.split() == ["x=running"]
+    container = project.ps("x")[0]
+    assert {"ID", "Name", "Service", "State", "Health", "ExitCode", "Publishers", "Image", "Labels", "Project"} <= set(container)
+
+
+def test_ls(project):
+    two(project)
+    project.up()
+    listed = json.loads(project("ls", "--format", "json").out)
+    assert listed[0]["Name"] == project.name and listed[0]["Status"] == "running(2)"
+    assert listed[0]["ConfigFiles"] == str(project.dir / "compose.yaml")
+    assert project.name in project("ls").out
+    project("stop", "-t", "0")
+    assert project.name not in project("ls").out and "exited(2)" in project("ls", "-a").out
+
+
+# --- logs ------------------------------------------------------------------------------------------
+
+
+def test_logs(project):
+    write(project, {"a": {"image": "base", "command": ["sh", "-c", "seq 1 20"]}, "b": {"image": "base", "command": ["echo", "bee"]}})
+    project.up()
+    wait_for(lambda: all(c["State"] == "exited" for c in project.ps()), "both to end")
+    assert {"a-1  | 20", "b-1  | bee"} <= set(project.logs().splitlines())
+    assert project.logs("--tail", "2", "a").splitlines() == ["a-1  | 19", "a-1  | 20"]
+    assert project.logs("--no-log-prefix", "b") == "bee\n"
+    assert re.match(r"b-1  \| \d{4}-\d\d-\d\dT[\d:.]+Z bee$", project.logs("-t", "b").strip())
+    assert project.logs("--since", "1h", "b").strip() == "b-1  | bee"
+    assert project.logs("--until", "1h", "b").strip() == ""
+    assert project("logs", "nobody", code=1).err.strip().endswith("no such service: nobody")
+
+
+def test_logs_follow(project):
+    write(project, {"x": sleeper(init=False, command=["sh", "-c", "echo first; while [ ! -e /go ]; do sleep 0.05; done; echo second; exec sleep 600"])})
+    project.up()
+    child = project.popen("logs", "-f", "--no-color")
+    assert "first" in child.stdout.readline()
+    project.sh("x", "touch /go")
+    started = time.monotonic()
+    assert "second" in child.stdout.readline()
+    assert time.monotonic() - started < 2
+    project("stop", "-t", "0")
+    child.communicate(timeout=10)
+    assert child.returncode == 0, "it ends with the last container"
+
+
+# --- exec and run ----------------------------------------------------------------------------------
+
+
+def test_exec(project):
+    write(project, {"x": sleeper(environment={"A": "1"}, working_dir="/srv")})
+    project.up()
+    result = project.exec("x", "sh", "-c", "echo out; echo err >&2; echo $A; pwd; exit 7", code=7)
+    assert result.out == "out\n1\n/srv\n" and "err" in result.err
+    assert project("exec", "-T", "-u", "app", "-w", "/tmp", "-e", "B=2", "x", "sh", "-c", "id -u; pwd; echo $B").out == "1000\n/tmp\n2\n"
+    assert project("exec", "-T", "x", "cat", stdin="through stdin").out == "through stdin"
+    assert project.exec("x", "nosuch", code=127).code == 127
+    assert project.exec("x", "/etc/passwd", code=126).code == 126
+    assert project.exec("x", "sh", "-c", "kill -KILL $$", code=137).code == 137
+    project("exec", "-d", "x", "touch", "/detached")
+    wait_for(lambda: project.sh("x", "ls /detached", code=None) == "/detached", "the detached command")
+
+
+def test_exec_in_what_does_not_run(project):
+    write(project, {"x": {"image": "base", "command": "true"}})
+    result = project.exec("x", "true", code=1)
+    assert 'service "x" is not running' in result.err
+    assert "no such service" in project.exec("nobody", "true", code=1).err
+
+
+def test_exec_with_a_terminal(project):
+    write(project, {"x": sleeper()})
+    project.up()
+    master, slave = pty.openpty()
+    child = project.popen("exec", "x", "sh", "-c", "tty; stty size; echo $TERM; read a; echo got $a",
+                          stdin=slave, stdout=slave, stderr=slave, text=False)
+    os.close(slave)
+    seen = b""
+    os.write(master, b"typed\n")
+    deadline = time.monotonic() + 20
+    while b"got typed" not in seen and time.monotonic() < deadline:
+        if select.select([master], [], [], 0.2)[0]:
+            try:
+                seen += os.read(master, 4096)
+            except OSError:
+                break
+    os.close(master)
+    child.wait(20)
+    assert b"/dev/pts" in seen and b"got typed" in seen and child.returncode == 0, seen
+
+
+def test_run(project):
+    write(project, {"x": {"image": "base", "command": ["echo", "default"], "environment": {"A": "1"}, "ports": ["41400:80"]}, "db": sleeper()})
+    assert project("run", "--rm", "-T", "x").out == "default\n"
+    assert project("run", "--rm", "-T", "-e", "A=2", "x", "sh", "-c", "echo $A; exit 4", code=4).out == "2\n"
+    assert project("run", "--rm", "-T", "x", "cat", stdin="in").out == "in"
+    assert project("run", "--rm", "-T", "--entrypoint", "echo", "x", "a", "b").out == "a b\n"
+    assert project("run", "--rm", "-T", "-u", "app", "-w", "/tmp", "x", "sh", "-c", "id -un; pwd").out == "app\n/tmp\n"
+    (project.dir / "v").mkdir()
+    (project.dir / "v/f").write_text("bound")
+    assert project("run", "--rm", "-T", "-v", f"{project.dir}/v:/v", "x", "cat", "/v/f").out == "bound"
+    assert project.ps() == [], "--rm"
+    project("run", "-T", "--name", f"{project.name}-mine", "x", "true")
+    assert any(r["name"] == f"{project.name}-mine" and r["oneoff"] for r in project.records())
+    assert project("run", "--rm", "-T", "x", "nosuch", code=127)
+
+
+def test_run_starts_dependencies(project):
+    write(project, {"x": {"image": "base", "depends_on": {"db": {"condition": "service_healthy"}}},
+                    "db": sleeper(healthcheck={"test": "true", "interval": "1s"})})
+    assert project("run", "--rm", "-T", "x", "echo", "hi").out == "hi\n"
+    assert project.state("db") == "running"
+    project("down", "-t", "0")
+    project("run", "--rm", "-T", "--no-deps", "x", "true")
+    assert project.state("db") is None
+
+
+def test_run_detached(project):
+    write(project, {"x": sleeper()})
+    name = project("run", "-d", "x").out.strip()
+    assert any(name in (r["id"], r["name"]) and r["status"] == "running" for r in project.records())
+
+
+# --- the rest --------------------------------------------------------------------------------------
+
+
+def test_stop_start_restart_kill(project):
+    two(project)
+    project.up()
+    pid = project.pid("web")
+    project("stop", "-t", "1", "web")
+    assert project.state("web") == "exited" and project.state("db") == "running"
+    project("start", "web")
+    assert project.state("web") == "running"
+    pid = project.pid("web")
+    project("restart", "-t", "1", "web")
+    assert project.pid("web") != pid
+    project("kill", "-s", "KILL", "web")
+    wait_for(lambda: project.state("web") == "exited", "it to die")
+    assert project.record("web")["exit_code"] == 137
+    project("rm", "-f")
+    assert {c["Service"] for c in project.ps()} == {"db"}
+    assert "no such service: nobody" in project("stop", "nobody", code=1).err
+
+
+def test_pause(project):
+    write(project, {"x": sleeper()})
+    project.up()
+    project("pause")
+    assert project.state("x") == "paused" and "(Paused)" in project("ps").out
+    project("unpause")
+    assert project.state("x") == "running"
+    project("pause")
+    project("down", "-t", "1")
+
+
+def test_create_then_start(project):
+    write(project, {"x": sleeper()})
+    project("create")
+    assert project.state("x") == "created"
+    project("start")
+    assert project.state("x") == "running"
+
+
+def test_top_port_wait_and_version(project):
+    write(project, {"x": sleeper(ports=["41500:80"]), "job": {"image": "base", "command": ["sh", "-c", "sleep 0.5; exit 6"]}})
+    project.up()
+    assert "sleep 600" in project("top", "x").out
+    assert project("port", "x", "80").out.strip() == "0.0.0.0:41500"
+    result = project("wait", "job", code=6)
+    assert "6" in result.out
+    assert re.match(r"v?\d+\.\d+", project("version", "--short").out)
+    assert json.loads(project("version", "-f", "json").out)["version"]
+
+
+def test_cp(project):
+    write(project, {"x": sleeper()})
+    project.up()
+    project.write("up.txt", "to and fro\n")
+    project("cp", "up.txt", "x:/tmp/there.txt")
+    assert project.sh("x", "cat /tmp/there.txt") == "to and fro"
+    project("cp", "x:/tmp/there.txt", "back.txt")
+    assert (project.dir / "back.txt").read_text() == "to and fro\n"
+
+
+def test_events(project):
+    write(project, {"x": {"image": "base", "command": ["sh", "-c", "exit 2"]}})
+    project("create")
+    child = project.popen("events", "--json")
+    project("start")
+    wait_for(lambda: project.state("x") == "exited", "it to end")
+    actions = []
+    while "die" not in actions:
+        line = child.stdout.readline()
+        assert line, "the events ended"
+        actions.append(json.loads(line)["action"])
+    assert "start" in actions
+
+
+def test_dry_run_changes_nothing(project):
+    two(project)
+    result = project("--dry-run", "up", "-d")
+    assert "DRY-RUN" in result.err
+    assert project.ps() == [] and not list(project.root.glob("networks/*/network.json"))
+
+
+def test_doctor(project):
+    result = project("doctor", code=None)
+    for word in ("cgroup", "runc", "overlay", "53", "forward", "disk"):
+        assert word in result.text.lower(), word
+
+
+def test_unknown_command_flag_and_service(project):
+    two(project)
+    for args, words in [(("fly",), "fly"), (("up", "--wings"), "unknown flag: --wings"), (("up", "nobody"), "no such service: nobody")]:
+        result = project(*args, code=None)
+        assert result.code != 0 and words in result.err, str(result)
+
+
+def test_help(project):
+    top = project("--help").out
+    for command in ("up", "down", "ps", "logs", "exec", "run", "build", "config", "image", "doctor"):
+        assert re.search(rf"^  {command}\b", top, re.M), command
+    assert "--scale" in project("up", "--help").out
+
+
+def test_progress_on_a_terminal(project):
+    two(project)
+    master, slave = pty.openpty()
+    child = project.popen("up", "-d", stdin=slave, stdout=slave, stderr=slave, text=False)
+    os.close(slave)
+    seen = b""
+    with pytest.raises(OSError):
+        while True:
+            seen += os.read(master, 65536)
+    os.close(master)
+    assert child.wait(20) == 0
+    text = re.sub(rb"\x1b\[[0-9;?]*[a-zA-Z]", b"", seen).decode()
+    assert "[+] Running" in text and "✔ Container" in text and "Started" in text
+
+
+def test_argv0_and_plugin(project):
+    two(project)
+    link = project.tmp / "docker-compose"
+    link.symlink_to(COMPOSE)
+    done = subprocess.run([link, "config", "--services"], cwd=project.dir, env=project.environment(), capture_output=True,
+                          text=True, timeout=30, check=False)
+    assert set(done.stdout.split()) == {"web", "db"}, done.stderr
+    metadata = json.loads(project("docker-cli-plugin-metadata").out)
+    assert metadata["SchemaVersion"] and metadata["Version"]
+
+
+def test_closed_output_pipe(project):
+    two(project)
+    for _ in range(3):
+        done = subprocess.run(["sh", "-c", f"{COMPOSE} config | head -n 1"], cwd=project.dir, env=project.environment(),
+                              capture_output=True, text=True, timeout=30, check=False)
+        assert done.returncode == 0 and "rror" not in done.stderr

@@ -1,0 +1,410 @@
+"""What a container is like from within: its process, its limits, its files, and how it ends."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from harness import alive, wait_for
+from images import busybox_layer, docker_archive
+
+DOCKER_CAPS = 0x00000000A80425FB  # the fourteen of Docker's default
+
+
+def service(project, **keys):
+    """One running service `x`: sleeps with an init unless told otherwise."""
+    keys = {"image": "base", "init": True, "command": ["sleep", "600"]} | keys
+    project.write("compose.yaml", json.dumps({"services": {"x": keys}}))
+    return project.up()
+
+
+def status(project, *path) -> dict[str, str]:
+    lines = project.sh("x", "cat /proc/" + "/".join(path or ("self", "status"))).splitlines()
+    return dict(line.split(":\t", 1) if ":\t" in line else (line, "") for line in lines)
+
+
+def limit(project, v1: tuple[str, str], v2: str) -> str:
+    """A limit as the kernel has it for the container, from cgroup v1 or v2."""
+    pid = project.pid("x")
+    for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        folders = [Path(f"/sys/fs/cgroup/{v1[0]}{path}")] if v1[0] in controllers.split(",") else []
+        folders += [Path(f"/sys/fs/cgroup{path}"), Path(f"/sys/fs/cgroup/unified{path}")] if not controllers else []
+        for folder in folders:
+            for name in (v1[1], v2):
+                if (folder / name).exists():
+                    return (folder / name).read_text().strip()
+    raise AssertionError(f"no {v1} and no {v2} for {pid}")
+
+
+# --- the process -----------------------------------------------------------------------------------
+
+
+def test_image_config_and_service_keys_merge(project):
+    docker_archive(project.dir / "i.tar", "cfg:1", [busybox_layer()], {
+        "Entrypoint": ["echo", "ep"], "Cmd": ["cmd"], "Env": ["A=image", "B=image", "PATH=/bin"], "WorkingDir": "/srv",
+        "User": "app"})
+    project("image", "load", "-i", "i.tar")
+    project.file("""
+        services:
+          plain: {image: "cfg:1", network_mode: none}
+          command: {image: "cfg:1", network_mode: none, command: mine}
+          entrypoint: {image: "cfg:1", network_mode: none, entrypoint: [echo, other]}
+          shown:
+            image: cfg:1
+            network_mode: none
+            entrypoint: [sh, -c]
+            command: ["echo $$A $$B; pwd; id -u; id -g; echo $$HOME"]
+            environment: {B: service}
+          changed:
+            image: cfg:1
+            network_mode: none
+            entrypoint: [sh, -c]
+            command: ["pwd; id -u; id -g"]
+            working_dir: /made/here
+            user: "2000:3000"
+        """)
+    project.up()
+    wait_for(lambda: all(c["State"] == "exited" for c in project.ps()), "all to end")
+    log = {s: project.logs("--no-log-prefix", s).split("\n") for s in ("plain", "command", "entrypoint", "shown", "changed")}
+    assert log["plain"][0] == "ep cmd"
+    assert log["command"][0] == "ep mine"
+    assert log["entrypoint"][0] == "other", "an entrypoint of the service clears the image's command"
+    assert log["shown"][:5] == ["image service", "/srv", "1000", "1000", "/home/app"]
+    assert log["changed"][:3] == ["/made/here", "2000", "3000"]
+
+
+def test_default_environment(project):
+    service(project, hostname="box")
+    env = dict(line.split("=", 1) for line in project.sh("x", "env").splitlines())
+    assert env["PATH"] == "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    assert env["HOSTNAME"] == "box" and env["HOME"] == "/root"
+
+
+def test_groups(project):
+    service(project, user="app", group_add=["2500", "extra"])
+    assert project.sh("x", "id -G").split() == ["1000", "2500", "2000"] or \
+        set(project.sh("x", "id -G").split()) == {"1000", "2000", "2500"}
+
+
+def test_security_defaults_are_dockers(project):
+    service(project)
+    state = status(project)
+    for name in ("CapPrm", "CapEff", "CapBnd"):
+        assert int(state[name], 16) == DOCKER_CAPS, name
+    assert state["Seccomp"] == "2"
+    assert state["NoNewPrivs"] == "0"
+    assert project.sh("x", "cat /proc/kcore | wc -c; ls /sys/firmware | wc -l").split() == ["0", "0"]
+    assert project.exec("x", "sh", "-c", "echo 1 > /proc/sys/kernel/printk", code=None).code != 0
+    assert project.exec("x", "mount", "-t", "tmpfs", "none", "/tmp", code=None).code != 0
+    assert project.exec("x", "unshare", "-U", "true", code=None).code != 0, "seccomp: no user namespaces"
+    assert project.exec("x", "mknod", "/dev/mem2", "c", "1", "1", code=None).code == 0, "CAP_MKNOD is there"
+    assert project.exec("x", "head", "-c", "1", "/dev/mem2", code=None).code != 0, "the device rules are not"
+    assert set(project.sh("x", "ls /dev").split()) >= {
+        "null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts", "shm", "mqueue", "stdin", "stdout", "stderr", "fd"}
+
+
+def test_capabilities(project):
+    service(project, cap_drop=["ALL"], cap_add=["CHOWN", "NET_BIND_SERVICE"])
+    assert int(status(project)["CapEff"], 16) == (1 << 0 | 1 << 10)
+
+
+def test_privileged(project):
+    service(project, privileged=True)
+    state = status(project)
+    assert int(state["CapEff"], 16) & (1 << 21), "SYS_ADMIN"
+    assert state["Seccomp"] == "0"
+    project.sh("x", "mount -t tmpfs none /tmp")
+
+
+def test_security_opt(project):
+    service(project, security_opt=["no-new-privileges:true", "seccomp:unconfined"])
+    state = status(project)
+    assert state["NoNewPrivs"] == "1" and state["Seccomp"] == "0"
+
+
+def test_init_and_its_absence(project):
+    project.file("""
+        services:
+          with: {image: base, init: true, command: sleep 600}
+          without: {image: base, command: sleep 600}
+        """)
+    project.up()
+    assert project.sh("with", "cat /proc/1/comm") in ("docker-init", "tini", "init")
+    assert project.sh("without", "cat /proc/1/comm") == "sleep"
+    project("stop", "-t", "1")
+
+
+def test_tty(project):
+    service(project, tty=True, init=False, command=["sh", "-c", "tty; stty size; sleep 600"])
+    log = project.wait_log("x", "/dev/")
+    assert "/dev/" in log and "not a tty" not in log
+
+
+def test_hostname_domainname_and_extra_hosts(project):
+    service(project, hostname="box", domainname="example.org", extra_hosts=["db.local:10.1.2.3", "gw:host-gateway"])
+    assert project.sh("x", "hostname") == "box"
+    hosts = project.sh("x", "cat /etc/hosts")
+    assert "10.1.2.3\tdb.local" in hosts and "127.0.0.1\tlocalhost" in hosts and "gw" in hosts
+    assert "box" in hosts
+    project.sh("x", "echo >> /etc/hosts")  # as under Docker, a container may write it
+
+
+def test_sysctls_and_ulimits(project):
+    service(project, sysctls={"net.core.somaxconn": 123, "kernel.msgmax": "9000"},
+            ulimits={"nofile": {"soft": 200, "hard": 300}, "nproc": 5000})
+    assert project.sh("x", "cat /proc/sys/net/core/somaxconn /proc/sys/kernel/msgmax").split() == ["123", "9000"]
+    lines = Path(f"/proc/{project.pid('x')}/limits").read_text().splitlines()
+    limits = {line[:26].strip(): line[26:].split()[:2] for line in lines}
+    assert limits["Max open files"] == ["200", "300"] and limits["Max processes"] == ["5000", "5000"]
+
+
+def test_namespaces_and_oom_score(project):
+    project.file("""
+        services:
+          x: {image: base, init: true, command: sleep 600, pid: host, ipc: host, uts: host, oom_score_adj: 77}
+          y: {image: base, init: true, command: sleep 600, pid: "service:z", network_mode: "service:z", ipc: "service:z"}
+          z: {image: base, init: true, command: sleep 600, ipc: shareable}
+        """)
+    project.up()
+    here = {kind: os.readlink(f"/proc/self/ns/{kind}") for kind in ("ipc", "uts")}
+    pid = project.pid("x")
+    assert {kind: os.readlink(f"/proc/{pid}/ns/{kind}") for kind in here} == here
+    assert Path(f"/proc/{pid}/oom_score_adj").read_text().strip() == "77"
+    for kind in ("pid", "net", "ipc"):
+        assert os.readlink(f"/proc/{project.pid('y')}/ns/{kind}") == os.readlink(f"/proc/{project.pid('z')}/ns/{kind}")
+
+
+# --- limits ----------------------------------------------------------------------------------------
+
+
+def test_memory_cpu_and_pids_limits(project):
+    service(project, mem_limit="64m", cpus=0.5, pids_limit=50, mem_reservation="32m", cpu_shares=512)
+    assert limit(project, ("memory", "memory.limit_in_bytes"), "memory.max") == str(64 << 20)
+    quota = limit(project, ("cpu", "cpu.cfs_quota_us"), "cpu.max")
+    assert quota.split()[0] == "50000"
+    assert limit(project, ("pids", "pids.max"), "pids.max") == "50"
+
+
+def test_deploy_resources(project):
+    service(project, deploy={"resources": {"limits": {"memory": "48M", "cpus": "0.25", "pids": 40}}})
+    assert limit(project, ("memory", "memory.limit_in_bytes"), "memory.max") == str(48 << 20)
+    assert limit(project, ("cpu", "cpu.cfs_quota_us"), "cpu.max").split()[0] == "25000"
+    assert limit(project, ("pids", "pids.max"), "pids.max") == "40"
+
+
+def test_pids_limit_holds(project):
+    service(project, pids_limit=12)
+    result = project.exec("x", "sh", "-c", "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do sleep 1 & done; wait", code=None)
+    assert "fork" in result.text or "temporarily unavailable" in result.text
+
+
+def test_oom_kill_is_said(project):
+    # Nothing but memory that is written: 64 MB in an environment of 24.
+    service(project, mem_limit="24m", memswap_limit="24m", init=False,
+            command=["sh", "-c", "x=0123456789abcdef; while :; do x=$$x$$x; done"])
+    wait_for(lambda: project.state("x") == "exited", "the kernel to kill it", 20)
+    assert project.record("x")["exit_code"] == 137 and project.record("x")["oom_killed"]
+    assert "137" in project("ps", "-a").out
+    project.file("""
+        services:
+          x: {image: base, mem_limit: 24m, memswap_limit: 24m, command: ["sh", "-c", "x=0123456789abcdef; while :; do x=$$x$$x; done"]}
+          y: {image: base, depends_on: {x: {condition: service_completed_successfully}}}
+        """)
+    result = project.up(code=1)
+    assert "out of memory" in result.err.lower() or "oom" in result.err.lower()
+
+
+# --- files -----------------------------------------------------------------------------------------
+
+
+def test_read_only_and_tmpfs(project):
+    service(project, read_only=True, tmpfs=["/run", "/scratch:size=1m,mode=700,uid=1000"])
+    assert project.exec("x", "touch", "/file", code=None).code != 0
+    project.sh("x", "touch /run/ok /scratch/ok")
+    assert project.sh("x", "stat -c '%a %u' /scratch") == "700 1000"
+    assert project.exec("x", "dd", "if=/dev/zero", "of=/scratch/big", "bs=1M", "count=3", code=None).code != 0
+    assert project.exec("x", "touch", "/dev/shm/ok", code=None).code == 0
+
+
+def test_shm_size(project):
+    service(project, shm_size="5m")
+    assert project.sh("x", "df -k /dev/shm | tail -1").split()[1] == "5120"
+
+
+def test_changes_stay_in_the_container(project):
+    service(project)
+    project.sh("x", "echo mine > /etc/mine; rm /etc/group")
+    project("restart", "-t", "0")
+    assert project.sh("x", "cat /etc/mine; ls /etc/group 2>/dev/null") == "mine", "a restart keeps them"
+    project.up("--force-recreate", "-t", "0")
+    assert project.sh("x", "ls /etc/mine 2>/dev/null; ls /etc/group") == "/etc/group", "a new container does not"
+
+
+def test_secrets_and_configs(project):
+    project.write("key.txt", "hidden\n", 0o600)
+    project.file("""
+        services:
+          x:
+            image: base
+            init: true
+            command: sleep 600
+            secrets: [key, {source: env, target: other, mode: 0400}]
+            configs: [{source: conf, target: /etc/app.conf}]
+        secrets:
+          key: {file: key.txt}
+          env: {environment: FROM_ENV}
+        configs:
+          conf: {content: "port=${PORT}\\n"}
+        """)
+    project.env = {"FROM_ENV": "from the shell", "PORT": "99"}
+    project.up()
+    assert project.sh("x", "cat /run/secrets/key") == "hidden"
+    assert project.sh("x", "cat /run/secrets/other") == "from the shell"
+    assert project.sh("x", "cat /etc/app.conf") == "port=99"
+    project.env["FROM_ENV"] = "from the shell"
+
+
+def test_devices(project):
+    service(project, devices=["/dev/zero:/dev/nil:r"])
+    assert project.sh("x", "head -c 3 /dev/nil | wc -c") == "3"
+
+
+# --- how it ends -----------------------------------------------------------------------------------
+
+TRAP = "trap 'echo got {0}; exit 5' {0}; echo ready; while :; do sleep 0.05; done"
+
+
+def test_stop_signal(project):
+    service(project, init=False, stop_signal="SIGUSR1", command=["sh", "-c", TRAP.format("USR1")])
+    project.wait_log("x", "ready")
+    project("stop")
+    assert "got USR1" in project.logs("x")
+    assert project.record("x")["exit_code"] == 5
+
+
+def test_stop_grace_period(project):
+    service(project, init=False, stop_grace_period="400ms",
+            command=["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.05; done"])
+    project.wait_log("x", "ready")
+    result = project("stop")
+    assert project.record("x")["exit_code"] == 137
+    assert 0.3 < result.seconds < 3
+
+
+@pytest.mark.parametrize("policy, code, restarted", [
+    ("no", 1, False), ("on-failure:2", 1, True), ("on-failure", 0, False), ("always", 0, True)])
+def test_restart_policy(project, policy, code, restarted):
+    service(project, init=False, restart=policy, command=["sh", "-c", f"echo started; exit {code}"])
+    def starts():
+        return project.logs("x").count("started")
+    if restarted:
+        wait_for(lambda: starts() >= 3, "two restarts", 20)
+        if policy == "on-failure:2":
+            wait_for(lambda: project.state("x") == "exited", "it to give up", 20)
+            assert starts() == 3
+    else:
+        wait_for(lambda: project.state("x") == "exited", "it to end")
+        assert starts() == 1 and project.record("x")["restart_count"] == 0
+
+
+def test_restart_after_a_kill_but_not_after_stop(project):
+    service(project, restart="unless-stopped")
+    first = project.pid("x")
+    os.kill(first, 9)
+    wait_for(lambda: project.state("x") == "running" and project.pid("x") != first, "the restart")
+    project("stop", "-t", "0")
+    assert project.state("x") == "exited"
+
+
+def test_command_not_found(project):
+    project.file("services: {x: {image: base, command: [/no/such/program]}}")
+    result = project.up(code=None)
+    assert result.code != 0
+    assert "/no/such/program" in result.err and "no such file" in result.err.lower()
+    assert project.record("x")["exit_code"] == 127
+    project.file("services: {x: {image: base, command: [nosuchprogram], restart: always}}")
+    result = project.up(code=None, timeout=20)
+    assert "nosuchprogram" in result.err and "not found" in result.err.lower()
+
+
+def test_permission_denied(project):
+    project.file("services: {x: {image: base, command: [/etc/passwd]}}")
+    result = project.up(code=None)
+    assert result.code != 0
+    assert "/etc/passwd" in result.err and "permission denied" in result.err.lower()
+    assert project.record("x")["exit_code"] == 126
+
+
+def test_exit_code_and_signal(project):
+    project.file("""
+        services:
+          code: {image: base, command: sh -c 'exit 42'}
+          signal: {image: base, command: ["sh", "-c", "kill -SEGV $$$$; sleep 5"], init: true}
+        """)
+    project.up()
+    wait_for(lambda: all(c["State"] == "exited" for c in project.ps()), "both to end")
+    assert project.record("code")["exit_code"] == 42
+    assert project.record("signal")["exit_code"] == 139
+
+
+def test_processes_left_in_the_container_die_with_it(project):
+    service(project, init=False, command=["sh", "-c", "sleep 12345 & exec sleep 600"])
+    pids = [int(p) for p in os.listdir("/proc") if p.isdigit()
+            and os.path.exists(f"/proc/{p}/cmdline") and b"12345" in Path(f"/proc/{p}/cmdline").read_bytes()]
+    assert pids
+    project("down", "-t", "0")
+    assert not any(alive(pid) for pid in pids)
+
+
+# --- logs ------------------------------------------------------------------------------------------
+
+
+def test_log_limits(project):
+    service(project, init=False, logging={"driver": "json-file", "options": {"max-size": "10k", "max-file": "2"}},
+            command=["sh", "-c", "i=0; while [ $$i -lt 3000 ]; do echo line $$i; i=$$((i+1)); done; echo the end; sleep 600"])
+    log = project.wait_log("x", "the end", 20)
+    lines = log.splitlines()
+    assert "line 2999" in log and len(lines) < 1500, "the oldest are gone"
+    folder = next(project.root.glob("projects/*/containers/*"))
+    assert sum(p.stat().st_size for p in folder.glob("log*")) < 40_000
+
+
+def test_no_log_line_is_lost(project):
+    project.file("""
+        services:
+          x: {image: base, command: ["sh", "-c", "seq 1 200000; seq 1 1000 >&2; printf 'no newline'"]}
+        """)
+    project.up()
+    wait_for(lambda: project.state("x") == "exited", "it to end", 30)
+    lines = project.logs("--no-log-prefix").splitlines()
+    assert len(lines) == 201001
+    assert [int(l) for l in lines if l.isdigit()].count(1000) == 2 and "no newline" in lines
+
+
+def test_any_bytes_in_the_log(project):
+    project.file("""
+        services:
+          x: {image: base, command: ["printf", 'a\\000b\\001\\377\\303\\244 "quoted" \\\\\\n']}
+        """)
+    project.up()
+    wait_for(lambda: project.state("x") == "exited", "it to end")
+    assert 'ä "quoted" \\' in project.logs("--no-log-prefix")
+
+
+def test_logging_none(project):
+    service(project, logging={"driver": "none"}, init=False, command=["sh", "-c", "echo hidden; sleep 600"])
+    assert "hidden" not in project("logs", code=None).out
+
+
+def test_labels_and_names(project):
+    service(project, labels={"my.label": "yes"})
+    record = project.record("x")
+    labels = record["labels"]
+    assert labels["my.label"] == "yes" and labels["com.docker.compose.service"] == "x"
+    assert labels["com.docker.compose.project"] == project.name
+    assert labels["com.docker.compose.container-number"] == "1"
+    assert record["name"] == f"{project.name}-x-1"
+    service(project, container_name=f"{project.name}-own")
+    assert project.record("x")["name"] == f"{project.name}-own"

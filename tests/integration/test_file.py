@@ -1,0 +1,381 @@
+"""The Compose file: what is understood, and what is said when it is wrong."""
+
+import json
+
+import pytest
+
+
+def config(project, *args, **options) -> dict:
+    return json.loads(project(*args, "config", "--format", "json", **options).out)
+
+
+def test_anchors_merge_keys_and_extensions(project):
+    project.file("""
+        x-env: &env
+          A: one
+          B: two
+        x-more: &more
+          C: three
+        services:
+          web:
+            image: base
+            environment:
+              <<: [*env, *more]
+              B: mine
+          other: &other
+            image: base
+            command: &cmd ["true"]
+            x-note: ignored
+          third:
+            <<: *other
+            command: *cmd
+        """)
+    services = config(project)["services"]
+    assert services["web"]["environment"] == {"A": "one", "B": "mine", "C": "three"}
+    assert services["third"]["command"] == ["true"] and services["third"]["image"] == "base"
+
+
+def test_yaml_1_2_scalars(project):
+    project.file("""
+        services:
+          web:
+            image: base
+            environment:
+              YES: yes
+              OFF: off
+              NUMBER: 12
+              FLOAT: 1.50
+              QUOTED: "012"
+              EMPTY:
+              BOOL: true
+            command:
+              - |
+                two
+                lines
+              - >-
+                one
+                line
+        """)
+    web = config(project)["services"]["web"]
+    assert web["environment"]["YES"] == "yes" and web["environment"]["OFF"] == "off"
+    assert web["environment"]["NUMBER"] == "12" and web["environment"]["QUOTED"] == "012"
+    assert web["environment"]["BOOL"] == "true" and web["environment"]["EMPTY"] is None
+    assert web["command"] == ["two\nlines\n", "one line"]
+
+
+def test_interpolation(project):
+    project.write(".env", """
+        # a comment
+        TAG=from-file
+        export EXPORTED="with \\"quotes\\" and $TAG"
+        SINGLE='no $TAG here'
+        TRAILING=value # comment
+        """)
+    project.file("""
+        services:
+          web:
+            image: base:${TAG}
+            environment:
+              DEFAULT: ${NOPE:-fallback}
+              UNSET_ONLY: ${EMPTY-not used}
+              WHEN_EMPTY: ${EMPTY:-used}
+              REPLACED: ${TAG:+there}
+              NESTED: ${NOPE:-${ALSO_NOPE:-deep}}
+              DOLLAR: $$HOME
+              EXPORTED: ${EXPORTED}
+              SINGLE: ${SINGLE}
+              TRAILING: $TRAILING
+        """)
+    web = config(project, env={"EMPTY": "", "TAG": "from-shell"})["services"]["web"]
+    assert web["image"] == "base:from-shell", "the shell wins over .env"
+    env = web["environment"]
+    assert env["DEFAULT"] == "fallback" and env["UNSET_ONLY"] == "" and env["WHEN_EMPTY"] == "used"
+    assert env["REPLACED"] == "there" and env["NESTED"] == "deep"
+    assert env["DOLLAR"] in ("$HOME", "$$HOME")
+    assert env["SINGLE"] in ("no $TAG here", "no $$TAG here") and env["TRAILING"] == "value"
+    assert env["EXPORTED"].startswith('with "quotes" and from-')
+
+
+def test_unset_variable_is_warned_about(project):
+    project.file("services: {web: {image: base, command: echo $NOT_THERE}}")
+    result = project("config")
+    assert 'The "NOT_THERE" variable is not set. Defaulting to a blank string.' in result.err.replace('\\"', '"')
+
+
+def test_required_variable(project):
+    project.file("""
+        services:
+          web:
+            image: base
+            environment:
+              KEY: ${KEY:?give me a key}
+        """)
+    result = project("config", code=None)
+    assert result.code != 0
+    assert "KEY" in result.err and "give me a key" in result.err
+    assert "compose.yaml:5:" in result.err, "where it stands"
+
+
+def test_env_file_and_environment(project):
+    project.write("a.env", "A=1\nB=2\nC=$A-x\n")
+    project.write("b.env", "B=3\n")
+    project.file("""
+        services:
+          web:
+            image: base
+            env_file: [a.env, {path: b.env}, {path: gone.env, required: false}]
+            environment: [C=4, FROM_SHELL]
+        """)
+    env = config(project, env={"FROM_SHELL": "yes"})["services"]["web"]["environment"]
+    assert env == {"A": "1", "B": "3", "C": "4", "FROM_SHELL": "yes"}
+
+
+def test_several_files(project):
+    project.write("a.yaml", """
+        services:
+          web:
+            image: base
+            command: one
+            environment: {A: "1", B: "1"}
+            ports: ["8000:80"]
+            cap_add: [NET_ADMIN]
+        """)
+    project.write("b.yaml", """
+        services:
+          web:
+            command: two
+            environment: [B=2]
+            ports: ["8001:81"]
+          extra: {image: base}
+        """)
+    services = config(project, "-f", "a.yaml", "-f", "b.yaml")["services"]
+    assert services["web"]["command"] == ["two"]
+    assert services["web"]["environment"] == {"A": "1", "B": "2"}
+    assert [p["published"] for p in services["web"]["ports"]] == ["8000", "8001"]
+    assert "extra" in services
+
+
+def test_override_file_and_parent_folder(project):
+    project.file("services: {web: {image: base, command: one}}")
+    project.write("compose.override.yaml", "services: {web: {command: two}}")
+    below = project.dir / "a" / "b"
+    below.mkdir(parents=True)
+    assert config(project, cwd=below)["services"]["web"]["command"] == ["two"]
+
+
+def test_reset_and_override_tags(project):
+    project.file("services: {web: {image: base, ports: ['80:80'], environment: {A: '1'}}}")
+    project.write("b.yaml", """
+        services:
+          web:
+            ports: !override ["81:81"]
+            environment: !reset null
+        """)
+    web = config(project, "-f", "compose.yaml", "-f", "b.yaml")["services"]["web"]
+    assert [p["published"] for p in web["ports"]] == ["81"]
+    assert not web.get("environment")
+
+
+def test_file_from_stdin(project):
+    result = project("-f", "-", "config", "--services", stdin="services: {fromstdin: {image: base}}")
+    assert result.out.split() == ["fromstdin"]
+
+
+def test_profiles(project):
+    project.file("""
+        services:
+          web: {image: base}
+          debug: {image: base, profiles: [dev]}
+        """)
+    assert project("config", "--services").out.split() == ["web"]
+    assert set(project("--profile", "dev", "config", "--services").out.split()) == {"web", "debug"}
+    assert set(project("config", "--services", env={"COMPOSE_PROFILES": "dev"}).out.split()) == {"web", "debug"}
+
+
+def test_extends_and_include(project):
+    project.write("common.yaml", "services: {parent: {image: base, environment: {A: '1'}}}")
+    project.write("part/compose.yaml", "services: {included: {image: base, volumes: ['./x:/x']}}")
+    project.file("""
+        include: [part/compose.yaml]
+        services:
+          child:
+            extends: {file: common.yaml, service: parent}
+            environment: {B: "2"}
+        """)
+    services = config(project)["services"]
+    assert services["child"]["environment"] == {"A": "1", "B": "2"}
+    assert services["included"]["volumes"][0]["source"] == str(project.dir / "part/x")
+
+
+def test_project_name(project):
+    project.file("name: named\nservices: {web: {image: base}}")
+    assert config(project)["name"] == "named"
+    assert config(project, "-p", "other")["name"] == "other"
+    assert config(project, env={"COMPOSE_PROJECT_NAME": "third"})["name"] == "third"
+    project.file("services: {web: {image: base}}")
+    assert config(project)["name"] == project.name
+
+
+# --- bad input -------------------------------------------------------------------------------------
+
+
+def refused(project, *words, command=("config", "-q"), **options):
+    """The command fails, and stderr says all of the words."""
+    result = project(*command, code=None, **options)
+    assert result.code != 0, str(result)
+    for word in words:
+        assert word in result.err, f"{word!r} is missing in:\n{result.err}"
+    return result
+
+
+def test_error_shows_place_line_and_caret(project):
+    project.file("""
+        services:
+          web:
+            image: base
+            ports:
+              - "80x:80"
+        """)
+    result = refused(project, "compose.yaml:5:", "error:", 'service "web"', "80x")
+    lines = result.err.splitlines()
+    source = next(i for i, line in enumerate(lines) if '- "80x:80"' in line)
+    assert lines[source].lstrip().startswith("5 |")
+    caret = lines[source + 1].index("^")
+    assert lines[source][caret] in '"8', "the caret stands under the value"
+
+
+def test_unknown_key(project):
+    project.file("""
+        services:
+          web:
+            image: base
+            evnironment: {A: "1"}
+        """)
+    refused(project, "compose.yaml:4:", "evnironment", "environment")
+
+
+@pytest.mark.parametrize("line, word", [
+    ("image: [not, a, string]", "image"),
+    ("privileged: perhaps", "privileged"),
+    ("environment: 5", "environment"),
+    ("ports: 80", "ports"),
+    ("depends_on: {db: {condition: soonish}}", "condition"),
+    ("stop_grace_period: 5 parsecs", "stop_grace_period"),
+    ("mem_limit: many", "mem_limit"),
+    ("restart: sometimes", "restart"),
+])
+def test_wrong_type(project, line, word):
+    project.write("compose.yaml", f"services:\n  db: {{image: base}}\n  web:\n    image: base\n    {line}\n"
+                  if not line.startswith("image") else f"services:\n  db: {{image: base}}\n  web:\n    hostname: x\n    {line}\n")
+    refused(project, "compose.yaml:5:", word)
+
+
+def test_all_errors_at_once(project):
+    project.file("""
+        services:
+          a: {image: base, prots: ["1:1"]}
+          b:
+            image: base
+            privileged: perhaps
+          c:
+            image: base
+            environment: 5
+        """)
+    result = refused(project, "compose.yaml:2:", "compose.yaml:5:", "compose.yaml:8:")
+    assert result.err.count("error:") >= 3
+
+
+@pytest.mark.parametrize("line, words", [
+    ("depends_on: [nobody]", ["nobody"]),
+    ("volumes: ['data:/data']", ["data"]),
+    ("networks: [back]", ["back"]),
+    ("secrets: [key]", ["key"]),
+    ("configs: [conf]", ["conf"]),
+])
+def test_undefined_things(project, line, words):
+    project.write("compose.yaml", f"services:\n  web:\n    image: base\n    {line}\n")
+    refused(project, "compose.yaml:4:", 'undefined' if "depends_on" not in line else "nobody", *words)
+
+
+def test_missing_files(project):
+    result = refused(project, "gone.yaml", command=("-f", "gone.yaml", "config"))
+    assert "no such file" in result.err.lower()
+    empty = project.tmp / "empty"
+    empty.mkdir()
+    refused(project, "no configuration file provided: not found", cwd=empty)
+    project.file("services: {web: {image: base, env_file: gone.env}}")
+    refused(project, "gone.env")
+
+
+def test_broken_yaml(project):
+    project.write("compose.yaml", "services:\n  web:\n    image: base\n   bad: indent\n")
+    refused(project, "compose.yaml:4:")
+    project.write("compose.yaml", "services:\n  web:\n    image: base\n    image: again\n")
+    refused(project, "compose.yaml:4:", "image")
+    project.write("compose.yaml", b"services:\n  web:\n    image: \"\xff\xfe\"\n")
+    refused(project, "compose.yaml")
+    project.write("compose.yaml", "")
+    refused(project)
+
+
+def test_hostile_yaml(project):
+    bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
+    for n in range(1, 12):
+        bomb += f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n"
+    project.write("compose.yaml", "x-bomb:\n" + "".join(f"  {line}\n" for line in bomb.splitlines()) + "services: {}\n")
+    assert refused(project, "compose.yaml", timeout=10).seconds < 5
+    project.write("compose.yaml", "services: " + "[" * 100_000)
+    refused(project, "compose.yaml", timeout=10)
+
+
+def test_cycle_is_printed_as_a_path(project):
+    project.file("""
+        services:
+          a:
+            image: base
+            depends_on: [b]
+          b:
+            image: base
+            depends_on: [c]
+          c:
+            image: base
+            depends_on:
+              a: {condition: service_started}
+        """)
+    result = refused(project, "cycle", "compose.yaml:4:", "compose.yaml:7:", "compose.yaml:10:")
+    assert result.err.replace('"', "").replace(" ", "").count("->") >= 2
+
+
+def test_config_output_is_a_file_again(project):
+    project.write("a.env", "X=multi word\n")
+    project.file("""
+        services:
+          web:
+            image: base
+            env_file: a.env
+            command: sh -c "echo 'a b'; sleep 1"
+            ports: ["127.0.0.1:8080-8081:80-81/udp"]
+            healthcheck: {test: ["CMD", "true"], interval: 1m30s}
+            volumes: ["data:/data:ro", "./here:/there"]
+        volumes: {data: {}}
+        """)
+    once = project("config").out
+    again = project("-f", "-", "config", stdin=once).out
+    assert once == again
+
+
+def test_config_lists(project):
+    project.file("""
+        services:
+          web: {image: base, profiles: [p], networks: [n], volumes: ["v:/v"]}
+          db: {image: "other:1"}
+        networks: {n: {}}
+        volumes: {v: {}}
+        """)
+    every = ("--profile", "*")
+    assert set(project(*every, "config", "--services").out.split()) == {"web", "db"}
+    assert set(project(*every, "config", "--images").out.split()) == {"base", "other:1"}
+    assert project(*every, "config", "--volumes").out.split() == ["v"]
+    assert "p" in project(*every, "config", "--profiles").out.split()
+    hashes = dict(line.split() for line in project(*every, "config", "--hash", "*").out.splitlines())
+    assert set(hashes) == {"web", "db"} and all(len(h) == 64 for h in hashes.values())

@@ -1,0 +1,124 @@
+"""Health: the tests, their times, and what they change."""
+
+import time
+
+import pytest
+
+from harness import wait_for
+from images import busybox_layer, docker_archive
+from test_network import sleeper, write
+
+
+def check(project, **health):
+    write(project, {"x": sleeper(healthcheck=health)})
+    return project.up()
+
+
+def healthy(project) -> bool:
+    return project.health("x") == "healthy"
+
+
+@pytest.mark.parametrize("test", [["CMD", "test", "-d", "/tmp"], ["CMD-SHELL", "test -d /tmp && true"], "ls /tmp"])
+def test_forms(project, test):
+    check(project, test=test, interval="10s")
+    wait_for(lambda: healthy(project), "it to be healthy", 3)
+
+
+def test_none_and_disable(project):
+    docker_archive(project.dir / "i.tar", "hc:1", [busybox_layer()], {"Healthcheck": {"Test": ["CMD", "false"]}})
+    project("image", "load", "-i", "i.tar")
+    write(project, {"a": sleeper(image="hc:1", healthcheck={"test": ["NONE"]}),
+                    "b": sleeper(image="hc:1", healthcheck={"disable": True})})
+    project.up("--wait")
+    assert {c["Health"] for c in project.ps()} == {""}
+
+
+def test_health_check_of_the_image(project):
+    docker_archive(project.dir / "i.tar", "hc:1", [busybox_layer()], {
+        "Healthcheck": {"Test": ["CMD-SHELL", "test -e /ready"], "Interval": 200_000_000, "Retries": 2}})
+    project("image", "load", "-i", "i.tar")
+    write(project, {"x": sleeper(image="hc:1"), "y": sleeper(image="hc:1", healthcheck={"retries": 50})})
+    project.up()
+    wait_for(lambda: project.health("x") == "unhealthy", "two failures")
+    assert project.health("y") == "starting"
+    project.sh("y", "touch /ready")
+    wait_for(lambda: project.health("y") == "healthy", "it to be healthy")
+
+
+def test_first_probe_runs_at_once(project):
+    """Not after the interval, as elsewhere."""
+    started = time.monotonic()
+    write(project, {"x": sleeper(healthcheck={"test": ["CMD", "true"], "interval": "30s"})})
+    project.up("--wait")
+    assert time.monotonic() - started < 5
+
+
+def test_early_probes_do_not_use_up_the_retries(project):
+    write(project, {"x": sleeper(command=["sh", "-c", "sleep 1.5; touch /ready; sleep 600"],
+                                 healthcheck={"test": "test -e /ready", "interval": "5s", "retries": 1})})
+    project.up("--wait", timeout=30)
+    assert healthy(project)
+
+
+def test_becomes_unhealthy_and_healthy_again(project):
+    check(project, test="test ! -e /broken", interval="100ms", retries=2, timeout="1s")
+    wait_for(lambda: healthy(project), "it to be healthy")
+    project.sh("x", "touch /broken")
+    wait_for(lambda: project.health("x") == "unhealthy", "it to be unhealthy")
+    assert "(unhealthy)" in project("ps").out
+    project.sh("x", "rm /broken")
+    wait_for(lambda: healthy(project), "it to be healthy again")
+
+
+def test_probe_that_hangs_is_killed(project):
+    check(project, test="echo hanging; sleep 1000", interval="100ms", timeout="200ms", retries=2)
+    wait_for(lambda: project.health("x") == "unhealthy", "it to be unhealthy")
+    wait_for(lambda: project.sh("x", "ps | grep -c '[s]leep 1000'", code=None) in ("0", "1"), "no heap of probes")
+
+
+def test_start_period(project):
+    check(project, test="test -e /ready", interval="50ms", retries=1, start_period="30s", start_interval="50ms")
+    wait_for(lambda: project.record("x").get("health_failing_streak", 0) == 0 and project.health("x") == "starting", "a start")
+    project.sh("x", "touch /ready")
+    wait_for(lambda: healthy(project), "it to be healthy")
+    project.sh("x", "rm /ready")
+    wait_for(lambda: project.health("x") == "unhealthy", "the start period to count no more once healthy")
+
+
+def test_probe_sees_the_service_s_environment_and_user(project):
+    write(project, {"x": sleeper(user="app", environment={"A": "b"}, working_dir="/srv",
+                                 healthcheck={"test": '[ "$$A" = b ] && [ $$(id -u) = 1000 ] && [ $$(pwd) = /srv ]', "interval": "1s", "retries": 1})})
+    project.up("--wait")
+
+
+def test_up_wait_says_who_is_unhealthy(project):
+    write(project, {"good": sleeper(), "bad": sleeper(healthcheck={"test": "echo broken pipe; false", "interval": "50ms", "retries": 2})})
+    result = project.up("--wait", code=1)
+    assert f"{project.name}-bad-1" in result.err and "unhealthy" in result.err
+    assert "broken pipe" in result.err
+
+
+def test_up_wait_takes_a_finished_one_shot_as_success(project):
+    write(project, {"once": {"image": "base", "command": "true"}, "x": sleeper()})
+    project.up("--wait")
+    write(project, {"once": {"image": "base", "command": ["sh", "-c", "exit 9"]}, "x": sleeper()})
+    result = project.up("--wait", code=1)
+    assert "once" in result.err and "9" in result.err
+
+
+def test_up_wait_timeout(project):
+    write(project, {"x": sleeper(healthcheck={"test": "false", "interval": "1s", "start_period": "60s"})})
+    result = project.up("--wait", "--wait-timeout", "1", code=1)
+    assert 0.9 < result.seconds < 6
+
+
+def test_health_events(project):
+    write(project, {"x": sleeper(healthcheck={"test": "test -e /ready", "interval": "50ms"})})
+    project.up()
+    events = project.popen("events", "--json")
+    wait_for(lambda: "/tmp" not in project.sh("x", "touch /ready; echo done"), "the change")
+    line = ""
+    while "healthy" not in line:
+        line = events.stdout.readline()
+        assert line, "the events ended"
+    assert "health_status: healthy" in line

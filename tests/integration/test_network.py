@@ -1,0 +1,313 @@
+"""Networks: who reaches whom, published ports, and what is left of them (nothing)."""
+
+import json
+import os
+import socket
+import subprocess
+
+from harness import links, nft_tables, run, wait_for
+from registry import free_port
+
+WEB = ["sh", "-c", "mkdir -p /w && hostname > /w/index.html && exec httpd -f -p 80 -h /w"]
+
+
+def web(**keys) -> dict:
+    return {"image": "base", "init": True, "command": WEB, "hostname": "web"} | keys
+
+
+def sleeper(**keys) -> dict:
+    return {"image": "base", "init": True, "command": ["sleep", "600"]} | keys
+
+
+def write(project, services: dict, **top) -> None:
+    project.write("compose.yaml", json.dumps({"services": services} | top))
+
+
+def fetch(url: str, seconds: float = 5) -> str:
+    """What an HTTP server says, once it does."""
+    def look():
+        done = subprocess.run(["curl", "-sS", "--max-time", "2", url], capture_output=True, text=True, check=False)
+        return done.stdout.strip() if done.returncode == 0 else None
+    return wait_for(look, f"an answer from {url}", seconds)
+
+
+def unreachable(*command) -> bool:
+    return subprocess.run(command, capture_output=True, check=False).returncode != 0
+
+
+# --- inside ----------------------------------------------------------------------------------------
+
+
+def test_services_reach_each_other(project):
+    write(project, {"web": web(), "x": sleeper()})
+    project.up()
+    wait_for(lambda: "web" in project.sh("x", "wget -qO- -T 2 http://web/", code=None), "an answer by name")
+    assert project.sh("x", f"wget -qO- -T 2 http://{project.name}-web-1/") == "web"
+    assert project.sh("x", "ping -c 1 -W 1 web | grep -c ' 0% packet loss'") == "1"
+
+
+def test_networks_are_apart(project):
+    write(project, {"web": web(networks=["front"]), "near": sleeper(networks=["front"]),
+                    "far": sleeper(networks=["back"]), "both": sleeper(networks=["front", "back"])},
+          networks={"front": {}, "back": {}})
+    project.up()
+    address = project.address("web", "front")
+    wait_for(lambda: project.sh("near", f"wget -qO- -T 2 http://{address}/", code=None) == "web", "an answer")
+    assert project.sh("both", "wget -qO- -T 2 http://web/") == "web"
+    assert project.exec("far", "wget", "-qO-", "-T", "1", f"http://{address}/", code=None).code != 0
+    assert project.exec("far", "nslookup", "web", code=None).code != 0
+    assert len(project.sh("both", "ls /sys/class/net").split()) == 3  # lo, eth0, eth1
+
+
+def test_aliases_and_static_addresses(project):
+    write(project, {
+        "web": web(networks={"n": {"aliases": ["www", "site.example.org"], "ipv4_address": "10.77.5.20"}}),
+        "x": sleeper(networks=["n"])},
+        networks={"n": {"ipam": {"config": [{"subnet": "10.77.5.0/24", "gateway": "10.77.5.1"}]}}})
+    project.up()
+    assert project.address("web", "n") == "10.77.5.20"
+    for name in ("www", "site.example.org", "web"):
+        wait_for(lambda: project.sh("x", f"wget -qO- -T 2 http://{name}/", code=None) == "web", name)
+    assert "default via 10.77.5.1" in project.sh("x", "ip route")
+
+
+def test_taken_static_address(project):
+    write(project, {"a": sleeper(networks={"n": {"ipv4_address": "10.77.6.9"}}),
+                    "b": sleeper(networks={"n": {"ipv4_address": "10.77.6.9"}}, depends_on=["a"])},
+          networks={"n": {"ipam": {"config": [{"subnet": "10.77.6.0/24"}]}}})
+    result = project.up(code=None)
+    assert result.code != 0
+    assert "10.77.6.9" in result.err and f"{project.name}-a-1" in result.err, "names the holder"
+
+
+def test_ipv6(project):
+    write(project, {"web": web(networks=["n"]), "x": sleeper(networks=["n"])},
+          networks={"n": {"enable_ipv6": True, "ipam": {"config": [{"subnet": "fd00:77::/64"}]}}})
+    project.up()
+    address = project.record("web")["networks"][0]["ipv6"].split("/")[0]
+    assert address.startswith("fd00:77::")
+    wait_for(lambda: project.exec("x", "ping", "-6", "-c", "1", "-W", "1", address, code=None).code == 0, "ping by IPv6")
+
+
+def test_internal_network_does_not_lead_out(project, outside):
+    write(project, {"inner": sleeper(networks=["n"]), "outer": sleeper()}, networks={"n": {"internal": True}})
+    project.up()
+    assert project.exec("outer", "ping", "-c", "1", "-W", "2", outside.far, code=None).code == 0
+    assert project.exec("inner", "ping", "-c", "1", "-W", "1", outside.far, code=None).code != 0
+
+
+def test_masquerade(project, outside):
+    """What leaves bears the machine's address."""
+    server = outside.popen("/usr/bin/python3", "-c",
+                           "import socket\ns = socket.create_server(('', 7000))\nc, a = s.accept()\nc.sendall(a[0].encode())")
+    try:
+        write(project, {"x": sleeper()})
+        project.up()
+        seen = wait_for(lambda: project.sh("x", f"nc -w 2 {outside.far} 7000 </dev/null", code=None), "an answer")
+        assert seen == outside.near
+    finally:
+        server.kill()
+        server.wait()
+
+
+def test_network_mode_none_and_host(project):
+    write(project, {"none": sleeper(network_mode="none"), "host": sleeper(network_mode="host")})
+    project.up()
+    assert project.sh("none", "ls /sys/class/net") == "lo"
+    assert os.readlink(f"/proc/{project.pid('host')}/ns/net") == os.readlink("/proc/self/ns/net")
+
+
+def test_external_network_is_shared_and_kept(project):
+    shared = f"{project.name}_shared"
+    write(project, {"web": web(networks=["n"])}, networks={"n": {"name": shared}})
+    project.up()
+    other_file = project.tmp / "other"
+    other_file.mkdir()
+    (other_file / "compose.yaml").write_text(json.dumps({
+        "name": f"{project.name}b", "services": {"x": sleeper(networks=["n"])},
+        "networks": {"n": {"external": True, "name": shared}}}))
+    project.up(cwd=other_file)
+    wait_for(lambda: project("exec", "-T", "x", "wget", "-qO-", "-T", "2", "http://web/", cwd=other_file,
+                             code=None).out.strip() == "web", "an answer from another project")
+    project("down", cwd=other_file)
+    assert project.sh("web", "true") == ""
+
+
+def test_missing_external_network(project):
+    write(project, {"x": sleeper(networks=["n"])}, networks={"n": {"external": True, "name": "gone"}})
+    result = project.up(code=None)
+    assert result.code != 0
+    assert "network gone declared as external, but could not be found" in result.err
+
+
+# --- published ports -------------------------------------------------------------------------------
+
+
+def test_published_port_from_everywhere(project, outside):
+    port = free_port()
+    write(project, {"web": web(ports=[f"{port}:80"]), "x": sleeper(), "y": sleeper(networks=["other"])},
+          networks={"default": {}, "other": {}})
+    project.up()
+    assert fetch(f"http://127.0.0.1:{port}/") == "web"
+    assert fetch(f"http://localhost:{port}/") == "web"
+    assert fetch(f"http://[::1]:{port}/") == "web"
+    assert fetch(f"http://{outside.near}:{port}/") == "web", "this machine's own address"
+    assert outside.run("curl", "-sS", "--max-time", "3", f"http://{outside.near}:{port}/").stdout.strip() == "web"
+    for service in ("x", "web", "y"):
+        got = project.sh(service, f"wget -qO- -T 3 http://{outside.near}:{port}/")
+        assert got == "web", f"from {service}, through the machine's address"
+    assert f":{port}->80/tcp" in project("ps").out
+    assert project("port", "web", "80").out.strip().endswith(f":{port}")
+
+
+def test_port_on_one_address(project, outside):
+    port = free_port()
+    write(project, {"web": web(ports=[f"127.0.0.1:{port}:80"])})
+    project.up()
+    assert fetch(f"http://127.0.0.1:{port}/") == "web"
+    assert unreachable(*outside.argv("curl", "-s", "--max-time", "1", f"http://{outside.near}:{port}/"))
+    address = project.address("web")
+    assert unreachable(*outside.argv("curl", "-s", "--max-time", "1", f"http://{address}:80/")), \
+        "an unpublished port is not reached by the container's own address"
+
+
+def test_udp_port(project, outside):
+    port = free_port()
+    # An echo server: each datagram's sender gets it back.
+    write(project, {"echo": sleeper(command=["sh", "-c", "while :; do nc -u -l -p 5000 -e cat; done"],
+                                    ports=[f"{port}:5000/udp"])})
+    project.up()
+    script = ("import socket, sys\ns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\ns.settimeout(0.5)\n"
+              "s.sendto(b'hello', (sys.argv[1], int(sys.argv[2])))\nprint(s.recv(100).decode())")
+    for argv in (["/usr/bin/python3", "-c", script, "127.0.0.1", str(port)],
+                 outside.argv("/usr/bin/python3", "-c", script, outside.near, port)):
+        wait_for(lambda: "hello" in subprocess.run(argv, capture_output=True, text=True, check=False).stdout,
+                 f"a datagram back: {argv[-2]}")
+        project("restart", "-t", "0")  # busybox's nc serves one peer only
+
+
+def test_port_range_and_ephemeral_port(project):
+    base = 41000
+    write(project, {"web": web(ports=[f"{base}-{base + 1}:80-81", "80"])})
+    project.up()
+    assert fetch(f"http://127.0.0.1:{base}/") == "web"
+    ports = {(p["TargetPort"], p["PublishedPort"]) for p in project.ps()[0]["Publishers"] if p["PublishedPort"]}
+    assert {(80, base), (81, base + 1)} <= ports
+    ephemeral = next(published for target, published in ports if target == 80 and published != base)
+    assert fetch(f"http://127.0.0.1:{ephemeral}/") == "web"
+
+
+def test_port_in_use_names_the_holder(project):
+    with socket.create_server(("0.0.0.0", 0)) as holder:
+        port = holder.getsockname()[1]
+        write(project, {"web": web(ports=[f"{port}:80"])})
+        result = project.up(code=None)
+        assert result.code != 0
+        assert str(port) in result.err and "already" in result.err
+        assert str(os.getpid()) in result.err or "python" in result.err or "pytest" in result.err, "names the holder"
+    project.up()
+    assert fetch(f"http://127.0.0.1:{port}/") == "web"
+
+
+def test_port_held_by_another_project(project):
+    port = free_port()
+    write(project, {"web": web(ports=[f"{port}:80"])})
+    project.up()
+    folder = project.tmp / "second"
+    folder.mkdir()
+    (folder / "compose.yaml").write_text(json.dumps({"name": f"{project.name}b", "services": {"web": web(ports=[f"{port}:80"])}}))
+    result = project.up(cwd=folder, code=None)
+    assert result.code != 0 and f"{project.name}-web-1" in result.err
+    assert fetch(f"http://127.0.0.1:{port}/") == "web"
+
+
+def test_ports_go_and_come_with_the_container(project):
+    port = free_port()
+    write(project, {"web": web(ports=[f"{port}:80"])})
+    project.up()
+    assert fetch(f"http://127.0.0.1:{port}/") == "web"
+    project("stop", "-t", "0")
+    assert unreachable("curl", "-s", "--max-time", "1", f"http://127.0.0.1:{port}/")
+    with socket.create_server(("0.0.0.0", port)):
+        pass
+    project("start")
+    assert fetch(f"http://127.0.0.1:{port}/") == "web"
+
+
+def test_scaled_service_shares_a_port_range(project):
+    replicas = web(ports=["41100-41102:80"], scale=3)
+    del replicas["hostname"] # each shows its own
+    write(project, {"web": replicas})
+    project.up()
+    assert len({fetch(f"http://127.0.0.1:{41100 + n}/") for n in range(3)}) == 3
+
+
+# --- pools and leftovers ---------------------------------------------------------------------------
+
+
+def test_pool_avoids_the_routes_of_the_machine(project):
+    run("ip", "link", "add", "lan0", "type", "dummy")
+    try:
+        run("ip", "addr", "add", "172.17.3.4/16", "dev", "lan0")
+        run("ip", "link", "set", "lan0", "up")
+        run("ip", "route", "add", "172.18.0.0/15", "dev", "lan0")
+        write(project, {"x": sleeper()})
+        project.up()
+        address = project.address("x")
+        assert not address.startswith(("172.17.", "172.18.", "172.19.")), address
+        project("down", "-t", "0")
+        write(project, {"x": sleeper()}, networks={"default": {"ipam": {"config": [{"subnet": "172.17.9.0/24"}]}}})
+        result = project.up(code=None)
+        assert result.code != 0 and "172.17.9.0/24" in result.err and "lan0" in result.err
+    finally:
+        project("down", "-t", "0")
+        run("ip", "link", "del", "lan0")
+
+
+def test_full_pool(project):
+    project.env["COMPOSE_ADDRESS_POOLS"] = "10.88.0.0/24"
+    write(project, {"x": sleeper(networks=["a", "b"])}, networks={"a": {}, "b": {}})
+    result = project.up(code=None)
+    assert result.code != 0
+    assert "subnet" in result.err or "pool" in result.err
+    assert "COMPOSE_ADDRESS_POOLS" in result.err, "what to do about it"
+
+
+def test_down_leaves_nothing(project):
+    before = links(), nft_tables()
+    write(project, {"web": web(ports=["41200:80"], networks=["a", "b"]), "x": sleeper(scale=2)},
+          networks={"a": {}, "b": {}, "default": {}})
+    project.up()
+    assert links() != before[0] and nft_tables() != before[1]
+    project("down", "-t", "0")
+    assert (links(), nft_tables()) == before
+
+
+def test_network_is_mended(project):
+    """Somebody flushed the firewall and deleted a bridge: the next up puts both right."""
+    port = free_port()
+    write(project, {"web": web(ports=[f"{port}:80"])})
+    project.up()
+    assert fetch(f"http://127.0.0.1:{port}/") == "web"
+    project("stop", "-t", "0")
+    run("nft", "flush", "ruleset")
+    for name in links() - project.links_before:
+        if name.startswith(("br-", "cbr", "br")):
+            run("ip", "link", "del", name)
+    project.up()
+    assert fetch(f"http://127.0.0.1:{port}/") == "web"
+
+
+def test_mac_address_and_mtu(project):
+    write(project, {"x": sleeper(networks={"n": {"mac_address": "02:42:aa:bb:cc:dd"}})},
+          networks={"n": {"driver_opts": {"com.docker.network.driver.mtu": "1400"}}})
+    project.up()
+    shown = project.sh("x", "ip link show eth0")
+    assert "02:42:aa:bb:cc:dd" in shown and "mtu 1400" in shown
+
+
+def test_many_containers_have_addresses_of_their_own(project):
+    write(project, {"x": sleeper(scale=12)})
+    project.up()
+    addresses = {project.address("x", number=n) for n in range(1, 13)}
+    assert len(addresses) == 12

@@ -1,0 +1,220 @@
+"""The supervisor: started when it is needed, gone when it is not, and nothing is lost when it is killed."""
+
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+
+from harness import alive, wait_for
+from test_network import fetch, sleeper, web, write
+
+
+def talk(project, *lines: str) -> list[dict]:
+    """Says the lines to the control socket; all that it answers."""
+    path = project.run_root / "projects" / project.name / "control.sock"
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(10)
+        s.connect(str(path))
+        s.sendall("".join(line + "\n" for line in lines).encode())
+        data = b""
+        while chunk := s.recv(65536):
+            data += chunk
+    return [json.loads(line) for line in data.decode().splitlines()]
+
+
+def test_one_a_project_and_gone_when_idle(project):
+    write(project, {"x": sleeper()})
+    project("config", "-q")
+    project("ps")
+    assert project.supervisor() is None, "looking needs none"
+    project.up()
+    first = project.supervisor()
+    assert first
+    project.up()
+    project("restart", "-t", "0")
+    assert project.supervisor() == first
+    project("stop", "-t", "0")
+    wait_for(lambda: not alive(first), "it to end with nothing to supervise")
+    assert project.monitors() == []
+
+
+def test_gone_after_one_shots(project):
+    write(project, {"x": {"image": "base", "command": "true"}})
+    project.up()
+    wait_for(lambda: project.supervisor() is None, "it to end")
+    assert project.state("x") == "exited"
+
+
+def test_socket_is_private(project):
+    write(project, {"x": sleeper()})
+    project.up()
+    path = project.run_root / "projects" / project.name / "control.sock"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_protocol(project):
+    write(project, {"x": sleeper()})
+    project.up()
+    pong = talk(project, '{"v":1,"op":"ping"}')
+    assert pong[-1]["event"] == "done" and pong[-1]["pid"] == project.supervisor()
+    for line in ('{"v":2,"op":"ping"}', '{"v":1,"op":"fly"}', '{"v":1,"op":"stop","services":"all"}', "not json", "{}",
+                 '{"v":1,"op":"stop","options":{"timeout":"soon"}}', '[1,2]'):
+        answer = talk(project, line)
+        assert answer[-1]["event"] == "error" and answer[-1]["message"], line
+    assert project.state("x") == "running" and alive(project.supervisor())
+
+
+def test_endless_line_is_cut_off(project):
+    write(project, {"x": sleeper()})
+    project.up()
+    path = project.run_root / "projects" / project.name / "control.sock"
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(20)
+        s.connect(str(path))
+        try:
+            for _ in range(70):
+                s.sendall(b"x" * (1 << 20))
+        except OSError:
+            pass
+    assert talk(project, '{"v":1,"op":"ping"}')[-1]["event"] == "done"
+
+
+def test_killed_supervisor_is_adopted(project):
+    write(project, {
+        "web": web(ports=["41600:80"]),
+        "talker": sleeper(init=False, command=["sh", "-c", "i=0; while :; do i=$$((i+1)); echo line $$i; sleep 0.02; done"]),
+        "short": sleeper(init=False, command=["sh", "-c", "while [ ! -e /end ]; do sleep 0.02; done; echo last words; exit 23"])})
+    project.up()
+    pids = {s: project.pid(s) for s in ("web", "talker", "short")}
+    assert fetch("http://127.0.0.1:41600/") == "web"
+    os.kill(project.supervisor(), signal.SIGKILL)
+    assert all(alive(pid) for pid in pids.values()), "the containers run on"
+    project.sh("short", "touch /end")
+    wait_for(lambda: not alive(pids["short"]), "one to end meanwhile")
+    project.up("--no-recreate", "web")
+    wait_for(project.supervisor, "a supervisor again")
+    wait_for(lambda: project.record("short")["exit_code"] == 23 and project.state("short") == "exited", "its exit code")
+    assert "last words" in project.logs("short")
+    assert {s: project.pid(s) for s in ("web", "talker")} == {s: pids[s] for s in ("web", "talker")}
+    assert fetch("http://127.0.0.1:41600/") == "web"
+    numbers = [int(line.rsplit(" ", 1)[1]) for line in project.logs("--no-log-prefix", "talker").splitlines()]
+    assert numbers == list(range(1, len(numbers) + 1)), "no line is missing"
+
+
+def test_killed_supervisor_comes_back_by_itself(project):
+    """The monitor that sees it gone starts another."""
+    write(project, {"x": sleeper(restart="always", init=False, command=["sh", "-c", "while [ ! -e /end ]; do sleep 0.02; done"])})
+    project.up()
+    first, pid = project.supervisor(), project.pid("x")
+    os.kill(first, signal.SIGKILL)
+    wait_for(lambda: project.supervisor() not in (None, first), "another supervisor")
+    project.sh("x", "touch /end")
+    wait_for(lambda: project.pid("x") not in (0, pid), "the restart policy to hold")
+
+
+def test_killed_monitor_loses_nothing(project):
+    write(project, {"x": sleeper(init=False, command=["sh", "-c", "i=0; while [ ! -e /end ]; do i=$$((i+1)); echo line $$i; sleep 0.01; done; exit 11"])})
+    project.up()
+    pid = project.pid("x")
+    for _ in range(3):
+        monitors = project.monitors()
+        os.kill(monitors[0], signal.SIGKILL)
+        wait_for(lambda: project.monitors() not in ([], monitors), "another monitor")
+        assert alive(pid)
+    before = project.logs("--no-log-prefix").count("\n")
+    wait_for(lambda: project.logs("--no-log-prefix").count("\n") > before + 5, "more lines")
+    project.sh("x", "touch /end")
+    wait_for(lambda: project.state("x") == "exited", "it to end")
+    assert project.record("x")["exit_code"] == 11
+    numbers = [int(line.rsplit(" ", 1)[1]) for line in project.logs("--no-log-prefix").splitlines()]
+    assert sorted(set(numbers)) == list(range(1, max(numbers) + 1)), "no line is missing"
+
+
+def test_health_goes_on_after_adoption(project):
+    write(project, {"x": sleeper(healthcheck={"test": "test ! -e /broken", "interval": "100ms", "retries": 1})})
+    project.up("--wait")
+    os.kill(project.supervisor(), signal.SIGKILL)
+    wait_for(project.supervisor, "another supervisor")
+    project.sh("x", "touch /broken")
+    wait_for(lambda: project.health("x") == "unhealthy", "probes to go on")
+
+
+def test_everything_killed(project):
+    """As after a crash of the machine's init: no supervisor, no monitor; the containers run."""
+    write(project, {"x": sleeper(scale=3)})
+    project.up()
+    pids = {project.pid("x", n) for n in (1, 2, 3)}
+    doomed = [project.supervisor(), *project.monitors()]
+    for pid in doomed:
+        os.kill(pid, signal.SIGKILL)
+    project.up()
+    assert {project.pid("x", n) for n in (1, 2, 3)} == pids
+    project("down", "-t", "1")
+    assert not any(alive(pid) for pid in pids)
+
+
+def test_two_ups_at_once(project):
+    write(project, {"x": sleeper(scale=4), "slow": sleeper(healthcheck={"test": "test -e /go", "interval": "100ms", "start_period": "60s"}),
+                    "after": sleeper(depends_on={"slow": {"condition": "service_healthy"}})})
+    first = project.popen("up", "-d")
+    wait_for(lambda: project.state("slow") == "running", "the first to be on its way")
+    second = project.popen("up", "-d")
+    project.sh("slow", "touch /go")
+    outs = [child.communicate(timeout=30)[0] for child in (first, second)]
+    assert [first.returncode, second.returncode] == [0, 0], outs
+    assert len(project.ps()) == 6
+    assert len({r["name"] for r in project.records()}) == 6
+
+
+def test_up_and_down_at_once(project):
+    write(project, {"x": sleeper(scale=5)})
+    for _ in range(3):
+        children = [project.popen(*args) for args in (("up", "-d"), ("down", "-t", "0"), ("up", "-d"), ("down", "-t", "0"))]
+        outs = [child.communicate(timeout=60)[0] for child in children]
+        assert all("internal" not in out and "assert" not in out.lower() for out in outs), outs
+    project("down", "-t", "0")
+    project.up()
+    assert len(project.ps()) == 5
+
+
+def test_reads_need_no_supervisor(project):
+    write(project, {"x": sleeper(init=False, command=["sh", "-c", "echo words; exec sleep 600"])})
+    project.up()
+    project.wait_log("x", "words")
+    supervisor = project.supervisor()
+    os.kill(supervisor, signal.SIGSTOP)
+    try:
+        assert "words" in project.logs()
+        assert project.state("x") == "running"
+        assert project.sh("x", "echo hi") == "hi"
+    finally:
+        os.kill(supervisor, signal.SIGCONT)
+
+
+def test_nothing_is_left_open(project):
+    """File descriptors and memory of a supervisor do not grow with what it has done."""
+    write(project, {"x": sleeper(), "y": sleeper()})
+    project.up()
+    pid = project.supervisor()
+
+    def descriptors():
+        return len(os.listdir(f"/proc/{pid}/fd"))
+    project("restart", "-t", "0")
+    before = descriptors()
+    for _ in range(8):
+        project("restart", "-t", "0")
+        project.up()
+    wait_for(lambda: descriptors() <= before + 2, f"at most {before} descriptors, not {descriptors()}")
+
+
+def test_one_supervisor_of_many_commands(project):
+    write(project, {"x": sleeper()})
+    children = [project.popen("up", "-d") for _ in range(5)]
+    for child in children:
+        out, _ = child.communicate(timeout=60)
+        assert child.returncode == 0, out
+    listed = subprocess.run(["pgrep", "-fc", f"supervise .*{project.name}$"], capture_output=True, text=True, check=False)
+    assert listed.stdout.strip() == "1"
+    assert len(project.ps()) == 1

@@ -1,0 +1,144 @@
+"""Volumes: what is in them at first, who owns it, and when it goes."""
+
+import json
+
+from harness import wait_for
+from images import busybox_layer, docker_archive, layer
+from test_network import sleeper, write
+
+
+def volumes(project) -> set[str]:
+    return {p.name for p in (project.root / "volumes").iterdir() if p.is_dir()} if (project.root / "volumes").exists() else set()
+
+
+def test_named_volume_outlives_its_containers(project):
+    write(project, {"x": sleeper(volumes=["data:/data"])}, volumes={"data": {}})
+    project.up()
+    project.sh("x", "echo kept > /data/file")
+    project("down", "-t", "0")
+    assert volumes(project) == {f"{project.name}_data"}
+    project.up()
+    assert project.sh("x", "cat /data/file") == "kept"
+    project("down", "-v", "-t", "0")
+    assert volumes(project) == set()
+    project.up()
+    assert project.sh("x", "ls /data") == ""
+
+
+def test_named_volume_is_seeded_from_the_image(project):
+    docker_archive(project.dir / "i.tar", "seed:1", [busybox_layer(), layer(
+        ("srv/data/", b"", {"uid": 1000, "gid": 2000, "mode": 0o750}), ("srv/data/file", "from the image", {"uid": 1000, "mode": 0o600}),
+        ("srv/data/sub/", b""), ("srv/data/sub/link", ("link", "../file")))])
+    project("image", "load", "-i", "i.tar")
+    write(project, {"x": sleeper(image="seed:1", volumes=["data:/srv/data"]),
+                    "y": sleeper(image="seed:1", volumes=["/srv/data"]),
+                    "n": sleeper(image="seed:1", volumes=[{"type": "volume", "source": "empty", "target": "/srv/data", "volume": {"nocopy": True}}])},
+          volumes={"data": {}, "empty": {}})
+    project.up()
+    for service in ("x", "y"):
+        assert project.sh(service, "stat -c '%a %u %g' /srv/data") == "750 1000 2000"
+        assert project.sh(service, "cat /srv/data/sub/link; stat -c ' %a %u' /srv/data/file") == "from the image 600 1000"
+    assert project.sh("n", "ls /srv/data") == ""
+    project.sh("x", "echo changed > /srv/data/file")
+    project.up("--force-recreate", "-t", "0")
+    assert project.sh("x", "cat /srv/data/file") == "changed", "seeded once only"
+
+
+def test_anonymous_volumes(project):
+    docker_archive(project.dir / "i.tar", "vol:1", [busybox_layer()], {"Volumes": {"/var/lib/thing": {}}})
+    project("image", "load", "-i", "i.tar")
+    write(project, {"x": sleeper(image="vol:1", volumes=["/more"])})
+    project.up()
+    assert len(volumes(project)) == 2
+    project.sh("x", "echo a > /var/lib/thing/f; echo b > /more/f")
+    project.up("--force-recreate", "-t", "0")
+    assert project.sh("x", "cat /var/lib/thing/f /more/f") == "a\nb", "a new container takes them over"
+    project.up("--force-recreate", "--renew-anon-volumes", "-t", "0")
+    assert project.sh("x", "ls /var/lib/thing /more | grep -c f", code=None) == "0"
+    project("down", "-v", "-t", "0")
+    assert volumes(project) == set()
+
+
+def test_bind_mount(project):
+    project.write("here/file", "from outside")
+    write(project, {"x": sleeper(volumes=["./here:/there", "./made:/made", {"type": "bind", "source": "./here/file", "target": "/one", "read_only": True}])})
+    project.up()
+    assert project.sh("x", "cat /there/file; cat /one") == "from outsidefrom outside"
+    project.sh("x", "echo back > /there/new")
+    assert (project.dir / "here/new").read_text() == "back\n"
+    assert (project.dir / "made").is_dir(), "the short form makes a missing folder"
+    assert project.exec("x", "sh", "-c", "echo > /one", code=None).code != 0
+
+
+def test_missing_bind_source(project):
+    write(project, {"x": sleeper(volumes=[{"type": "bind", "source": "./gone", "target": "/x"}])})
+    result = project.up(code=None)
+    assert result.code != 0 and "gone" in result.err
+    assert "does not exist" in result.err or "no such file" in result.err.lower()
+
+
+def test_read_only_and_subpath(project):
+    write(project, {"x": sleeper(volumes=["data:/data"]), "r": sleeper(volumes=["data:/data:ro"]),
+                    "s": sleeper(volumes=[{"type": "volume", "source": "data", "target": "/sub", "volume": {"subpath": "a/b"}}], profiles=["later"])},
+          volumes={"data": {}})
+    project.up()
+    project.sh("x", "mkdir -p /data/a/b; echo deep > /data/a/b/f")
+    assert project.sh("r", "cat /data/a/b/f") == "deep"
+    assert project.exec("r", "touch", "/data/no", code=None).code != 0
+    project("--profile", "later", "up", "-d", "s")
+    assert project.sh("s", "cat /sub/f") == "deep"
+
+
+def test_tmpfs_volume(project):
+    write(project, {"x": sleeper(volumes=[{"type": "tmpfs", "target": "/t", "tmpfs": {"size": "2m", "mode": 0o700}}])})
+    project.up()
+    assert project.sh("x", "df -k /t | tail -1 | tr -s ' ' | cut -d' ' -f2; stat -c %a /t").split() == ["2048", "700"]
+
+
+def test_volumes_from(project):
+    write(project, {"x": sleeper(volumes=["data:/data"]), "y": sleeper(volumes_from=["x:ro"])}, volumes={"data": {}})
+    project.up()
+    project.sh("x", "echo shared > /data/f")
+    assert project.sh("y", "cat /data/f") == "shared"
+    assert project.exec("y", "touch", "/data/g", code=None).code != 0
+
+
+def test_external_volume(project):
+    name = f"{project.name}_kept"
+    write(project, {"x": sleeper(volumes=["v:/v"])}, volumes={"v": {"external": True, "name": name}})
+    result = project.up(code=None)
+    assert result.code != 0
+    assert f'external volume "{name}" not found' in result.err
+    write(project, {"x": sleeper(volumes=["v:/v"])}, volumes={"v": {"name": name}})
+    project.up()
+    project.sh("x", "echo a > /v/f")
+    project("down", "-t", "0")
+    write(project, {"x": sleeper(volumes=["v:/v"])}, volumes={"v": {"external": True, "name": name}})
+    project.up()
+    assert project.sh("x", "cat /v/f") == "a"
+    project("down", "-v", "-t", "0")
+    assert volumes(project) == {name}, "an external volume is not ours to remove"
+
+
+def test_volume_of_driver_opts(project):
+    (project.dir / "real").mkdir()
+    (project.dir / "real/f").write_text("bound")
+    write(project, {"x": sleeper(volumes=["b:/b", "t:/t"])}, volumes={
+        "b": {"driver_opts": {"type": "none", "o": "bind", "device": str(project.dir / "real")}},
+        "t": {"driver_opts": {"type": "tmpfs", "device": "tmpfs", "o": "size=1m"}}})
+    project.up()
+    assert project.sh("x", "cat /b/f") == "bound"
+    assert "1024" in project.sh("x", "df -k /t | tail -1")
+    project("down", "-v", "-t", "0")
+    assert (project.dir / "real/f").exists(), "what was bound stays"
+
+
+def test_volume_shared_by_running_services(project):
+    write(project, {"w": {"image": "base", "command": ["sh", "-c", "echo made > /d/f"], "volumes": ["d:/d"]},
+                    "r": sleeper(volumes=["d:/d"], depends_on={"w": {"condition": "service_completed_successfully"}})},
+          volumes={"d": {}})
+    project.up()
+    assert project.sh("r", "cat /d/f") == "made"
+    wait_for(lambda: project.state("w") == "exited", "the writer to end")
+    names = json.loads("[" + ",".join(project("volumes", "--format", "json").out.splitlines()) + "]")
+    assert [v["Name"] for v in names] == [f"{project.name}_d"]
