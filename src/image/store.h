@@ -2,7 +2,8 @@
  *
  *     ROOT/images/oci-layout, index.json, blobs/sha256/HEX
  *     ROOT/images/layers/HEX/fs           a layer unpacked, as an overlay lower folder; HEX is its
- *                                         diff ID, or its chain ID where it needs what lies below
+ *                                         diff ID, or made of its chain where it needs what
+ *                                         lies below
  *     ROOT/images/layers/HEX/layer.json   { diff_id, size, ... }
  *     ROOT/images/tmp/ID/                 work in progress; `lock` in it is held by its owner, so
  *                                         what a dead owner leaves is swept by the next command
@@ -73,8 +74,8 @@ int image_prune(struct image_store *store, const char *const *in_use, bool all,
                 struct image_change *change, struct err *err);
 
 struct image_usage {
-    int64_t blobs, layers, tmp; /* bytes on disk */
-    int64_t reclaimable;        /* of images that are not in in_use */
+    int64_t blobs, layers; /* bytes on disk */
+    int64_t reclaimable;   /* of images that are not in in_use */
     size_t images, layers_n;
 };
 int image_usage(struct image_store *store, const char *const *in_use, struct image_usage *usage,

@@ -1,0 +1,15 @@
+#include "image/module.h"
+#include "image/module/calls.h"
+
+__attribute__((visibility("default"))) const struct image_module image_module = {
+    .version = IMAGE_MODULE_VERSION,
+    .pull = call_pull,
+    .push = call_push,
+    .unpack = call_unpack,
+    .load = call_load,
+    .import = call_import,
+    .save = call_save,
+    .commit = call_commit,
+    .export = call_export,
+    .build = call_build,
+};
