@@ -45,6 +45,6 @@
 
 /* for (each element pointer it) */
 #define vec_foreach(vec, it)                                                                       \
-    for (__typeof__((vec)->v) it = (vec)->v; it && it < (vec)->v + (vec)->n; it++)
+    for (__typeof__(&*(vec)->v) it = (vec)->v; it && it < (vec)->v + (vec)->n; it++)
 
 #endif

@@ -11,21 +11,38 @@
 
 enum node_kind { NODE_NULL, NODE_BOOL, NODE_INT, NODE_FLOAT, NODE_STRING, NODE_SEQUENCE, NODE_MAPPING };
 
+/* !reset and !override, and what a plain scalar resolves to besides the kinds above. */
+enum node_tag {
+    TAG_NONE,
+    TAG_RESET,
+    TAG_OVERRIDE,
+    TAG_TIMESTAMP, /* of a string: an unquoted date, which the format has no use for */
+    TAG_FLOAT32,   /* of a number: single precision, which shows when it is printed */
+    TAG_UINT64,    /* of a number: an integer over INT64_MAX, whose digits are raw */
+};
+
 /* Where a node stands; line and col count from 1, 0: not from a file. */
 struct mark {
     const char *file;
     int line, col;
 };
 
+struct field;
+
 struct node_pair {
     const char *key;
     struct mark key_mark;
     struct node *value;
+    const struct field *field; /* what file/fields.h says of the key, cached by field_of() */
 };
 
 struct node {
     enum node_kind kind;
+    uint8_t tag;      /* enum node_tag */
+    bool faulty;      /* an error inside was reported; later passes leave it alone */
+    bool implied;     /* not written by the user: a default that a pass put in */
     struct mark mark;
+    const char *raw;  /* TAG_UINT64: the digits */
     union {
         bool boolean;
         int64_t integer;
@@ -38,14 +55,60 @@ struct node {
         struct {
             struct node_pair *v; /* in the order of the file */
             size_t n, cap;
+            struct node_index *index; /* by key; only large mappings have one */
         } map;
     };
-    /* more fields as the front end needs them: style, tag (!reset, !override), raw text, origin */
 };
 
 /* The value of key in a mapping, or NULL (also where n is NULL or no mapping). */
 struct node *node_get(const struct node *n, const char *key);
+/* The pair of key, or NULL. It moves when pairs are added or removed. */
+struct node_pair *node_pair(const struct node *n, const char *key);
 /* The string of a string node, else NULL. */
 const char *node_str(const struct node *n);
+/* The string of a string member, else NULL. */
+const char *node_get_str(const struct node *n, const char *key);
+/* The boolean of a boolean member, else the fallback. */
+bool node_get_bool(const struct node *n, const char *key, bool fallback);
+
+static inline bool node_is(const struct node *n, enum node_kind kind)
+{
+    return n && n->kind == kind;
+}
+
+/* A value that counts as given: neither missing nor null. */
+static inline bool node_given(const struct node *n)
+{
+    return n && n->kind != NODE_NULL;
+}
+
+/* New nodes; strings are not copied, so they must live as long as the arena. */
+struct node *node_new(struct arena *a, enum node_kind kind, struct mark mark);
+struct node *node_new_string(struct arena *a, const char *s, struct mark mark);
+struct node *node_new_int(struct arena *a, int64_t v, struct mark mark);
+struct node *node_new_bool(struct arena *a, bool v, struct mark mark);
+
+/* Sets or replaces; a replaced key keeps its place in the order. */
+void node_set(struct arena *a, struct node *map, const char *key, struct mark key_mark,
+              struct node *value);
+/* Like node_set for a key that is not from a file: it gets the mark of its value. */
+void node_put(struct arena *a, struct node *map, const char *key, struct node *value);
+bool node_del(struct node *map, const char *key);
+/* Removes pair i, keeping the order. */
+void node_del_at(struct node *map, size_t i);
+void node_append(struct arena *a, struct node *seq, struct node *value);
+/* Deep copy; strings are shared. */
+struct node *node_clone(struct arena *a, const struct node *n);
+bool node_equal(const struct node *a, const struct node *b);
+/* Pairs by key, byte order: how the reference prints every mapping of names. */
+void node_sort(struct node *map);
+
+/* "null", "boolean", "integer", "number", "string", "list", "mapping" */
+const char *node_kind_name(const struct node *n);
+/* The scalar as Go's fmt.Sprint writes it (1e30 is "1e+30", 1.50 is "1.5", null is "<nil>"); a
+ * string is returned as it is. NULL for a sequence or mapping. */
+const char *node_text(struct arena *a, const struct node *n);
+/* Go's strconv.FormatFloat(v, 'g', -1) with %v's exponent threshold of 21; bits is 32 or 64. */
+void node_format_float(double v, int bits, char out[40]);
 
 #endif

@@ -1,0 +1,34 @@
+/* What every pass of the loader carries: where to allocate, where to report, and for messages the
+ * way from the top of the document to the value at hand. */
+#ifndef FILE_PASS_H
+#define FILE_PASS_H
+
+#include "base/arena.h"
+#include "file/diag.h"
+#include "file/fields.h"
+#include "file/node.h"
+
+struct pass {
+    struct arena *arena;
+    struct diag *diag;
+};
+
+/* One step of the way; lives on the stack of the walker. The top is NULL. */
+struct place {
+    const struct place *up;
+    const char *key; /* NULL: an element of a sequence */
+    size_t index;
+};
+
+/* "services.web.ports[0]"; arena. */
+const char *place_path(struct arena *a, const struct place *at);
+/* "ports[0]" below a service or another named object, the whole path elsewhere; arena. */
+const char *place_inner_path(struct arena *a, const struct place *at);
+
+/* Reports with "service \"web\": " and the like before the message, as at says. */
+void pass_error(const struct pass *p, const struct place *at, const struct mark *mark,
+                const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+void pass_warning(const struct pass *p, const struct place *at, const struct mark *mark,
+                  const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+
+#endif

@@ -1,0 +1,16 @@
+/* Checks a merged document against the schema and says all that is wrong, each at its place.
+ *
+ * What is wrong is taken out of the tree afterwards, and the service, network, ... around it is
+ * marked faulty, so that the later passes find only what they expect and report what else there
+ * is without repeating themselves. */
+#ifndef FILE_VALIDATE_H
+#define FILE_VALIDATE_H
+
+#include "file/pass.h"
+#include "file/schema.h"
+
+void validate_document(const struct pass *p, const struct schema_set *schema, struct node *root);
+/* What the keys of a document must fulfil beyond the schema, once it is in the long form. */
+void validate_rules(const struct pass *p, struct node *root);
+
+#endif

@@ -1,0 +1,470 @@
+#include "file/yaml.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <yaml.h>
+
+#include "base/map.h"
+#include "base/mem.h"
+#include "base/vec.h"
+#include "file/scalar.h"
+
+#define MERGE_TAG "tag:yaml.org,2002:merge"
+
+struct composer {
+    yaml_parser_t parser;
+    struct arena *arena;
+    const char *file, *text;
+    size_t len;
+    struct diag *diag;
+    struct map anchors; /* name -> struct anchor */
+    size_t alias_nodes;
+    int depth;
+};
+
+struct anchor {
+    struct node *node;
+    bool open; /* still being composed: an alias to it would contain itself */
+};
+
+static struct mark mark_of(const struct composer *c, const yaml_mark_t *m)
+{
+    return (struct mark){.file = c->file, .line = (int)m->line + 1, .col = (int)m->column + 1};
+}
+
+static struct mark mark_at(const struct composer *c, size_t offset)
+{
+    struct mark m = {.file = c->file, .line = 1, .col = 1};
+    for (size_t i = 0; i < offset && i < c->len; i++) {
+        m.col++;
+        if (c->text[i] == '\n') {
+            m.line++;
+            m.col = 1;
+        }
+    }
+    return m;
+}
+
+/* libyaml's complaint, in better words where the cause is plain. */
+static int syntax_error(struct composer *c)
+{
+    const yaml_parser_t *p = &c->parser;
+    if (p->error == YAML_READER_ERROR) {
+        struct mark m = mark_at(c, p->problem_offset);
+        if (p->problem_offset < c->len && c->text[p->problem_offset] == '\0')
+            diag_error(c->diag, &m, "NUL byte: this is no text file");
+        else if (strstr(p->problem, "UTF-8"))
+            diag_error(c->diag, &m, "invalid UTF-8: %s", p->problem);
+        else
+            diag_error(c->diag, &m, "%s", p->problem);
+        return -1;
+    }
+    struct mark m = mark_of(c, &p->problem_mark);
+    size_t at = p->problem_mark.index;
+    if (at < c->len && c->text[at] == '\t')
+        diag_error(c->diag, &m, "a tab cannot indent in YAML: use spaces");
+    else
+        diag_error(c->diag, &m, "YAML syntax: %s", p->problem ? p->problem : "out of memory");
+    if (p->context && p->context_mark.line != p->problem_mark.line) {
+        struct mark context = mark_of(c, &p->context_mark);
+        diag_note(c->diag, &context, "%s", p->context);
+    }
+    return -1;
+}
+
+static int next_event(struct composer *c, yaml_event_t *e)
+{
+    return yaml_parser_parse(&c->parser, e) ? 0 : syntax_error(c);
+}
+
+/* Copies what an anchor names, NULL where a bound is hit. Nodes with !reset are gone where the
+ * anchor stands, so they are not copied; their effect does not reach the aliases. */
+static struct node *expand_alias(struct composer *c, const struct node *n, int depth)
+{
+    if (++c->alias_nodes > YAML_ALIAS_NODES_MAX || depth > YAML_DEPTH_MAX)
+        return NULL;
+    struct node *copy = arena_new_of(c->arena, struct node);
+    *copy = *n;
+    if (n->kind == NODE_SEQUENCE) {
+        copy->seq.v = arena_array(c->arena, struct node *, n->seq.n);
+        copy->seq.cap = n->seq.n;
+        copy->seq.n = 0;
+        for (size_t i = 0; i < n->seq.n; i++) {
+            if (n->seq.v[i]->tag == TAG_RESET)
+                continue;
+            struct node *item = expand_alias(c, n->seq.v[i], depth + 1);
+            if (!item)
+                return NULL;
+            copy->seq.v[copy->seq.n++] = item;
+        }
+    } else if (n->kind == NODE_MAPPING) {
+        copy->map.v = arena_array(c->arena, struct node_pair, n->map.n);
+        copy->map.cap = n->map.n;
+        copy->map.index = NULL;
+        copy->map.n = 0;
+        for (size_t i = 0; i < n->map.n; i++) {
+            struct node_pair pair = n->map.v[i];
+            if (pair.value->tag == TAG_RESET)
+                continue;
+            pair.value = expand_alias(c, pair.value, depth + 1);
+            if (!pair.value)
+                return NULL;
+            copy->map.v[copy->map.n++] = pair;
+        }
+    }
+    return copy;
+}
+
+static int compose_alias(struct composer *c, const yaml_event_t *e, struct node **out)
+{
+    struct mark m = mark_of(c, &e->start_mark);
+    const char *name = (const char *)e->data.alias.anchor;
+    const struct anchor *anchor = map_get(&c->anchors, name);
+    if (!anchor) {
+        struct closest near = {.word = name};
+        map_foreach(&c->anchors, it)
+            closest_try(&near, it->key);
+        diag_error(c->diag, &m, "unknown anchor \"%s\"", name);
+        diag_suggest(c->diag, near.best);
+        return -1;
+    }
+    if (anchor->open) {
+        diag_error(c->diag, &m, "anchor \"%s\" contains itself", name);
+        diag_note(c->diag, &anchor->node->mark, "the anchor is here");
+        return -1;
+    }
+    *out = expand_alias(c, anchor->node, c->depth);
+    if (*out)
+        return 0;
+    if (c->alias_nodes > YAML_ALIAS_NODES_MAX)
+        diag_error(c->diag, &m, "aliases expand to more than %d nodes", YAML_ALIAS_NODES_MAX);
+    else
+        diag_error(c->diag, &m, "nested deeper than %d levels", YAML_DEPTH_MAX);
+    return -1;
+}
+
+static struct anchor *open_anchor(struct composer *c, const yaml_char_t *name, struct node *n)
+{
+    if (!name)
+        return NULL;
+    struct anchor *anchor = arena_new_of(c->arena, struct anchor);
+    *anchor = (struct anchor){.node = n, .open = true};
+    map_set(&c->anchors, (const char *)name, anchor);
+    return anchor;
+}
+
+static enum node_tag special_tag(const yaml_char_t *tag)
+{
+    if (!tag || tag[0] != '!')
+        return TAG_NONE;
+    return streq((const char *)tag, "!reset")      ? TAG_RESET
+           : streq((const char *)tag, "!override") ? TAG_OVERRIDE
+                                                   : TAG_NONE;
+}
+
+static int compose_scalar(struct composer *c, const yaml_event_t *e, struct node **out)
+{
+    const char *tag = (const char *)e->data.scalar.tag;
+    size_t len = e->data.scalar.length;
+    struct node *n = node_new(c->arena, NODE_STRING, mark_of(c, &e->start_mark));
+    const char *text = arena_strndup(c->arena, (const char *)e->data.scalar.value, len);
+    bool quoted = e->data.scalar.style != YAML_PLAIN_SCALAR_STYLE;
+    /* libyaml reports the block's indicator line; its text starts there too, for a reader. */
+    if (!scalar_resolve(c->arena, n, text, len, tag, quoted)) {
+        if (strlen(text) != len)
+            diag_error(c->diag, &n->mark, "NUL character in a string");
+        else
+            diag_error(c->diag, &n->mark, "\"%s\" is no %s", text,
+                       strrchr(tag, ':') ? strrchr(tag, ':') + 1 : tag);
+        n->kind = NODE_STRING;
+        n->string = text;
+        n->faulty = true;
+    }
+    if (special_tag(e->data.scalar.tag) != TAG_NONE)
+        n->tag = (uint8_t)special_tag(e->data.scalar.tag);
+    struct anchor *anchor = open_anchor(c, e->data.scalar.anchor, n);
+    if (anchor)
+        anchor->open = false;
+    *out = n;
+    return 0;
+}
+
+static int compose_node(struct composer *c, yaml_event_t *e, struct node **out);
+
+static int compose_sequence(struct composer *c, const yaml_event_t *start, struct node **out)
+{
+    struct node *seq = node_new(c->arena, NODE_SEQUENCE, mark_of(c, &start->start_mark));
+    seq->tag = (uint8_t)special_tag(start->data.sequence_start.tag);
+    struct anchor *anchor = open_anchor(c, start->data.sequence_start.anchor, seq);
+    for (;;) {
+        yaml_event_t e;
+        if (next_event(c, &e))
+            return -1;
+        if (e.type == YAML_SEQUENCE_END_EVENT) {
+            yaml_event_delete(&e);
+            break;
+        }
+        struct node *item = NULL;
+        int rc = compose_node(c, &e, &item);
+        yaml_event_delete(&e);
+        if (rc)
+            return -1;
+        node_append(c->arena, seq, item);
+    }
+    if (anchor)
+        anchor->open = false;
+    *out = seq;
+    return 0;
+}
+
+/* Adds the pairs of a merged mapping that are not there yet. */
+static void merge_mapping(struct composer *c, struct node *map, const struct node *from)
+{
+    for (size_t i = 0; i < from->map.n; i++) {
+        const struct node_pair *p = &from->map.v[i];
+        if (!node_pair(map, p->key))
+            node_set(c->arena, map, p->key, p->key_mark, p->value);
+    }
+}
+
+static void apply_merge_key(struct composer *c, struct node *map, const struct node *value)
+{
+    if (value->tag == TAG_RESET)
+        return;
+    if (value->kind == NODE_MAPPING) {
+        merge_mapping(c, map, value);
+        return;
+    }
+    bool ok = value->kind == NODE_SEQUENCE;
+    for (size_t i = 0; ok && i < value->seq.n; i++) {
+        ok = value->seq.v[i]->kind == NODE_MAPPING;
+        if (ok)
+            merge_mapping(c, map, value->seq.v[i]);
+    }
+    if (!ok)
+        diag_error(c->diag, &value->mark, "\"<<\" merges a mapping or a list of mappings, not a %s",
+                   value->kind == NODE_SEQUENCE ? "list of anything else" : node_kind_name(value));
+}
+
+static bool is_merge_key(const yaml_event_t *e)
+{
+    const char *tag = (const char *)e->data.scalar.tag;
+    return e->type == YAML_SCALAR_EVENT && streq((const char *)e->data.scalar.value, "<<") &&
+           (tag ? streq(tag, MERGE_TAG) : e->data.scalar.style == YAML_PLAIN_SCALAR_STYLE);
+}
+
+/* The key as a string, or NULL where it is none (reported). */
+static const char *key_text(struct composer *c, const struct node *key)
+{
+    if (key->kind == NODE_STRING && key->tag != TAG_TIMESTAMP)
+        return key->string;
+    if (key->kind == NODE_SEQUENCE || key->kind == NODE_MAPPING)
+        diag_error(c->diag, &key->mark, "a key must be a string, not a %s", node_kind_name(key));
+    else
+        diag_error(c->diag, &key->mark, "a key must be a string, not a %s: put it in quotes",
+                   node_kind_name(key));
+    return NULL;
+}
+
+static void add_pair(struct composer *c, struct node *map, const struct node *key,
+                     struct node *value)
+{
+    const char *text = key_text(c, key);
+    const struct node_pair *before = text ? node_pair(map, text) : NULL;
+    if (before) {
+        diag_error(c->diag, &key->mark, "key \"%s\" is already defined", text);
+        diag_note(c->diag, &before->key_mark, "first defined here");
+    } else if (text) {
+        node_set(c->arena, map, text, key->mark, value);
+    }
+}
+
+static int compose_mapping(struct composer *c, const yaml_event_t *start, struct node **out)
+{
+    struct node *map = node_new(c->arena, NODE_MAPPING, mark_of(c, &start->start_mark));
+    map->tag = (uint8_t)special_tag(start->data.mapping_start.tag);
+    struct anchor *anchor = open_anchor(c, start->data.mapping_start.anchor, map);
+    struct node *merge = NULL;
+    struct mark merge_mark = {0};
+    for (;;) {
+        yaml_event_t e;
+        if (next_event(c, &e))
+            return -1;
+        if (e.type == YAML_MAPPING_END_EVENT) {
+            yaml_event_delete(&e);
+            break;
+        }
+        bool is_merge = is_merge_key(&e);
+        struct node *key = NULL, *value = NULL;
+        int rc = compose_node(c, &e, &key);
+        yaml_event_delete(&e);
+        if (rc || next_event(c, &e))
+            return -1;
+        rc = compose_node(c, &e, &value);
+        yaml_event_delete(&e);
+        if (rc)
+            return -1;
+        if (!is_merge) {
+            add_pair(c, map, key, value);
+        } else if (merge) {
+            diag_error(c->diag, &key->mark, "key \"<<\" is already defined: merge a list");
+            diag_note(c->diag, &merge_mark, "first defined here");
+        } else {
+            merge = value;
+            merge_mark = key->mark;
+        }
+    }
+    if (merge)
+        apply_merge_key(c, map, merge);
+    if (anchor)
+        anchor->open = false;
+    *out = map;
+    return 0;
+}
+
+static int compose_node(struct composer *c, yaml_event_t *e, struct node **out)
+{
+    int rc = -1;
+    if (++c->depth > YAML_DEPTH_MAX) {
+        struct mark m = mark_of(c, &e->start_mark);
+        diag_error(c->diag, &m, "nested deeper than %d levels", YAML_DEPTH_MAX);
+    } else if (e->type == YAML_ALIAS_EVENT) {
+        rc = compose_alias(c, e, out);
+    } else if (e->type == YAML_SCALAR_EVENT) {
+        rc = compose_scalar(c, e, out);
+    } else if (e->type == YAML_SEQUENCE_START_EVENT) {
+        rc = compose_sequence(c, e, out);
+    } else if (e->type == YAML_MAPPING_START_EVENT) {
+        rc = compose_mapping(c, e, out);
+    }
+    c->depth--;
+    return rc;
+}
+
+struct path_stack {
+    struct {
+        const char **v;
+        size_t n, cap;
+    } keys;
+    struct {
+        struct node_path *v;
+        size_t n, cap;
+    } found;
+};
+
+static void record_path(struct composer *c, struct path_stack *s)
+{
+    struct node_path path = {.n = s->keys.n, .keys = arena_array(c->arena, const char *, s->keys.n)};
+    memcpy(path.keys, s->keys.v, s->keys.n * sizeof(*path.keys));
+    vec_push(&s->found, path);
+}
+
+/* Removes what is tagged !reset and records where it and !override stand. */
+static void collect_resets(struct composer *c, struct node *n, struct path_stack *s)
+{
+    if (n->tag == TAG_OVERRIDE) {
+        record_path(c, s);
+        n->tag = TAG_NONE;
+        return;
+    }
+    if (n->kind == NODE_MAPPING) {
+        for (size_t i = 0; i < n->map.n;) {
+            vec_push(&s->keys, n->map.v[i].key);
+            bool reset = n->map.v[i].value->tag == TAG_RESET;
+            if (reset) {
+                record_path(c, s);
+                node_del_at(n, i);
+            } else {
+                collect_resets(c, n->map.v[i++].value, s);
+            }
+            s->keys.n--;
+        }
+    } else if (n->kind == NODE_SEQUENCE) {
+        size_t kept = 0;
+        for (size_t i = 0; i < n->seq.n; i++) {
+            if (n->seq.v[i]->tag == TAG_RESET)
+                continue;
+            char number[24];
+            snprintf(number, sizeof(number), "%zu", i);
+            vec_push(&s->keys, arena_strdup(c->arena, number));
+            collect_resets(c, n->seq.v[i], s);
+            s->keys.n--;
+            n->seq.v[kept++] = n->seq.v[i];
+        }
+        n->seq.n = kept;
+    }
+}
+
+static bool has_special_tags(const char *text, size_t len)
+{
+    return memmem(text, len, "!reset", 6) || memmem(text, len, "!override", 9);
+}
+
+static void finish_document(struct composer *c, struct yaml_document *doc)
+{
+    if (!has_special_tags(c->text, c->len))
+        return;
+    if (doc->root->tag == TAG_RESET)
+        doc->root = node_new(c->arena, NODE_NULL, doc->root->mark);
+    struct path_stack s = {0};
+    collect_resets(c, doc->root, &s);
+    doc->resets_n = s.found.n;
+    doc->resets = arena_array(c->arena, struct node_path, s.found.n);
+    if (s.found.n)
+        memcpy(doc->resets, s.found.v, s.found.n * sizeof(*doc->resets));
+    vec_release(&s.keys);
+    vec_release(&s.found);
+}
+
+static int compose_stream(struct composer *c, struct yaml_stream *out)
+{
+    VEC(struct yaml_document) docs = {0};
+    int rc = -1;
+    for (;;) {
+        yaml_event_t e;
+        if (next_event(c, &e))
+            break;
+        yaml_event_type_t type = e.type;
+        if (type == YAML_DOCUMENT_START_EVENT || type == YAML_STREAM_START_EVENT ||
+            type == YAML_DOCUMENT_END_EVENT || type == YAML_STREAM_END_EVENT ||
+            type == YAML_NO_EVENT) {
+            yaml_event_delete(&e);
+            if (type == YAML_DOCUMENT_START_EVENT) {
+                map_release(&c->anchors);
+            } else if (type == YAML_STREAM_END_EVENT || type == YAML_NO_EVENT) {
+                rc = 0;
+                break;
+            }
+            continue;
+        }
+        struct yaml_document doc = {0};
+        int composed = compose_node(c, &e, &doc.root);
+        yaml_event_delete(&e);
+        if (composed)
+            break;
+        finish_document(c, &doc);
+        vec_push(&docs, doc);
+    }
+    out->n = docs.n;
+    out->docs = arena_array(c->arena, struct yaml_document, docs.n);
+    if (docs.n)
+        memcpy(out->docs, docs.v, docs.n * sizeof(*docs.v));
+    vec_release(&docs);
+    return rc;
+}
+
+int yaml_parse(struct arena *a, const char *file, const char *text, size_t len,
+               struct yaml_stream *out, struct diag *d)
+{
+    *out = (struct yaml_stream){0};
+    struct composer c = {.arena = a, .file = file, .text = text, .len = len, .diag = d};
+    if (!yaml_parser_initialize(&c.parser)) {
+        diag_error(d, NULL, "out of memory");
+        return -1;
+    }
+    yaml_parser_set_input_string(&c.parser, (const unsigned char *)text, len);
+    int rc = compose_stream(&c, out);
+    map_release(&c.anchors);
+    yaml_parser_delete(&c.parser);
+    return rc;
+}
