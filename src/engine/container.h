@@ -47,7 +47,7 @@ struct container {
     bool work_done, dns_pending, ports_pending, timer_fired;
     bool up, ended, lost; /* what the monitor says; lost: it is gone */
     struct err fault;     /* of the step that is under way */
-    bool runtime_clean; /* the runtime knows nothing of it any more */
+    bool runtime_clean;   /* the runtime knows nothing of it any more */
     bool killed;          /* SIGKILL was sent by us */
     int64_t backoff;      /* ns before the next restart */
 

@@ -71,19 +71,32 @@ static char *name_of(const struct container_spec *spec)
     return xasprintf("%s-%s-%d", spec->project->project->name, spec->service->name, spec->number);
 }
 
+/* Names that a person chose may meet those of other projects; ours carry the project's. */
+static bool name_is_taken(const struct engine *e, const char *name,
+                          const struct container_spec *spec, struct err *err)
+{
+    const struct container *own = engine_container_by_name(e, name);
+    struct container_record other = {0};
+    bool chosen = spec->name || spec->service->container_name;
+    bool taken = own ||
+                 (chosen && container_find(e->paths, name, e->project_name, &other, NULL) == 0);
+    if (taken)
+        err_set(err, ERR_CONFLICT,
+                "Conflict. The container name \"/%s\" is already in use by container \"%s\"%s%s",
+                name, own ? own->record.id : other.id, own ? "" : " of project ",
+                own ? "" : other.project);
+    container_record_release(&other);
+    return taken;
+}
+
 struct container *container_create(struct engine *e, const struct container_spec *spec,
                                    struct err *err)
 {
     const struct service *s = spec->service;
     const struct project *p = spec->project->project;
     char *name AUTOFREE = name_of(spec);
-    const struct container *holder = engine_container_by_name(e, name);
-    if (holder) {
-        err_set(err, ERR_CONFLICT,
-                "Conflict. The container name \"/%s\" is already in use by container \"%s\"", name,
-                holder->record.id);
+    if (name_is_taken(e, name, spec, err))
         return NULL;
-    }
     char id[65];
     random_hex(32, id);
     char *hash AUTOFREE = service_config_hash(p, s);

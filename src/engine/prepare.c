@@ -17,79 +17,88 @@
 
 enum { SECRET_MAX = 16 << 20 };
 
-/* "service:NAME" or "container:NAME" -> the container, which must run. NULL without error: another
- * kind of value. */
-static int shared_container(struct engine *e, const char *mode, struct container **out,
-                            struct err *err)
+typedef VEC(struct container_mount) mount_list;
+
+/* Process id of the container that "service:NAME" or "container:NAME" says, which must run; 0: mode
+ * is of another kind. -1 with err. */
+static pid_t shared_pid(struct engine *e, const char *mode, struct err *err)
 {
-    *out = NULL;
-    if (!mode)
-        return 0;
-    if (starts_with(mode, "service:"))
-        *out = engine_service_container(e, mode + strlen("service:"));
-    else if (starts_with(mode, "container:"))
-        *out = engine_container_by_name(e, mode + strlen("container:"));
+    struct container *c = NULL;
+    struct container_record other = {0};
+    if (mode && starts_with(mode, "service:"))
+        c = engine_service_container(e, mode + strlen("service:"));
+    else if (mode && starts_with(mode, "container:"))
+        c = engine_container_by_name(e, mode + strlen("container:"));
     else
         return 0;
-    if (!*out)
-        return err_set(err, ERR_NOT_FOUND, "%s: no such container", mode);
-    if (!container_is_running(*out))
-        return err_set(err, ERR_CONFLICT, "%s: container %s is not running", mode,
-                       (*out)->record.name);
-    return 0;
-}
-
-static char *namespace_path(const struct container *c, const char *kind)
-{
-    return xasprintf("/proc/%d/ns/%s", (int)c->record.pid, kind);
+    pid_t pid = c && container_is_running(c) ? c->record.pid : 0;
+    const char *name = strchr(mode, ':') + 1;
+    if (!c && starts_with(mode, "container:") &&
+        container_find(e->paths, name, e->project_name, &other, NULL) == 0)
+        pid = other.status == CONTAINER_RUNNING ? other.pid : 0;
+    bool exists = c || other.id;
+    container_record_release(&other);
+    if (pid > 0)
+        return pid;
+    return exists ? err_set(err, ERR_CONFLICT, "%s: it is not running", mode)
+                  : err_set(err, ERR_NOT_FOUND, "No such container: %s", name);
 }
 
 static int share_namespaces(struct engine *e, struct prepare_job *j, struct err *err)
 {
-    const struct service *s = j->service;
-    struct container *other;
-    if (shared_container(e, s->network_mode, &other, err) < 0)
-        return -1;
-    if (other)
-        j->shared_netns = namespace_path(other, "net");
-    if (shared_container(e, s->ipc, &other, err) < 0)
-        return -1;
-    if (other)
-        j->shared_ipc = namespace_path(other, "ipc");
-    if (shared_container(e, s->pid, &other, err) < 0)
-        return -1;
-    if (other)
-        j->shared_pid = namespace_path(other, "pid");
+    const struct {
+        const char *mode, *kind;
+        char **path;
+    } shared[] = {{j->service->network_mode, "net", &j->shared_netns},
+                  {j->service->ipc, "ipc", &j->shared_ipc},
+                  {j->service->pid, "pid", &j->shared_pid},
+                  {j->service->uts, "uts", &j->shared_uts}};
+    for (size_t i = 0; i < ARRAY_SIZE(shared); i++) {
+        pid_t pid = shared_pid(e, shared[i].mode, err);
+        if (pid < 0)
+            return -1;
+        if (pid)
+            *shared[i].path = xasprintf("/proc/%d/ns/%s", (int)pid, shared[i].kind);
+    }
     return 0;
+}
+
+static void add_inherited(mount_list *all, const struct container_record *from, bool read_only)
+{
+    for (size_t k = 0; k < from->mounts_n; k++) {
+        struct container_mount m = container_mount_copy(&from->mounts[k]);
+        m.read_only |= read_only;
+        vec_push(all, m);
+    }
 }
 
 /* volumes_from: "SERVICE[:ro|rw]", "container:NAME[:ro|rw]". */
 static int inherit_mounts(struct engine *e, struct prepare_job *j, struct err *err)
 {
-    VEC(struct container_mount) all = {0};
-    for (size_t i = 0; i < j->service->volumes_from.n; i++) {
+    mount_list all = {0};
+    int rc = 0;
+    for (size_t i = 0; i < j->service->volumes_from.n && rc == 0; i++) {
         char *spec AUTOFREE = xstrdup(j->service->volumes_from.v[i]);
         bool by_name = starts_with(spec, "container:");
         char *name = by_name ? spec + strlen("container:") : spec;
         char *mode = strchr(name, ':');
         if (mode)
             *mode++ = '\0';
-        struct container *from = by_name ? engine_container_by_name(e, name)
-                                         : engine_service_container(e, name);
-        if (!from) {
-            container_mounts_free(all.v, all.n);
-            return err_set(err, ERR_NOT_FOUND, "volumes_from: no container of %s", name);
-        }
-        for (size_t k = 0; k < from->record.mounts_n; k++) {
-            struct container_mount m = container_mount_copy(&from->record.mounts[k]);
-            if (mode && streq(mode, "ro"))
-                m.read_only = true;
-            vec_push(&all, m);
-        }
+        bool read_only = mode && streq(mode, "ro");
+        const struct container *from = by_name ? engine_container_by_name(e, name)
+                                               : engine_service_container(e, name);
+        struct container_record other = {0};
+        if (from)
+            add_inherited(&all, &from->record, read_only);
+        else if (by_name && container_find(e->paths, name, e->project_name, &other, NULL) == 0)
+            add_inherited(&all, &other, read_only);
+        else
+            rc = err_set(err, ERR_NOT_FOUND, "volumes_from: No such container: %s", name);
+        container_record_release(&other);
     }
     j->inherited = all.v;
     j->inherited_n = all.n;
-    return 0;
+    return rc;
 }
 
 int prepare_job_new(struct engine *e, struct container *c, struct prepare_job **out,

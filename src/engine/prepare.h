@@ -54,8 +54,8 @@ struct cleanup_job {
     bool remove;
     char **volumes;                  /* anonymous volumes to remove too */
     struct container_record *record; /* for remove */
-    char *runtime;      /* name of the runtime, NULL: the default one */
-    bool runtime_clean; /* the monitor has had the runtime delete it */
+    char *runtime;                   /* name of the runtime, NULL: the default one */
+    bool runtime_clean;              /* the monitor has had the runtime delete it */
     struct container *owner;
     struct err err;
 };

@@ -403,3 +403,26 @@ char **project_names(const struct paths *p)
     qsort(names, strv_len((const char *const *)names), sizeof(*names), compare_strings);
     return names;
 }
+
+int container_find(const struct paths *p, const char *name, const char *except_project,
+                   struct container_record *out, struct err *err)
+{
+    char **projects AUTOSTRV = project_names(p);
+    for (size_t i = 0; projects[i]; i++) {
+        struct container_list list;
+        if ((except_project && streq(projects[i], except_project)) ||
+            container_list_read(p, projects[i], &list, NULL) < 0)
+            continue;
+        bool found = false;
+        for (size_t k = 0; k < list.n && !found; k++)
+            if (streq(list.v[k].name, name)) {
+                *out = list.v[k];
+                list.v[k] = (struct container_record){0};
+                found = true;
+            }
+        container_list_release(&list);
+        if (found)
+            return 0;
+    }
+    return err_set(err, ERR_NOT_FOUND, "No such container: %s", name);
+}

@@ -110,6 +110,11 @@ int container_list_read(const struct paths *p, const char *project, struct conta
                         struct err *err);
 void container_list_release(struct container_list *l);
 
+/* A container of any project but the one named (NULL: of any) by its name. 0: found; ERR_NOT_FOUND.
+ */
+int container_find(const struct paths *p, const char *name, const char *except_project,
+                   struct container_record *out, struct err *err);
+
 /* Names of the projects that have containers or a project.json; NULL-terminated heap vector. */
 char **project_names(const struct paths *p);
 
