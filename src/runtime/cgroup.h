@@ -14,6 +14,12 @@ const char *cgroup_mode_name(enum cgroup_mode m);
 /* Controllers that the v2 tree of a hybrid holds, e.g. "hugetlb"; "" when none; heap. */
 char *cgroup_hybrid_controllers(void);
 
+/* Folders that a container with this cgroup path ("/compose/p/id") has in every hierarchy, that of
+ * the memory controller first; heap vector. */
+char **cgroup_folders(const char *cgroup_path);
+/* Removes one of them with its children, killing what still runs in it. False: it could not. */
+bool cgroup_remove(const char *dir);
+
 struct cgroup_usage {
     uint64_t cpu_ns, system_cpu_ns;
     uint64_t memory, memory_limit; /* bytes, without the inactive page cache as docker stats */

@@ -18,7 +18,7 @@
  *     attach [stdin] [logs]  state lines stop; frames follow both ways: 1 byte type (0 stdin, 1 stdout,
  *                         2 stderr, 3 exit status as decimal text, 4 end of stdin, 5 resize "ROWS COLS"),
  *                         4 bytes length big-endian, data
- *     supervisor          watch, and: when this connection breaks while the container runs, the monitor
+ *     supervisor [fd]     watch [fd], and: when this connection breaks while the container runs, the monitor
  *                         starts the supervisor again (argv in monitor_request.respawn)
  */
 #ifndef RUNTIME_MONITOR_H
@@ -42,6 +42,9 @@ struct monitor_request {
     int64_t log_max_size;   /* bytes, 0: no rotation */
     int log_max_file;       /* files kept, >= 1 */
     const char *const *respawn; /* argv that starts the project's supervisor */
+    /* The container's output is not read before a client has attached (at most 10 s): for a client
+     * that must miss nothing, as `run` is. */
+    bool await_attach;
     pid_t adopt_pid; /* 0: run the container; else: it runs already and has lost its monitor */
     int adopt_tty;   /* its pty master, -1: none */
 };
@@ -71,5 +74,13 @@ int monitor_status_read(const char *dir, struct monitor_status *out, struct err 
 char *monitor_socket_path(const struct paths *p, const char *id);
 /* Connects (blocking, at once or never); -1 with ERR_UNAVAILABLE when nobody listens. */
 int monitor_connect(const struct paths *p, const char *id, struct err *err);
+
+/* What has become of a container whose monitor is gone (monitor_connect() failed), killed at whatever
+ * moment. running: it runs on (also a start that nobody finished): adopt it with monitor_start().
+ * exited, failed: it is over, exit_code -1 when nobody can know it, and the runtime's traces are
+ * removed. starting: it never started; the traces of the attempt are removed. ERR_CONFLICT: it has
+ * a monitor after all. May wait some seconds for a runtime that is under way. */
+int monitor_recover(const struct paths *p, const struct oci_runtime *rt, const char *id,
+                    const char *dir, struct monitor_status *out, struct err *err);
 
 #endif

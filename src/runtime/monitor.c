@@ -1,0 +1,345 @@
+#include "runtime/monitor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/fs.h"
+#include "base/mem.h"
+#include "base/units.h"
+
+enum {
+    STATUS_MAX = 4096,
+    LOCK_WAIT_MS = 15000, /* for a runtime whose monitor was killed, or one that ends just now */
+    ARGS_MAX = 24,
+};
+
+char *monitor_socket_path(const struct paths *p, const char *id)
+{
+    return xasprintf("%s/containers/%s/monitor.sock", p->run, id);
+}
+
+/* The address of a socket in an open folder: its own path may be longer than sun_path. */
+static void socket_address(int dir, struct sockaddr_un *addr)
+{
+    *addr = (struct sockaddr_un){.sun_family = AF_UNIX};
+    snprintf(addr->sun_path, sizeof(addr->sun_path), "/proc/self/fd/%d/monitor.sock", dir);
+}
+
+static int open_folder(const char *path, struct err *err)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return fd < 0 ? err_sys(err, errno, "open %s", path) : fd;
+}
+
+/* Waits for the lock that a monitor, and a runtime that it is starting, hold together. */
+static int take_lock(int dir, const char *id, int wait_ms, struct err *err)
+{
+    int fd AUTOCLOSE = openat(dir, "monitor.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return err_sys(err, errno, "container %s: monitor.lock", id);
+    int64_t deadline = time_monotonic() + (int64_t)wait_ms * 1000000;
+    while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+        if (errno != EWOULDBLOCK && errno != EINTR)
+            return err_sys(err, errno, "container %s: monitor.lock", id);
+        if (time_monotonic() >= deadline)
+            return err_set(err, ERR_CONFLICT, "container %s has a monitor already", id);
+        usleep(1000);
+    }
+    return STEAL_FD(fd);
+}
+
+static int listen_in(int dir, const char *id, struct err *err)
+{
+    struct sockaddr_un addr;
+    socket_address(dir, &addr);
+    int fd AUTOCLOSE = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return err_sys(err, errno, "container %s: monitor socket", id);
+    unlinkat(dir, "monitor.sock", 0);
+    if (bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 ||
+        fchmodat(dir, "monitor.sock", 0600, 0) < 0 || listen(fd, 64) < 0)
+        return err_sys(err, errno, "container %s: monitor socket", id);
+    return STEAL_FD(fd);
+}
+
+struct args {
+    char *v[ARGS_MAX];
+    size_t n;
+};
+
+static void add_arg(struct args *a, const char *name, const char *value)
+{
+    a->v[a->n++] = value ? xasprintf("--%s=%s", name, value) : xasprintf("--%s", name);
+}
+
+static void add_number(struct args *a, const char *name, int64_t value)
+{
+    char text[32];
+    snprintf(text, sizeof(text), "%lld", (long long)value);
+    add_arg(a, name, text);
+}
+
+static void build_args(const struct monitor_request *r, const char *run, struct args *a)
+{
+    a->v[a->n++] = xstrdup("compose-monitor");
+    add_arg(a, "id", r->id);
+    add_arg(a, "dir", r->dir);
+    add_arg(a, "run", run);
+    add_arg(a, "runtime", r->runtime->path);
+    add_arg(a, "state", r->runtime->state);
+    if (r->tty)
+        add_arg(a, "tty", NULL);
+    if (r->stdin_open)
+        add_arg(a, "stdin", NULL);
+    if (r->await_attach)
+        add_arg(a, "await-attach", NULL);
+    if (!r->log)
+        add_arg(a, "no-log", NULL);
+    if (r->log_max_size > 0)
+        add_number(a, "max-size", r->log_max_size);
+    if (r->log_max_file > 0)
+        add_number(a, "max-file", r->log_max_file);
+    if (r->adopt_pid)
+        add_number(a, "adopt", r->adopt_pid);
+    if (r->adopt_pid && r->adopt_tty >= 0)
+        add_arg(a, "adopt-tty", NULL);
+}
+
+/* The monitor finds its descriptors at 3 (listener), 4 (lock) and 5 (terminal). Ours may have just
+ * these numbers: they are moved out of the way first, and without O_CLOEXEC by dup2 in the child. */
+static int spawn_monitor(const char *path, char **argv, const int fds[3], pid_t *pid)
+{
+    posix_spawn_file_actions_t fa;
+    posix_spawnattr_t attr;
+    sigset_t none, all;
+    sigemptyset(&none);
+    sigfillset(&all);
+    posix_spawn_file_actions_init(&fa);
+    posix_spawnattr_init(&attr);
+    posix_spawn_file_actions_addopen(&fa, 0, "/dev/null", O_RDWR, 0);
+    posix_spawn_file_actions_adddup2(&fa, 0, 1);
+    posix_spawn_file_actions_adddup2(&fa, 0, 2);
+    for (int i = 0; i < 3; i++)
+        if (fds[i] >= 0)
+            posix_spawn_file_actions_adddup2(&fa, fds[i], 3 + i);
+    posix_spawnattr_setsigmask(&attr, &none);
+    posix_spawnattr_setsigdefault(&attr, &all);
+    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
+                                        POSIX_SPAWN_SETSID);
+    int rc = posix_spawn(pid, path, &fa, &attr, argv, environ);
+    posix_spawn_file_actions_destroy(&fa);
+    posix_spawnattr_destroy(&attr);
+    return rc;
+}
+
+/* "starting" stands in status before anything is started: whoever finds it there without a monitor
+ * knows that one was killed. */
+static int write_starting(const struct monitor_request *r, int run, struct err *err)
+{
+    unlinkat(run, "pid", 0);
+    unlinkat(run, "state", 0);
+    char *path AUTOFREE = path_join(r->dir, "status");
+    return fs_write_atomic(path, "starting\n", 9, 0644, false, err);
+}
+
+static int monitor_spawn(const struct monitor_request *r, const char *program, const char *run,
+                         int listener, int lock, pid_t *pid, struct err *err)
+{
+    struct args a = {0};
+    build_args(r, run, &a);
+    size_t own = a.n, extra = 0;
+    while (r->respawn && r->respawn[extra])
+        extra++;
+    char **argv = xcalloc(own + extra + 2, sizeof(*argv));
+    memcpy(argv, a.v, own * sizeof(*argv));
+    if (extra)
+        argv[own++] = (char *)"--";
+    for (size_t i = 0; i < extra; i++)
+        argv[own + i] = (char *)r->respawn[i];
+    int high[3] = {fcntl(listener, F_DUPFD_CLOEXEC, 10), fcntl(lock, F_DUPFD_CLOEXEC, 10), -1};
+    if (r->adopt_pid && r->adopt_tty >= 0)
+        high[2] = fcntl(r->adopt_tty, F_DUPFD_CLOEXEC, 10);
+    int rc = high[0] < 0 || high[1] < 0 ? errno : spawn_monitor(program, argv, high, pid);
+    for (int i = 0; i < 3; i++)
+        fd_close_ptr(&high[i]);
+    for (size_t i = 0; i < a.n; i++)
+        free(a.v[i]);
+    free(argv);
+    return rc ? err_sys(err, rc, "%s", program) : 0;
+}
+
+int monitor_start(const struct monitor_request *r, pid_t *monitor, struct err *err)
+{
+    char *program AUTOFREE = paths_companion("compose-monitor");
+    if (!program)
+        return err_set(err, ERR_NOT_FOUND,
+                       "compose-monitor is missing: it belongs beside the compose program");
+    char *run AUTOFREE = paths_container_run(r->paths, r->id);
+    if (fs_mkdir_p(run, 0700, err) < 0 || fs_mkdir_p(r->dir, 0711, err) < 0)
+        return -1;
+    int dir AUTOCLOSE = open_folder(run, err);
+    if (dir < 0)
+        return -1;
+    int lock AUTOCLOSE = take_lock(dir, r->id, LOCK_WAIT_MS, err);
+    if (lock < 0)
+        return -1;
+    int listener AUTOCLOSE = listen_in(dir, r->id, err);
+    if (listener < 0 || (!r->adopt_pid && write_starting(r, dir, err) < 0))
+        return -1;
+    return monitor_spawn(r, program, run, listener, lock, monitor, err);
+}
+
+bool monitor_status_parse(const char *line, struct monitor_status *out)
+{
+    *out = (struct monitor_status){0};
+    long long started, finished;
+    int pid, oom, at = 0;
+    if (strncmp(line, "starting", 8) == 0) {
+        out->phase = MONITOR_STARTING;
+        return true;
+    }
+    if (sscanf(line, "running %d %llu %lld", &pid, &out->start_time, &started) == 3) {
+        out->phase = MONITOR_RUNNING;
+        out->pid = pid;
+        out->started = started;
+        return true;
+    }
+    if (sscanf(line, "exited %d %d %d %lld %lld", &out->exit_code, &out->signal, &oom, &started,
+               &finished) == 5) {
+        out->phase = MONITOR_EXITED;
+        out->oom = oom != 0;
+        out->started = started;
+        out->finished = finished;
+        return true;
+    }
+    if (sscanf(line, "failed %d %n", &out->exit_code, &at) == 1 && at) {
+        out->phase = MONITOR_FAILED;
+        size_t n = strcspn(line + at, "\n");
+        snprintf(out->message, sizeof(out->message), "%.*s", (int)n, line + at);
+        return true;
+    }
+    return false;
+}
+
+static int read_status(const char *dir, const char *name, struct monitor_status *out,
+                       struct err *err)
+{
+    char *path AUTOFREE = path_join(dir, name);
+    char *line AUTOFREE = NULL;
+    if (fs_read(path, STATUS_MAX, &line, NULL, err) < 0)
+        return -1;
+    if (!monitor_status_parse(line, out))
+        return err_set(err, ERR_CORRUPT, "%s: not a state line", path);
+    return 0;
+}
+
+int monitor_status_read(const char *dir, struct monitor_status *out, struct err *err)
+{
+    return read_status(dir, "status", out, err);
+}
+
+int monitor_connect(const struct paths *p, const char *id, struct err *err)
+{
+    char *run AUTOFREE = paths_container_run(p, id);
+    int dir AUTOCLOSE = open(run, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd AUTOCLOSE = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return err_sys(err, errno, "socket");
+    struct sockaddr_un addr;
+    socket_address(dir, &addr);
+    if (dir < 0 || connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
+        return err_set(err, ERR_UNAVAILABLE, "container %s has no monitor: %s", id,
+                       strerror(errno));
+    return STEAL_FD(fd);
+}
+
+/* Is this process still the container's? */
+static bool is_alive(const struct monitor_status *st)
+{
+    return st->pid > 0 && st->start_time && pid_start_time(st->pid) == st->start_time;
+}
+
+/* State (field 3) and wait status (field 52) of stat(5), for a process that nobody has reaped. */
+static bool is_zombie(pid_t pid, int *wait_status)
+{
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    char *text AUTOFREE = NULL;
+    if (fs_read(path, STATUS_MAX, &text, NULL, NULL) < 0)
+        return false;
+    char *p = strrchr(text, ')');
+    bool zombie = p && p[1] == ' ' && (p[2] == 'Z' || p[2] == 'X');
+    for (int field = 2; p && field < 52; field++)
+        p = strchr(p + 1, ' ');
+    *wait_status = p ? atoi(p + 1) : -1;
+    return zombie && p;
+}
+
+static void set_ended(struct monitor_status *st, int wait_status)
+{
+    bool known = wait_status >= 0, signalled = known && WIFSIGNALED(wait_status);
+    st->phase = MONITOR_EXITED;
+    st->finished = time_now();
+    st->signal = signalled ? WTERMSIG(wait_status) : 0;
+    st->exit_code = !known ? -1 : signalled ? 128 + st->signal : WEXITSTATUS(wait_status);
+}
+
+/* A monitor that was killed while it started: the runtime has left the pid of what it started. */
+static void find_started(const char *run, struct monitor_status *out)
+{
+    char *path AUTOFREE = path_join(run, "pid");
+    char *text AUTOFREE = NULL;
+    *out = (struct monitor_status){.phase = MONITOR_STARTING};
+    if (fs_read(path, 64, &text, NULL, NULL) < 0)
+        return;
+    out->pid = atoi(text);
+    out->start_time = out->pid > 0 ? pid_start_time(out->pid) : 0;
+    out->started = time_now();
+    if (out->start_time) {
+        out->phase = MONITOR_RUNNING;
+    } else if (out->pid > 0) {
+        out->pid = 0;
+        set_ended(out, -1);
+    }
+}
+
+int monitor_recover(const struct paths *p, const struct oci_runtime *rt, const char *id,
+                    const char *dir, struct monitor_status *out, struct err *err)
+{
+    char *run AUTOFREE = paths_container_run(p, id);
+    if (monitor_status_read(dir, out, err) < 0)
+        return -1;
+    if (out->phase == MONITOR_EXITED || out->phase == MONITOR_FAILED)
+        return 0;
+    int folder AUTOCLOSE = open(run, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (folder >= 0) {
+        /* Held while a runtime is still at it, or a monitor lives after all. */
+        int lock AUTOCLOSE = take_lock(folder, id, LOCK_WAIT_MS, err);
+        if (lock < 0)
+            return -1;
+        struct monitor_status noted;
+        if (read_status(run, "state", &noted, NULL) == 0)
+            *out = noted;
+        else if (out->phase == MONITOR_STARTING)
+            find_started(run, out);
+    }
+    if (out->phase == MONITOR_RUNNING) {
+        int wait_status = -1;
+        bool zombie = is_alive(out) && is_zombie(out->pid, &wait_status);
+        if (is_alive(out) && !zombie)
+            return 0;
+        set_ended(out, zombie ? wait_status : -1);
+    }
+    return oci_delete(rt, id, err);
+}

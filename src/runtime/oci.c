@@ -1,0 +1,269 @@
+#include "runtime/oci.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/fs.h"
+#include "base/mem.h"
+#include "base/subprocess.h"
+#include "runtime/cgroup.h"
+#include "runtime/monitor.h"
+
+static const int64_t TIMEOUT_NS = 60000000000;
+
+/* Looks a program up as a shell does; heap, NULL when there is none. /usr/sbin and /sbin are tried
+ * besides: they hold runc on Debian, and a user's PATH may lack them. */
+static char *find_program(const char *name)
+{
+    if (strchr(name, '/'))
+        return access(name, X_OK) == 0 ? path_abs(NULL, name) : NULL;
+    const char *env = getenv("PATH");
+    char *dirs AUTOFREE = xasprintf("%s:/usr/local/bin:/usr/bin:/usr/sbin:/sbin", env ? env : "");
+    char *rest = NULL;
+    for (char *dir = strtok_r(dirs, ":", &rest); dir; dir = strtok_r(NULL, ":", &rest)) {
+        if (dir[0] != '/')
+            continue;
+        char *path AUTOFREE = path_join(dir, name);
+        if (access(path, X_OK) == 0 && !fs_is_dir(path))
+            return STEAL(path);
+    }
+    return NULL;
+}
+
+static void fill(struct oci_runtime *out, const char *name, char *take_path, const char *run_root,
+                 char *take_why)
+{
+    const char *base = path_base(name);
+    *out = (struct oci_runtime){
+        .name = xstrdup(base),
+        .path = take_path,
+        .state = xasprintf("%s/runtime-%s", run_root, base),
+        .why = take_why,
+    };
+}
+
+static int choose_named(const char *name, const char *by, const char *run_root,
+                        struct oci_runtime *out, struct err *err)
+{
+    char *path = find_program(name);
+    if (!path)
+        return err_set(err, ERR_NOT_FOUND,
+                       "runtime \"%s\" (named by %s) is not installed: it is neither in PATH nor "
+                       "in /usr/sbin",
+                       name, by);
+    fill(out, name, path, run_root, xasprintf("%s is what %s names", path_base(name), by));
+    return 0;
+}
+
+/* crun serves hosts with cgroup v1 only, with v2 only, and with both as long as v2 has no
+ * controllers: "cgroups in hybrid mode not supported, drop all controllers from cgroupv2". It asks
+ * just what we ask: is /sys/fs/cgroup a cgroup2 file system (v2), else has it a folder "unified"
+ * that is one (both), and is unified/cgroup.controllers empty. */
+static bool crun_serves(char **why)
+{
+    enum cgroup_mode mode = cgroup_mode();
+    if (mode != CGROUP_HYBRID) {
+        *why = xasprintf("crun is preferred, and the host has %s", cgroup_mode_name(mode));
+        return true;
+    }
+    char *held AUTOFREE = cgroup_hybrid_controllers();
+    if (!*held) {
+        *why = xstrdup("crun is preferred, and the v2 tree of this hybrid host has no controllers");
+        return true;
+    }
+    *why = xasprintf("crun refuses hybrid hosts whose cgroup v2 tree holds controllers (here: %s)",
+                     held);
+    return false;
+}
+
+int oci_runtime_choose(const char *wanted, const char *run_root, struct oci_runtime *out,
+                       struct err *err)
+{
+    const char *env = getenv("COMPOSE_RUNTIME");
+    /* containerd's name of Docker's default is no choice. */
+    if (wanted && *wanted && !streq(wanted, "io.containerd.runc.v2"))
+        return choose_named(wanted, "runtime:", run_root, out, err);
+    if (env && *env)
+        return choose_named(env, "COMPOSE_RUNTIME", run_root, out, err);
+    char *why AUTOFREE = NULL;
+    bool serves = crun_serves(&why);
+    char *crun AUTOFREE = find_program("crun");
+    char *runc AUTOFREE = find_program("runc");
+    if (crun && serves) {
+        fill(out, "crun", STEAL(crun), run_root, STEAL(why));
+        return 0;
+    }
+    if (runc) {
+        fill(out, "runc", STEAL(runc), run_root,
+             crun ? STEAL(why) : xstrdup("crun, which starts faster, is not installed"));
+        return 0;
+    }
+    if (crun)
+        return err_set(err, ERR_NOT_FOUND, "no usable OCI runtime: %s; install runc", why);
+    return err_set(err, ERR_NOT_FOUND, "no OCI runtime: install %s", serves ? "crun" : "runc");
+}
+
+void oci_runtime_release(struct oci_runtime *rt)
+{
+    free(rt->name);
+    free(rt->path);
+    free(rt->state);
+    free(rt->why);
+    *rt = (struct oci_runtime){0};
+}
+
+static bool says_missing(const char *text)
+{
+    return strstr(text, "does not exist") || strstr(text, "No such file or directory") ||
+           strstr(text, "error opening file") || strstr(text, "no such");
+}
+
+/* Runs `RUNTIME --root STATE VERB ARGS...`; its complaint becomes the error. */
+static int command(const struct oci_runtime *rt, const char *id, const char *const *words,
+                   struct err *err)
+{
+    const char *argv[12] = {rt->path, "--root", rt->state};
+    size_t n = 3;
+    for (size_t i = 0; words[i]; i++)
+        argv[n++] = words[i];
+    struct strbuf out AUTOBUF = STRBUF_INIT;
+    struct subprocess p = {.argv = argv, .timeout_ns = TIMEOUT_NS, .err = &out, .output_max = 8192};
+    if (subprocess_run(&p, err) < 0)
+        return err_wrap(err, "container %s", id);
+    if (p.status == 0)
+        return 0;
+    while (out.len && out.buf[out.len - 1] == '\n')
+        strbuf_setlen(&out, out.len - 1);
+    return err_set(err, says_missing(out.buf) ? ERR_NOT_FOUND : ERR_IO, "container %s: %s %s: %s",
+                   id, rt->name, words[0], out.len ? out.buf : "failed and said nothing");
+}
+
+/* RUN/containers/ID: the runtime's state folder is RUN/runtime-NAME. */
+static char *bundle_folder(const struct oci_runtime *rt, const char *id)
+{
+    char *run AUTOFREE = path_dir(rt->state);
+    return xasprintf("%s/containers/%s", run, id);
+}
+
+/* A frozen process (cgroup v1) does not see SIGKILL: such a container needs the runtime. */
+static bool is_frozen(const char *bundle)
+{
+    char *path AUTOFREE = path_join(bundle, "frozen");
+    return fs_exists(path);
+}
+
+/* Signals the first process without the runtime: what the monitor has noted names it, its start
+ * time makes sure that it is still the same. 1: not possible this way. */
+static int kill_directly(const struct oci_runtime *rt, const char *id, int sig, struct err *err)
+{
+    char *bundle AUTOFREE = bundle_folder(rt, id);
+    char *path AUTOFREE = path_join(bundle, "state");
+    char *line AUTOFREE = NULL;
+    struct monitor_status st;
+    if (is_frozen(bundle) || fs_read(path, 4096, &line, NULL, NULL) < 0 ||
+        !monitor_status_parse(line, &st))
+        return 1;
+    if (st.phase == MONITOR_EXITED || st.phase == MONITOR_FAILED)
+        return err_set(err, ERR_NOT_FOUND, "container %s is not running", id);
+    if (st.phase != MONITOR_RUNNING)
+        return 1;
+    int pidfd AUTOCLOSE = fd_pidfd(st.pid);
+    if (pidfd < 0 || pid_start_time(st.pid) != st.start_time)
+        return err_set(err, ERR_NOT_FOUND, "container %s is not running", id);
+    if (syscall(SYS_pidfd_send_signal, pidfd, sig, NULL, 0) < 0) {
+        if (errno == ESRCH)
+            return err_set(err, ERR_NOT_FOUND, "container %s is not running", id);
+        return err_sys(err, errno, "container %s: signal %d", id, sig);
+    }
+    return 0;
+}
+
+int oci_kill(const struct oci_runtime *rt, const char *id, int signal, bool all, struct err *err)
+{
+    if (!all) {
+        int rc = kill_directly(rt, id, signal, err);
+        if (rc <= 0)
+            return rc;
+    }
+    char number[16];
+    snprintf(number, sizeof(number), "%d", signal);
+    const char *one[] = {"kill", id, number, NULL};
+    const char *each[] = {"kill", "--all", id, number, NULL};
+    return command(rt, id, all ? each : one, err);
+}
+
+int oci_pause(const struct oci_runtime *rt, const char *id, struct err *err)
+{
+    char *bundle AUTOFREE = bundle_folder(rt, id);
+    char *mark AUTOFREE = path_join(bundle, "frozen");
+    int fd = open(mark, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    if (fd >= 0)
+        close(fd);
+    if (command(rt, id, (const char *[]){"pause", id, NULL}, err) < 0) {
+        unlink(mark);
+        return -1;
+    }
+    return 0;
+}
+
+int oci_resume(const struct oci_runtime *rt, const char *id, struct err *err)
+{
+    if (command(rt, id, (const char *[]){"resume", id, NULL}, err) < 0)
+        return -1;
+    char *bundle AUTOFREE = bundle_folder(rt, id);
+    char *mark AUTOFREE = path_join(bundle, "frozen");
+    unlink(mark);
+    return 0;
+}
+
+/* The cgroup folders that bundle_write() has noted: a runtime killed half-way may know nothing of
+ * them any more. */
+static void remove_cgroups(const char *bundle)
+{
+    char *path AUTOFREE = path_join(bundle, "cgroup");
+    char *list AUTOFREE = NULL;
+    if (fs_read(path, 16384, &list, NULL, NULL) < 0)
+        return;
+    char *rest = NULL;
+    for (char *dir = strtok_r(list, "\n", &rest); dir; dir = strtok_r(NULL, "\n", &rest))
+        cgroup_remove(dir);
+}
+
+int oci_delete(const struct oci_runtime *rt, const char *id, struct err *err)
+{
+    struct err failure AUTOERR = ERR_INIT;
+    const char *words[] = {"delete", "--force", id, NULL};
+    int rc = command(rt, id, words, &failure);
+    char *bundle AUTOFREE = bundle_folder(rt, id);
+    remove_cgroups(bundle);
+    /* A runtime killed while it made its state leaves a folder that it then cannot read itself. */
+    char *left AUTOFREE = path_join(rt->state, id);
+    if (fs_exists(left) && fs_remove_all(left, err) < 0)
+        return -1;
+    if (rc < 0 && failure.kind != ERR_NOT_FOUND && failure.kind != ERR_IO) {
+        err_move(err, &failure);
+        return -1;
+    }
+    return 0;
+}
+
+char **oci_exec_argv(const struct oci_runtime *rt, const char *id, const char *process,
+                     const char *pid_file)
+{
+    char **argv = NULL;
+    const char *const head[] = {rt->path, "--root", rt->state, "exec", "--process", process};
+    for (size_t i = 0; i < ARRAY_SIZE(head); i++)
+        strv_push(&argv, head[i]);
+    if (pid_file) {
+        strv_push(&argv, "--pid-file");
+        strv_push(&argv, pid_file);
+    }
+    strv_push(&argv, id);
+    return argv;
+}
