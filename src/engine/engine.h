@@ -23,6 +23,7 @@
 
 struct container;
 struct operation;
+struct reaper;
 struct server;
 
 /* A loaded project, shared by the containers that were made from it. */
@@ -56,6 +57,7 @@ struct engine {
     struct dns_server *dns;
     struct port_publisher *ports;
     struct server *server;
+    struct reaper *reaper;
     unsigned work_pending;
     bool retiring;  /* nothing left to supervise: handles are being closed */
     uv_idle_t kick; /* runs the operations in this turn of the loop, after the callbacks */

@@ -13,6 +13,7 @@
 #include "base/units.h"
 #include "engine/container.h"
 #include "engine/control.h"
+#include "engine/reaper.h"
 
 /* PIDFD_GET_INFO with PIDFD_INFO_EXIT, Linux 6.15: the wait status of a process that is no child.
  */
@@ -134,7 +135,10 @@ static void on_monitor_status(void *arg, const struct monitor_status *st)
             engine_container_event(c->engine, c, "start", NULL);
         }
         c->runtime_clean = true;
-        take_ended(c, st->exit_code, st->oom, st->finished);
+        /* A monitor that adopted the process may not have learnt its code: then we are its parent.
+         */
+        take_ended(c, st->exit_code >= 0 ? st->exit_code : orphan_exit_code(c), st->oom,
+                   st->finished);
         break;
     case MONITOR_FAILED:
         c->runtime_clean = true;
@@ -213,6 +217,8 @@ static int start_monitor(struct container *c, pid_t adopt, struct err *err)
     pid_t monitor;
     int rc = monitor_start(&r, &monitor, err);
     oci_runtime_release(&rt);
+    if (rc == 0)
+        reaper_watch(c->engine->reaper, monitor);
     return rc < 0 ? -1 : launch_link(c, err);
 }
 
@@ -261,6 +267,9 @@ void launch_end(struct container *c)
     c->health = NULL;
     monitor_link_close(c->link);
     c->link = NULL;
+    siginfo_t si;
+    if (c->pidfd >= 0) /* it is our child where its monitor was killed */
+        waitid((idtype_t)P_PIDFD, (id_t)c->pidfd, &si, WEXITED | WNOHANG);
     fd_close_ptr(&c->pidfd);
     fd_close_ptr(&c->tty_fd);
     c->pidfd = c->tty_fd = -1;

@@ -13,6 +13,7 @@
 #include "engine/container.h"
 #include "engine/control.h"
 #include "engine/operation.h"
+#include "engine/reaper.h"
 #include "engine/server.h"
 #include "model/decode.h"
 
@@ -185,6 +186,7 @@ static void retire(struct engine *e)
     log_line("nothing left to supervise");
     e->retiring = true;
     server_close(e->server);
+    reaper_close(e->reaper);
     dns_server_close(e->dns, NULL, NULL);
     port_publisher_close(e->ports, NULL, NULL);
     for (size_t i = 0; i < e->containers.n; i++)
@@ -270,6 +272,7 @@ int supervisor_main(const struct paths *p, const char *project, int listen_fd, i
     }
     uv_idle_init(&loop, &e->kick);
     e->kick.data = &s;
+    e->reaper = reaper_new(&loop);
     e->server = server_new(e, s.listener.listen_fd);
     e->dns = dns_server_new(&loop, NULL);
     e->ports = port_publisher_new(&loop, p);
