@@ -20,12 +20,15 @@ struct log_record {
 
 struct logfile;
 
-/* Opens a container's log for reading. tail: last records only, -1: all. A missing log is empty. */
+/* Opens a container's log for reading. tail: that many last lines only, -1: all. since: ns since the
+ * epoch, 0: all. Both are found without reading the whole log. A missing log is empty. */
 int logfile_open(const char *dir, int64_t tail, int64_t since, struct logfile **out,
                  struct err *err);
 /* 1: a record; 0: nothing more now (call again after a change); -1: error. Follows rotation. */
 int logfile_next(struct logfile *l, struct log_record *out, struct err *err);
-/* An inotify descriptor that becomes readable when there may be more; drained by logfile_next. */
+/* An inotify descriptor that becomes readable when there may be more; drained by logfile_next. Made
+ * by the first call: call logfile_next() once more after that. -1: the user's inotify instances are
+ * used up; then look again by a timer. */
 int logfile_fd(struct logfile *l);
 void logfile_close(struct logfile *l);
 

@@ -1,7 +1,7 @@
 /* Volumes: named and anonymous, kept at ROOT/volumes/NAME/{volume.json,_data}.
  *
  * volume.json: name, driver, driver_opts, labels, project, created, anonymous. A volume is shared by
- * all containers of the machine; ROOT/volumes/lock orders creation and removal between processes.
+ * all containers of the machine; ROOT/volumes/.lock orders creation and removal between processes.
  * All calls block: they run in worker threads or in the CLI. */
 #ifndef VOLUME_VOLUME_H
 #define VOLUME_VOLUME_H
@@ -25,6 +25,9 @@ struct volume_state {
 };
 
 void volume_state_release(struct volume_state *v);
+
+/* What config_hash is for this definition (NULL: an anonymous volume); heap. */
+char *volume_config_hash(const struct volume *def);
 
 /* Makes the volume where it is missing (created: set true then, may be NULL). driver_opts of the local
  * driver (type, o, device) are honoured: the mount is made on first use and again after a reboot.
