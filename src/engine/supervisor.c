@@ -1,11 +1,13 @@
 #include "engine/supervisor.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "base/fd.h"
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -244,6 +246,16 @@ static void adopt_all(struct engine *e)
         container_adopt(e->containers.v[i]);
 }
 
+/* A monitor starts us without anywhere to write to. */
+static void open_log(const struct paths *p, const char *project)
+{
+    char *dir AUTOFREE = paths_project_run(p, project);
+    char *path AUTOFREE = path_join(dir, "supervisor.log");
+    int fd AUTOCLOSE = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (fd >= 0)
+        dup2(fd, STDERR_FILENO);
+}
+
 int supervisor_main(const struct paths *p, const char *project, int listen_fd, int lock_fd)
 {
     char *who AUTOFREE = xasprintf("supervisor %s", project);
@@ -257,6 +269,8 @@ int supervisor_main(const struct paths *p, const char *project, int listen_fd, i
         log_line("%s", err.msg);
         return 1;
     }
+    if (listen_fd < 0)
+        open_log(p, project);
     /* Containers of a monitor that died become our children: their exit codes reach us. */
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     signal(SIGPIPE, SIG_IGN);
