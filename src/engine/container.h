@@ -49,6 +49,7 @@ struct container {
     struct err fault;     /* of the step that is under way */
     bool runtime_clean;   /* the runtime knows nothing of it any more */
     bool killed;          /* SIGKILL was sent by us */
+    bool await_attach;    /* its output waits for a client: `run` */
     int64_t backoff;      /* ns before the next restart */
 
     struct prepare_job *job;

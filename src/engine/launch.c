@@ -206,6 +206,7 @@ static int start_monitor(struct container *c, pid_t adopt, struct err *err)
         .log = !(s->logging.driver && streq(s->logging.driver, "none")),
         .log_max_file = 1,
         .respawn = (const char *const *)respawn,
+        .await_attach = c->await_attach && !adopt,
         .adopt_pid = adopt,
         .adopt_tty = adopt ? c->tty_fd : -1,
     };

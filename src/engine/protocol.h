@@ -16,10 +16,11 @@
  * timeout no_deps         kill     services, options: signal remove_orphans rm       services,
  * options: stop volumes            pause, unpause   services run      project, service, options:
  * name command[] entrypoint[] environment["K=V"] labels{} user working_dir volumes[] publish[]
- * service_ports use_aliases no_deps remove tty stdin_open quiet_deps cap_add[] cap_drop[] volumes
- * and publish: long forms, as in a normalized document. The client has brought the dependencies up
- * before. -> "created" {"id","name"}, then "up" once it runs (or "error", with exit 126 or 127
- * where a shell gives those); the client attaches to the monitor itself (runtime/monitor.h, "attach
+ * service_ports use_aliases no_deps remove tty stdin_open detach (its output does not wait for a
+ * client) cap_add[] cap_drop[] volumes and publish: long forms, as in a normalized document. The
+ * client has brought the dependencies up before. -> "created" {"id","name"}, then "up" once it runs
+ * (or "error", with exit 126 or 127 where a shell gives those); the client attaches to the monitor
+ * itself (runtime/monitor.h, "attach
  * ... logs") and sees "container" die on this connection events -> "container" events until the
  * client goes
  *

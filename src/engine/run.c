@@ -140,6 +140,7 @@ static int create(struct operation *op, struct run *r)
     }
     r->c->record.hide_aliases = !operation_flag(op, "use_aliases");
     r->c->record.auto_remove = operation_flag(op, "remove");
+    r->c->await_attach = !operation_flag(op, "detach");
     container_save(r->c);
     engine_container_event(op->engine, r->c, "create", NULL);
     operation_send(op, json_pack("{s:s, s:s, s:s}", "event", "created", "id", r->c->record.id,

@@ -1,6 +1,7 @@
 #include "engine/supervisor.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -271,6 +272,8 @@ int supervisor_main(const struct paths *p, const char *project, int listen_fd, i
     }
     if (listen_fd < 0)
         open_log(p, project);
+    /* The pool's threads work by turns: an arena for each would only keep memory. */
+    mallopt(M_ARENA_MAX, 2);
     /* Containers of a monitor that died become our children: their exit codes reach us. */
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     signal(SIGPIPE, SIG_IGN);
