@@ -4,25 +4,29 @@
  * line, and closes after "done" or "error" (unless the request says attach). What a supervisor does
  * not know it refuses with "error": another "v", an unknown "op", a member of the wrong type.
  *
- * Requests: {"v":1, "op":OP, ...members}. "services": [] or missing means all. Requests with a
- * project also carry "environment": {NAME: VALUE} for the variables that its secrets and configs
- * come from. ping                                            -> done {"version","pid"} up project
- * (model/decode.h: project_to_json), services, options: no_deps force_recreate no_recreate
- * always_recreate_deps no_start remove_orphans renew_anon_volumes ignore_orphans wait (bools),
- * wait_timeout timeout (seconds), scale {service: n}, attach (bool: after "up" the connection stays
- * and carries "container" events), recreate_reasons (bool) create   as up with no_start down
- * project (optional), services, options: volumes remove_orphans (bools), timeout start    services,
- * options: wait wait_timeout       stop     services, options: timeout restart  services, options:
- * timeout no_deps         kill     services, options: signal remove_orphans rm       services,
- * options: stop volumes            pause, unpause   services run      project, service, options:
- * name command[] entrypoint[] environment["K=V"] labels{} user working_dir volumes[] publish[]
- * service_ports use_aliases no_deps remove tty stdin_open detach (its output does not wait for a
- * client) cap_add[] cap_drop[] volumes and publish: long forms, as in a normalized document. The
- * client has brought the dependencies up before. -> "created" {"id","name"}, then "up" once it runs
- * (or "error", with exit 126 or 127 where a shell gives those); the client attaches to the monitor
- * itself (runtime/monitor.h, "attach
- * ... logs") and sees "container" die on this connection events -> "container" events until the
- * client goes
+ * Requests: {"v":1, "op":OP, ...members}. "services": [] or missing means all. Requests with a project
+ * (model/decode.h, project_to_json) also carry "environment": {NAME: VALUE} for the variables that
+ * its secrets and configs come from. Times are in seconds.
+ *   ping                             -> done {"version","pid"}
+ *   up       project, services, options: no_deps force_recreate no_recreate always_recreate_deps
+ *            no_start remove_orphans ignore_orphans renew_anon_volumes wait (bools), wait_timeout,
+ *            timeout, scale {service: n}, attach (bool: after "up" the connection stays and carries
+ *            "container" events)
+ *   create   as up with no_start
+ *   down     project (optional), services, options: volumes remove_orphans (bools), timeout
+ *   start    services                  stop     services, options: timeout
+ *   restart  services, options: timeout
+ *   kill     services, options: signal
+ *   rm       services, options: stop volumes (bools)
+ *   pause, unpause   services
+ *   run      project, service, options: name command[] entrypoint[] environment["K=V"] labels{}
+ *            user working_dir volumes[] publish[] (long forms, as in a normalized document)
+ *            service_ports use_aliases remove tty stdin_open detach (bools) cap_add[] cap_drop[].
+ *            The client has brought the dependencies up before. -> "created" {"id","name"}, then
+ *            "up" once it runs, or "error" with exit 126 or 127 where a shell gives those. The
+ *            client attaches to the monitor itself (runtime/monitor.h, "attach ... logs"), for which
+ *            the output waits unless detach, and sees "container" die on this connection.
+ *   events                           -> "container" events until the client goes
  *
  * Closing the connection before "up" or "done" cancels the operation: what was begun on a container
  * is finished, nothing further is begun.
