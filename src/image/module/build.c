@@ -1,0 +1,500 @@
+/* Builds: what the section says becomes arguments of `buildah build`; images that it starts from
+ * come through our store, so that names, logins and mirrors mean the same everywhere. */
+#include <errno.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/fs.h"
+#include "base/mem.h"
+#include "base/strbuf.h"
+#include "image/module/buildah.h"
+#include "image/module/calls.h"
+#include "image/module/dockerfile.h"
+#include "image/module/isolation.h"
+#include "image/module/publish.h"
+#include "image/module/stream.h"
+
+enum { DOCKERFILE_MAX = 16 << 20, TAIL = 10 };
+
+struct building {
+    struct buildah buildah;
+    const struct build_request *request;
+    struct work work; /* the inline Dockerfile, the image ID file */
+    char *dockerfile; /* path, NULL: the builder finds it (URL contexts) */
+    char **argv;
+    char *step;       /* the last "STEP n/m: ..." seen */
+    char *tail[TAIL]; /* the last lines, a ring */
+    size_t lines;
+};
+
+static void say(struct building *b, const char *line)
+{
+    if (b->request->output)
+        b->request->output(b->request->ctx, line);
+}
+
+static void arg(struct building *b, const char *text)
+{
+    strv_push(&b->argv, text);
+}
+
+static void arg2(struct building *b, const char *flag, const char *value)
+{
+    strv_push(&b->argv, flag);
+    strv_push(&b->argv, value);
+}
+
+__attribute__((format(printf, 3, 4))) static void argf(struct building *b, const char *flag,
+                                                       const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    char *value AUTOFREE = xvasprintf(fmt, ap);
+    va_end(ap);
+    arg2(b, flag, value);
+}
+
+static bool is_url(const char *context)
+{
+    return strstr(context, "://") || starts_with(context, "git@");
+}
+
+static int find_dockerfile(struct building *b, struct err *err)
+{
+    const struct build *build = b->request->build;
+    if (build->dockerfile_inline) {
+        b->dockerfile = work_path(&b->work, "Dockerfile");
+        return fs_write_atomic(b->dockerfile, build->dockerfile_inline,
+                               strlen(build->dockerfile_inline), 0600, false, err);
+    }
+    if (is_url(build->context))
+        return 0;
+    if (!fs_is_dir(build->context))
+        return err_set(err, ERR_NOT_FOUND, "the build context %s is not a folder", build->context);
+    const char *name = build->dockerfile ? build->dockerfile : "Dockerfile";
+    b->dockerfile = path_join(build->context, name);
+    if (!fs_exists(b->dockerfile))
+        return err_set(err, ERR_NOT_FOUND, "there is no Dockerfile at %s", b->dockerfile);
+    return 0;
+}
+
+/* NAME=VALUE of all build arguments; without a value the environment's, where it has one. */
+static char **build_args(const struct build_request *q)
+{
+    const struct key_values *lists[] = {&q->build->args, &q->args};
+    char **args = xcalloc(1, sizeof(*args));
+    for (size_t k = 0; k < ARRAY_SIZE(lists); k++)
+        for (size_t i = 0; i < lists[k]->n; i++) {
+            const struct key_value *kv = &lists[k]->v[i];
+            const char *value = kv->value ? kv->value : getenv(kv->key);
+            if (!value)
+                continue;
+            char *text AUTOFREE = xasprintf("%s=%s", kv->key, value);
+            strv_push(&args, text);
+        }
+    return args;
+}
+
+/* What BuildKit defines before the first FROM. */
+static char **platform_args(const struct build_request *q, const char *platform_text)
+{
+    struct image_platform own, target;
+    char text[96];
+    image_platform_parse(NULL, &own, NULL);
+    if (image_platform_parse(platform_text, &target, NULL) < 0)
+        target = own;
+    char **args = xcalloc(1, sizeof(*args));
+    const struct {
+        const char *prefix;
+        const struct image_platform *platform;
+    } kinds[] = {{"BUILD", &own}, {"TARGET", &target}};
+    for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+        const struct image_platform *p = kinds[i].platform;
+        char *list[] = {xasprintf("%sPLATFORM=%s", kinds[i].prefix, image_platform_format(p, text)),
+                        xasprintf("%sOS=%s", kinds[i].prefix, p->os),
+                        xasprintf("%sARCH=%s", kinds[i].prefix, p->architecture),
+                        xasprintf("%sVARIANT=%s", kinds[i].prefix, p->variant)};
+        for (size_t k = 0; k < ARRAY_SIZE(list); k++) {
+            strv_push(&args, list[k]);
+            free(list[k]);
+        }
+    }
+    char **given AUTOSTRV = build_args(q);
+    for (size_t i = 0; given[i]; i++)
+        strv_push(&args, given[i]);
+    return args;
+}
+
+static const char *target_platform(const struct build_request *q)
+{
+    if (q->platform && *q->platform)
+        return q->platform;
+    return q->build->platforms.n == 1 ? q->build->platforms.v[0] : NULL;
+}
+
+static void on_pull(void *ctx, const struct image_progress *p)
+{
+    struct building *b = ctx;
+    char *line AUTOFREE = NULL;
+    if (!p->layer && p->phase == IMAGE_RESOLVING)
+        line = xasprintf("Pulling %s", p->image);
+    else if (p->layer && p->phase == IMAGE_DONE)
+        line = xasprintf("Pulled layer %s of %s", p->layer, p->image);
+    if (line)
+        say(b, line);
+}
+
+/* Makes an image known to the builder under its full name. */
+static int provide(struct building *b, const char *name, const char *platform, char **full,
+                   struct err *err)
+{
+    const struct build_request *q = b->request;
+    struct reference ref AUTOREFERENCE = REFERENCE_INIT;
+    if (reference_parse(name, &ref, err) < 0)
+        return -1;
+    struct pull_request pull = {
+        .reference = name,
+        .platform = platform,
+        .policy = q->pull || q->build->pull ? IMAGE_PULL_ALWAYS : IMAGE_PULL_MISSING,
+        .progress = on_pull,
+        .ctx = b,
+        .cancel = q->cancel,
+    };
+    struct image *image;
+    if (call_pull(b->buildah.store, &pull, &image, NULL, err) < 0)
+        return -1;
+    char *full_name AUTOFREE = reference_name(&ref);
+    int rc = buildah_take(&b->buildah, image, full_name, err);
+    image_free(image);
+    if (rc == 0)
+        *full = STEAL(full_name);
+    return rc;
+}
+
+/* "service:NAME" and "docker-image://NAME" stand for an image; NULL: it is a folder or URL. */
+static const char *context_image(const struct build_request *q, const char *value)
+{
+    if (starts_with(value, "service:"))
+        for (size_t i = 0; i < q->service_images_n; i++)
+            if (streq(q->service_images[i].key, value + 8))
+                return q->service_images[i].value;
+    return starts_with(value, "docker-image://") ? value + 15 : NULL;
+}
+
+static int add_contexts(struct building *b, struct err *err)
+{
+    const struct build_request *q = b->request;
+    const struct key_values *contexts = &q->build->additional_contexts;
+    for (size_t i = 0; i < contexts->n; i++) {
+        const struct key_value *kv = &contexts->v[i];
+        const char *value = kv->value ? kv->value : "";
+        const char *image = context_image(q, value);
+        if (!image && starts_with(value, "service:"))
+            return err_set(err, ERR_INVALID, "additional context %s: %s has no image", kv->key,
+                           value);
+        char *full AUTOFREE = NULL;
+        if (image && provide(b, image, target_platform(q), &full, err) < 0)
+            return err_wrap(err, "additional context %s", kv->key);
+        if (full)
+            argf(b, "--build-context", "%s=docker-image://%s", kv->key, full);
+        else
+            argf(b, "--build-context", "%s=%s", kv->key, value);
+    }
+    return 0;
+}
+
+static bool is_context(const struct build *build, const char *name)
+{
+    for (size_t i = 0; i < build->additional_contexts.n; i++)
+        if (streq(build->additional_contexts.v[i].key, name))
+            return true;
+    return false;
+}
+
+/* Images that the Dockerfile names: afterwards the builder needs no registry. */
+static int add_bases(struct building *b, struct err *err)
+{
+    const struct build_request *q = b->request;
+    char *text AUTOFREE = NULL;
+    if (!b->dockerfile) {
+        arg(b, "--pull=missing");
+        return 0;
+    }
+    if (fs_read(b->dockerfile, DOCKERFILE_MAX, &text, NULL, err) < 0)
+        return -1;
+    char **args AUTOSTRV = platform_args(q, target_platform(q));
+    base_images bases;
+    dockerfile_bases(text, (const char *const *)args, &bases);
+    int rc = 0;
+    vec_foreach (&bases, base) {
+        if (is_context(q->build, base->name))
+            continue;
+        char *full AUTOFREE = NULL;
+        const char *platform = base->platform ? base->platform : target_platform(q);
+        rc = provide(b, base->name, platform, &full, err);
+        if (rc < 0)
+            break;
+        if (!streq(full, base->name)) /* short names: no search list of the builder's own */
+            argf(b, "--build-context", "%s=docker-image://%s", base->name, full);
+    }
+    base_images_release(&bases);
+    if (rc == 0)
+        arg(b, "--pull=never");
+    return rc;
+}
+
+static void add_key_values(struct building *b, const char *flag, const struct key_values *list)
+{
+    for (size_t i = 0; i < list->n; i++)
+        argf(b, flag, "%s=%s", list->v[i].key, list->v[i].value ? list->v[i].value : "");
+}
+
+static void add_secrets(struct building *b)
+{
+    for (size_t i = 0; i < b->request->secrets_n; i++) {
+        const struct build_secret *s = &b->request->secrets[i];
+        if (s->file)
+            argf(b, "--secret", "id=%s,src=%s", s->id, s->file);
+        else
+            argf(b, "--secret", "id=%s,type=env,env=%s", s->id, s->environment);
+    }
+}
+
+static void add_ssh(struct building *b)
+{
+    const struct key_values *ssh = &b->request->build->ssh;
+    for (size_t i = 0; i < ssh->n; i++) {
+        if (ssh->v[i].value && *ssh->v[i].value)
+            argf(b, "--ssh", "%s=%s", ssh->v[i].key, ssh->v[i].value);
+        else
+            arg2(b, "--ssh", ssh->v[i].key);
+    }
+    for (size_t i = 0; b->request->ssh && b->request->ssh[i]; i++)
+        arg2(b, "--ssh", b->request->ssh[i]);
+}
+
+/* Steps run in the host's network unless they shall have none: a build needs no ports of its own,
+ * and no bridge has to be set up for it. host-gateway is then the host itself. */
+static int add_network(struct building *b, struct err *err)
+{
+    const struct build *build = b->request->build;
+    const char *network = build->network ? build->network : "default";
+    if (streq(network, "none"))
+        arg2(b, "--network", "none");
+    else if (streq(network, "default") || streq(network, "host"))
+        arg2(b, "--network", "host");
+    else
+        return err_set(err, ERR_INVALID, "network \"%s\": a build knows default, host and none",
+                       network);
+    for (size_t i = 0; i < build->extra_hosts.n; i++) {
+        char *entry AUTOFREE = xstrdup(build->extra_hosts.v[i]);
+        char *separator = strpbrk(entry, "=:");
+        if (!separator)
+            return err_set(err, ERR_INVALID, "extra host \"%s\": want HOST=ADDRESS", entry);
+        *separator = '\0';
+        const char *address = separator + 1;
+        argf(b, "--add-host", "%s:%s", entry,
+             streq(address, "host-gateway") ? "127.0.0.1" : address);
+    }
+    return 0;
+}
+
+static void add_limits(struct building *b)
+{
+    const struct build *build = b->request->build;
+    if (build->shm_size > 0)
+        argf(b, "--shm-size", "%lldb", (long long)build->shm_size);
+    if (b->request->memory > 0)
+        argf(b, "--memory", "%lldb", (long long)b->request->memory);
+    for (size_t i = 0; i < build->ulimits_n; i++)
+        argf(b, "--ulimit", "%s=%lld:%lld", build->ulimits[i].name,
+             (long long)build->ulimits[i].soft, (long long)build->ulimits[i].hard);
+    if (build->privileged) {
+        arg2(b, "--cap-add", "all");
+        arg2(b, "--security-opt", "seccomp=unconfined");
+    }
+}
+
+/* Local layers are the cache; what names remote ones is said, not passed over in silence. */
+static void mention_caches(struct building *b)
+{
+    const struct build *build = b->request->build;
+    for (size_t i = 0; i < build->cache_from.n; i++) {
+        char *line AUTOFREE = xasprintf(
+            "cache_from %s is not used: the builder's own layers are the cache",
+            build->cache_from.v[i]);
+        say(b, line);
+    }
+    for (size_t i = 0; i < build->cache_to.n; i++) {
+        char *line AUTOFREE = xasprintf("cache_to %s is not written: the builder keeps its layers",
+                                        build->cache_to.v[i]);
+        say(b, line);
+    }
+}
+
+static int make_command(struct building *b, const char *id_file, struct err *err)
+{
+    const struct build_request *q = b->request;
+    const struct build *build = q->build;
+    b->argv = buildah_command(&b->buildah, "build");
+    arg(b, "--layers");
+    arg2(b, "--format", "docker"); /* OCI's has no HEALTHCHECK, SHELL and ONBUILD */
+    arg2(b, "--iidfile", id_file);
+    isolation_arguments(&b->argv);
+    if (b->dockerfile)
+        arg2(b, "--file", b->dockerfile);
+    else if (build->dockerfile)
+        arg2(b, "--file", build->dockerfile);
+    if (q->no_cache || build->no_cache)
+        arg(b, "--no-cache");
+    if (build->target)
+        arg2(b, "--target", build->target);
+    if (target_platform(q))
+        arg2(b, "--platform", target_platform(q));
+    char **args AUTOSTRV = build_args(q);
+    for (size_t i = 0; args[i]; i++)
+        arg2(b, "--build-arg", args[i]);
+    add_key_values(b, "--label", &build->labels);
+    add_key_values(b, "--label", &q->labels);
+    add_secrets(b);
+    add_ssh(b);
+    add_limits(b);
+    mention_caches(b);
+    if (add_network(b, err) < 0 || add_contexts(b, err) < 0 || add_bases(b, err) < 0)
+        return -1;
+    struct reference ref AUTOREFERENCE = REFERENCE_INIT;
+    if (q->names[0]) {
+        if (reference_parse(q->names[0], &ref, err) < 0)
+            return -1;
+        char *name AUTOFREE = reference_name(&ref);
+        arg2(b, "--tag", name);
+    }
+    arg(b, build->context);
+    return 0;
+}
+
+static void on_line(void *ctx, const char *line)
+{
+    struct building *b = ctx;
+    const char *step = strstr(line, "STEP ");
+    if (step && (step == line || step[-1] == ' ')) {
+        free(b->step);
+        b->step = xstrdup(step);
+    }
+    size_t slot = b->lines++ % TAIL;
+    free(b->tail[slot]);
+    b->tail[slot] = xstrdup(line);
+    say(b, line);
+}
+
+static int build_failed(struct building *b, int status, struct err *err)
+{
+    struct strbuf tail AUTOBUF = STRBUF_INIT;
+    size_t first = b->lines > TAIL ? b->lines - TAIL : 0;
+    for (size_t i = first; i < b->lines; i++)
+        strbuf_addf(&tail, "\n  | %s", b->tail[i % TAIL]);
+    char how[64];
+    if (WIFSIGNALED(status))
+        snprintf(how, sizeof(how), "ended by signal %d", WTERMSIG(status));
+    else
+        snprintf(how, sizeof(how), "exit code %d", WEXITSTATUS(status));
+    return err_set(err, ERR_INVALID, "%s%sthe builder failed with %s%s", b->step ? b->step : "",
+                   b->step ? ": " : "", how, tail.buf);
+}
+
+static int full_names(const struct build_request *q, char ***names, struct err *err)
+{
+    *names = xcalloc(1, sizeof(**names));
+    size_t tags = q->build->tags.n;
+    for (size_t i = 0; i < tags + strv_len(q->names); i++) {
+        const char *text = i < tags ? q->build->tags.v[i] : q->names[i - tags];
+        struct reference ref AUTOREFERENCE = REFERENCE_INIT;
+        if (reference_parse(text, &ref, err) < 0)
+            return -1;
+        if (ref.digest)
+            return err_set(err, ERR_INVALID, "image name \"%s\": a build cannot have a digest",
+                           text);
+        char *name AUTOFREE = reference_name(&ref);
+        strv_push(names, name);
+    }
+    return 0;
+}
+
+/* The image is here already, as after a build whose steps all came from the cache. */
+static int name_existing(struct image_store *store, const struct image *image, char **names,
+                         struct err *err)
+{
+    for (size_t i = 0; names[i]; i++) {
+        bool has = false;
+        for (size_t k = 0; image->names[k] && !has; k++)
+            has = streq(image->names[k], names[i]);
+        if (!has && image_tag(store, image->id, names[i], err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int take_result(struct building *b, const char *id_file, struct image **out, struct err *err)
+{
+    struct image_store *store = b->buildah.store;
+    char **names AUTOSTRV = NULL;
+    char *id AUTOFREE = NULL;
+    if (full_names(b->request, &names, err) < 0 || fs_read(id_file, 256, &id, NULL, err) < 0)
+        return -1;
+    id[strcspn(id, "\n")] = '\0';
+    if (!digest_valid(id))
+        return err_set(err, ERR_CORRUPT, "the builder names its image \"%s\"", id);
+    struct image *image = NULL;
+    if (image_find(store, id, NULL, &image, NULL) == 0 && image->layer_dirs) {
+        if (name_existing(store, image, names, err) < 0) {
+            image_free(image);
+            return -1;
+        }
+    } else if (buildah_give(&b->buildah, id, (const char *const *)names, err) < 0) {
+        image_free(image);
+        return -1;
+    }
+    image_free(image);
+    if (!out)
+        return 0;
+    return image_find(store, id, NULL, out, err);
+}
+
+static int run(struct building *b, struct image **out, struct err *err)
+{
+    struct image_store *store = b->buildah.store;
+    if (work_begin(store, &b->work, err) < 0 || find_dockerfile(b, err) < 0)
+        return -1;
+    char *id_file AUTOFREE = work_path(&b->work, "id");
+    if (make_command(b, id_file, err) < 0)
+        return -1;
+    struct stream_command c = {.argv = (const char *const *)b->argv,
+                               .line = on_line,
+                               .ctx = b,
+                               .cancel = b->request->cancel};
+    if (stream_run(&c, err) < 0)
+        return -1;
+    if (!WIFEXITED(c.status) || WEXITSTATUS(c.status))
+        return build_failed(b, c.status, err);
+    return take_result(b, id_file, out, err);
+}
+
+int call_build(struct image_store *store, const struct build_request *q, struct image **image,
+               struct err *err)
+{
+    struct building b = {.request = q, .work = WORK_INIT};
+    int rc = buildah_open(store, q->cancel, &b.buildah, err);
+    if (rc == 0)
+        rc = run(&b, image, err);
+    work_end(&b.work);
+    buildah_release(&b.buildah);
+    free(b.dockerfile);
+    strv_free(b.argv);
+    free(b.step);
+    for (size_t i = 0; i < TAIL; i++)
+        free(b.tail[i]);
+    return rc < 0 ? err_wrap(err, "build of service \"%s\"", q->service) : 0;
+}

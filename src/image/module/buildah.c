@@ -1,0 +1,317 @@
+#include "image/module/buildah.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/fs.h"
+#include "base/mem.h"
+#include "base/subprocess.h"
+#include "image/module/assemble.h"
+#include "image/module/publish.h"
+#include "image/module/tarsplit.h"
+
+enum { STORAGE_MAX = 256 << 20 };
+
+static bool in_path(const char *program)
+{
+    const char *path = getenv("PATH");
+    char *copy AUTOFREE = xstrdup(path ? path : "/usr/sbin:/usr/bin:/sbin:/bin");
+    char *save = NULL;
+    for (char *dir = strtok_r(copy, ":", &save); dir; dir = strtok_r(NULL, ":", &save)) {
+        char *file AUTOFREE = path_join(dir, program);
+        if (access(file, X_OK) == 0)
+            return true;
+    }
+    return false;
+}
+
+int buildah_open(struct image_store *store, image_cancel cancel, struct buildah *b, struct err *err)
+{
+    if (!in_path("buildah"))
+        return err_set(err, ERR_UNAVAILABLE,
+                       "building needs buildah, which is not installed: apt-get install buildah");
+    *b = (struct buildah){store, path_join(store->paths.root, "buildah"),
+                          path_join(store->paths.run, "buildah"), cancel};
+    return 0;
+}
+
+void buildah_release(struct buildah *b)
+{
+    free(b->root);
+    free(b->run);
+}
+
+char **buildah_command(const struct buildah *b, const char *command)
+{
+    const char *const argv[] = {"buildah",          "--root",  b->root, "--runroot", b->run,
+                                "--storage-driver", "overlay", command, NULL};
+    return strv_dup(argv);
+}
+
+/* A list of the storage: an array of objects. *list NULL: there is none yet. */
+static int read_list(const struct buildah *b, const char *name, json_t **list, struct err *err)
+{
+    char *path AUTOFREE = path_join(b->root, name);
+    char *text AUTOFREE = NULL;
+    size_t n;
+    *list = NULL;
+    if (!fs_exists(path))
+        return 0;
+    if (fs_read(path, STORAGE_MAX, &text, &n, err) < 0)
+        return -1;
+    *list = json_loadb(text, n, 0, NULL);
+    if (!json_is_array(*list))
+        return err_set(err, ERR_CORRUPT, "%s cannot be read", path);
+    return 0;
+}
+
+static const json_t *find(const json_t *list, const char *id)
+{
+    size_t i;
+    json_t *item;
+    json_array_foreach ((json_t *)list, i, item)
+        if (streq(jstr(item, "id", ""), id))
+            return item;
+    return NULL;
+}
+
+static bool has_name(const json_t *image, const char *name)
+{
+    size_t i;
+    json_t *item;
+    json_array_foreach (json_object_get(image, "names"), i, item)
+        if (json_is_string(item) && streq(json_string_value(item), name))
+            return true;
+    return false;
+}
+
+static int run(char **argv, struct err *err)
+{
+    struct strbuf out AUTOBUF = STRBUF_INIT;
+    struct subprocess p = {.argv = (const char *const *)argv, .out = &out, .err = &out};
+    if (subprocess_run(&p, err) < 0)
+        return -1;
+    if (WIFEXITED(p.status) && WEXITSTATUS(p.status) == 0)
+        return 0;
+    while (out.len && out.buf[out.len - 1] == '\n')
+        strbuf_setlen(&out, out.len - 1);
+    const char *last = strrchr(out.buf, '\n');
+    return err_set(err, ERR_IO, "buildah: %.500s", last ? last + 1 : out.buf);
+}
+
+/* An OCI layout of the one image, over the blobs of the store: its path has no colon and nobody
+ * rewrites its index meanwhile. */
+static int make_view(struct work *work, const struct image *image, char **path, struct err *err)
+{
+    char *dir AUTOFREE = work_path(work, "view");
+    char *blobs AUTOFREE = path_join(dir, "blobs");
+    char *index_path AUTOFREE = path_join(dir, "index.json");
+    char *marker AUTOFREE = path_join(dir, "oci-layout");
+    char *target AUTOFREE = path_join(work->store->dir, "blobs");
+    char *manifest AUTOFREE = layout_blob(work->store, image->digest);
+    struct stat st;
+    if (stat(manifest, &st) < 0)
+        return err_sys(err, errno, "%s", manifest);
+    if (mkdir(dir, 0700) < 0 || symlink(target, blobs) < 0)
+        return err_sys(err, errno, "mkdir %s", dir);
+    json_t *m AUTOJSON = NULL;
+    if (layout_read_json(work->store, image->digest, MANIFEST_MAX, &m, err) < 0)
+        return -1;
+    json_t *index AUTOJSON = json_pack("{s:i,s:[{s:s,s:s,s:I,s:{s:s}}]}", "schemaVersion", 2,
+                                       "manifests", "mediaType", manifest_media_type(m), "digest",
+                                       image->digest, "size", (json_int_t)st.st_size, "annotations",
+                                       ANNOTATION_NAME, "image");
+    static const char version[] = "{\"imageLayoutVersion\":\"1.0.0\"}";
+    if (json_write(index_path, index, false, err) < 0 ||
+        fs_write_atomic(marker, version, sizeof(version) - 1, 0644, false, err) < 0)
+        return -1;
+    *path = STEAL(dir);
+    return 0;
+}
+
+static int pull_view(struct buildah *b, const struct image *image, struct err *err)
+{
+    struct work work AUTOWORK = WORK_INIT;
+    char *view AUTOFREE = NULL;
+    if (work_begin(b->store, &work, err) < 0 || assembly_pin(&work, image, err) < 0 ||
+        make_view(&work, image, &view, err) < 0)
+        return -1;
+    char **argv AUTOSTRV = buildah_command(b, "pull");
+    char *source AUTOFREE = xasprintf("oci:%s:image", view);
+    strv_push(&argv, "--quiet");
+    strv_push(&argv, source);
+    return run(argv, err);
+}
+
+static int take_locked(struct buildah *b, const struct image *image, const char *name,
+                       struct err *err)
+{
+    json_t *images AUTOJSON = NULL;
+    if (read_list(b, "overlay-images/images.json", &images, err) < 0)
+        return -1;
+    const json_t *known = find(images, image->id + 7);
+    if (known && has_name(known, name))
+        return 0;
+    if (!known && pull_view(b, image, err) < 0)
+        return -1;
+    char **argv AUTOSTRV = buildah_command(b, "tag");
+    strv_push(&argv, image->id + 7);
+    strv_push(&argv, name);
+    return run(argv, err);
+}
+
+int buildah_take(struct buildah *b, const struct image *image, const char *name, struct err *err)
+{
+    struct stop stop = {b->cancel, NULL};
+    char digest[72];
+    /* Not the image's own digest: that one is locked while its layers are unpacked. */
+    digest_dependent(image->id, digest);
+    int lock = -1;
+    if (layout_lock_digest(b->store, digest, &stop, &lock, err) < 0)
+        return -1;
+    int rc = take_locked(b, image, name, err);
+    layout_unlock_digest(b->store, digest, lock);
+    return rc < 0 ? err_wrap(err, "hand image %s to the builder", name) : 0;
+}
+
+/* The config is filed under the base64 of its digest. */
+static int read_config(const struct buildah *b, const char *id, char **text, struct err *err)
+{
+    unsigned char encoded[128];
+    EVP_EncodeBlock(encoded, (const unsigned char *)id, (int)strlen(id));
+    char *path AUTOFREE = xasprintf("%s/overlay-images/%s/=%s", b->root, id + 7,
+                                    (const char *)encoded);
+    size_t n;
+    char digest[72];
+    if (fs_read(path, CONFIG_MAX, text, &n, err) < 0)
+        return -1;
+    if (!streq(digest_of(*text, n, digest), id))
+        return err_set(err, ERR_CORRUPT, "%s has another digest than its name says", path);
+    return 0;
+}
+
+/* One layer on its way out. */
+struct give {
+    struct buildah *b;
+    char **ids; /* of buildah's layers, bottom to top */
+};
+
+static int give_layer(void *ctx, unsigned worker, size_t layer, struct layer_sink *sink,
+                      struct err *err)
+{
+    struct give *g = ctx;
+    (void)worker;
+    char *split AUTOFREE = xasprintf("%s/overlay-layers/%s.tar-split.gz", g->b->root,
+                                     g->ids[layer]);
+    char *diff AUTOFREE = xasprintf("%s/overlay/%s/diff", g->b->root, g->ids[layer]);
+    return tarsplit_join(split, diff, sink, err);
+}
+
+/* The chain of layers from the top one down; sizes and IDs into image and give. */
+static int find_layers(struct give *g, const json_t *layers, const char *top, struct image *image,
+                       struct err *err)
+{
+    const char *id = top;
+    g->ids = xcalloc(image->layers_n + 1, sizeof(*g->ids));
+    for (size_t i = image->layers_n; i-- > 0;) {
+        const json_t *layer = find(layers, id);
+        struct image_layer *l = &image->layers[i];
+        if (!layer || !streq(jstr(layer, "diff-digest", ""), l->diff_id))
+            return err_set(err, ERR_CORRUPT, "buildah's storage has no layer %.19s", l->diff_id);
+        g->ids[i] = xstrdup(id);
+        l->size = jint(layer, "diff-size", -1);
+        id = jstr(layer, "parent", "");
+    }
+    return 0;
+}
+
+/* An image with the diff IDs of the config, whose blobs are plain tars: digest and diff ID agree. */
+static int plain_image(const char *id, const json_t *config, struct image **image, struct err *err)
+{
+    json_t *ids = json_object_get(json_object_get(config, "rootfs"), "diff_ids"), *item;
+    json_t *layers = json_array();
+    size_t i;
+    json_array_foreach (ids, i, item)
+        json_array_append_new(layers, json_pack("{s:s,s:O,s:i}", "mediaType", MEDIA_OCI_LAYER,
+                                                "digest", item, "size", 0));
+    json_t *manifest AUTOJSON = json_pack("{s:{s:s},s:o}", "config", "digest", id, "layers",
+                                          layers);
+    return image_decode(manifest, config, image, err);
+}
+
+/* A layer that came with another image keeps its blob, compressed as it may be. */
+static void use_known_blobs(struct image_store *store, struct image *image)
+{
+    struct image_list list;
+    if (image_store_list(store, &list, NULL) < 0)
+        return;
+    for (size_t i = 0; i < list.n; i++)
+        for (size_t k = 0; k < list.v[i]->layers_n && k < image->layers_n; k++) {
+            const struct image_layer *have = &list.v[i]->layers[k];
+            struct image_layer *want = &image->layers[k];
+            if (!streq(have->diff_id, want->diff_id) || streq(have->digest, want->digest) ||
+                !layout_has_blob(store, have->digest, have->size))
+                continue;
+            free(want->digest);
+            free(want->media_type);
+            want->digest = xstrdup(have->digest);
+            want->media_type = xstrdup(have->media_type);
+            want->size = have->size;
+        }
+    image_list_release(&list);
+}
+
+static int give(struct give *g, struct work *work, const char *id, const char *const *names,
+                struct image **image, struct err *err)
+{
+    struct buildah *b = g->b;
+    char *config_text AUTOFREE = NULL;
+    json_t *images AUTOJSON = NULL, *layers AUTOJSON = NULL, *config AUTOJSON = NULL;
+    if (read_list(b, "overlay-images/images.json", &images, err) < 0 ||
+        read_list(b, "overlay-layers/layers.json", &layers, err) < 0 ||
+        read_config(b, id, &config_text, err) < 0)
+        return -1;
+    config = json_loads(config_text, 0, NULL);
+    if (plain_image(id, config, image, err) < 0)
+        return -1;
+    const char *top = jstr(find(images, id + 7), "layer", "");
+    if (find_layers(g, layers, top, *image, err) < 0)
+        return -1;
+    use_known_blobs(b->store, *image);
+    if (assembly_pin(work, *image, err) < 0)
+        return -1;
+    struct assembly a = {.work = work,
+                         .image = names[0] ? names[0] : id,
+                         .cancel = b->cancel,
+                         .layers = *image,
+                         .fetch = give_layer,
+                         .fetch_ctx = g};
+    if (assembly_run(&a, err) < 0)
+        return -1;
+    size_t n = (*image)->layers_n;
+    struct layer_descriptor *descriptors AUTOFREE = xcalloc(n, sizeof(*descriptors));
+    for (size_t i = 0; i < n; i++)
+        descriptors[i] = (struct layer_descriptor){
+            (*image)->layers[i].digest, (*image)->layers[i].media_type, (*image)->layers[i].size};
+    char published[72];
+    return publish_image(work, config_text, descriptors, n, names, published, err);
+}
+
+int buildah_give(struct buildah *b, const char *id, const char *const *names, struct err *err)
+{
+    struct work work AUTOWORK = WORK_INIT;
+    struct give g = {.b = b};
+    struct image *image = NULL;
+    int rc = work_begin(b->store, &work, err);
+    if (rc == 0)
+        rc = give(&g, &work, id, names, &image, err);
+    strv_free(g.ids);
+    image_free(image);
+    return rc < 0 ? err_wrap(err, "take the image from the builder") : 0;
+}
