@@ -77,7 +77,7 @@ typedef void (*dns_endpoint_cb)(void *arg, struct err *err);
 
 /* Opens the sockets in the namespace pinned at netns; done is called once, later, from the loop.
  * After a restart of the process, opening again moves the redirection to the new sockets. id is the
- * container's. Closed by dns_endpoint_close(), also when done told of an error. */
+ * container's, for messages. Closed by dns_endpoint_close(), also when done told of an error. */
 void dns_endpoint_open(struct dns_server *s, const char *id, const char *netns,
                        const struct dns_view *view, dns_endpoint_cb done, void *arg,
                        struct dns_endpoint **out);

@@ -6,6 +6,7 @@
 #include "net/nft.h"
 
 /* The group that the network's interfaces are in, so that they can be deleted all at once. */
+#define NETWORK_GROUP_FIRST UINT32_C(0x40000000)
 uint32_t network_group(const struct network_state *n);
 
 /* Appends the ports that the endpoint publishes, as the table holds them; *ports is grown. */

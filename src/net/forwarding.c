@@ -1,6 +1,5 @@
 #include "net/forwarding.h"
 
-#include <net/if.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -10,6 +9,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/strbuf.h"
+#include "net/endpoint.h"
+#include "net/link.h"
 #include "net/nft.h"
 #include "net/store.h"
 #include "net/sysctl.h"
@@ -23,17 +24,21 @@ static char *record_path(const struct paths *paths)
     return path_join(dir, "forwarding.json");
 }
 
-/* All interfaces but loopback, as an array of names. */
+static int take_interface(const char *name, uint32_t group, void *arg)
+{
+    /* Not loopback, nor what a network of ours made, of any root. */
+    if (!streq(name, "lo") && group < NETWORK_GROUP_FIRST)
+        json_array_append_new(arg, json_string(name));
+    return 0;
+}
+
+/* The host's own interfaces, as an array of names. */
 static json_t *interfaces(void)
 {
+    struct netlink nl AUTONETLINK = {0};
     json_t *names = json_array();
-    struct if_nameindex *all = if_nameindex();
-    for (struct if_nameindex *i = all; i && i->if_index; i++) {
-        if (!streq(i->if_name, "lo"))
-            json_array_append_new(names, json_string(i->if_name));
-    }
-    if (all)
-        if_freenameindex(all);
+    if (netlink_open(&nl, NETLINK_ROUTE, NULL) == 0)
+        link_each(&nl, take_interface, names, NULL);
     return names;
 }
 

@@ -161,6 +161,36 @@ int link_index(const char *name)
     return (int)if_nametoindex(name);
 }
 
+struct each {
+    int (*fn)(const char *name, uint32_t group, void *arg);
+    void *arg;
+};
+
+static int take_link(const struct nlmsghdr *nlh, void *arg)
+{
+    const struct each *each = arg;
+    const char *name = NULL;
+    uint32_t group = 0;
+    const struct nlattr *attr;
+    mnl_attr_for_each(attr, nlh, sizeof(struct ifinfomsg))
+    {
+        if (mnl_attr_get_type(attr) == IFLA_IFNAME)
+            name = mnl_attr_get_str(attr);
+        if (mnl_attr_get_type(attr) == IFLA_GROUP)
+            group = mnl_attr_get_u32(attr);
+    }
+    return name && each->fn(name, group, each->arg) != 0 ? MNL_CB_STOP : MNL_CB_OK;
+}
+
+int link_each(struct netlink *nl, int (*fn)(const char *name, uint32_t group, void *arg), void *arg,
+              struct err *err)
+{
+    struct each each = {.fn = fn, .arg = arg};
+    struct nlmsghdr *nlh = netlink_message(nl, RTM_GETLINK, 0, "list interfaces");
+    mnl_nlmsg_put_extra_header(nlh, sizeof(struct ifinfomsg));
+    return netlink_dump(nl, take_link, &each, err);
+}
+
 struct routes {
     VEC(struct host_route) list;
 };

@@ -33,6 +33,10 @@ void link_add_address(struct netlink *nl, int ifindex, const struct ip_net *addr
 /* The default route of the gateway's family. */
 void link_add_default_route(struct netlink *nl, int ifindex, const struct ip_addr *gateway);
 
+/* Calls fn for each interface until it returns something else than 0. */
+int link_each(struct netlink *nl, int (*fn)(const char *name, uint32_t group, void *arg), void *arg,
+              struct err *err);
+
 /* 0 where there is no such interface in the caller's namespace. */
 int link_index(const char *name);
 

@@ -29,7 +29,7 @@ uint32_t network_group(const struct network_state *n)
 {
     char digits[9];
     snprintf(digits, sizeof(digits), "%.8s", n->id);
-    return UINT32_C(0x40000000) | ((uint32_t)strtoul(digits, NULL, 16) & UINT32_C(0x3fffffff));
+    return NETWORK_GROUP_FIRST | ((uint32_t)strtoul(digits, NULL, 16) & UINT32_C(0x3fffffff));
 }
 
 void network_config_of(const struct network *model, const char *project, struct network_config *c)
@@ -205,10 +205,10 @@ static int realise(const struct paths *paths, struct network_state *n, struct er
     bool made = false;
     if (n->driver != NETWORK_BRIDGE)
         return 0;
+    if (!n->internal && forwarding_enable(paths, n->ipv6, &n->enabled_forwarding, err) < 0)
+        return -1;
     if (netlink_open(&nl, NETLINK_ROUTE, err) < 0 || make_bridge(n, &nl, &made, err) < 0 ||
         configure_bridge(n, &nl, err) < 0)
-        return -1;
-    if (!n->internal && forwarding_enable(paths, n->ipv6, &n->enabled_forwarding, err) < 0)
         return -1;
     if (make_table(paths, n, err) < 0)
         return -1;

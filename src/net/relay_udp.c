@@ -22,7 +22,8 @@ struct session {
     int fd;
     struct sockaddr_storage client;
     socklen_t client_len;
-    char control[CMSG_SPACE(sizeof(struct in6_pktinfo))]; /* answers leave from the address asked */
+    /* Answers leave from the address that was asked. */
+    _Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(struct in6_pktinfo))];
     size_t control_len;
     uint64_t used; /* uv_now() */
     bool closing;
@@ -169,7 +170,7 @@ static void on_packet(uv_poll_t *poll, int status, int events)
     (void)events;
     for (int i = 0; i < PACKETS; i++) {
         struct sockaddr_storage from = {0};
-        char control[256];
+        _Alignas(struct cmsghdr) char control[256];
         struct iovec iov = {.iov_base = buf, .iov_len = sizeof(buf)};
         struct msghdr msg = {.msg_name = &from,
                              .msg_namelen = sizeof(from),
