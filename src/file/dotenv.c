@@ -13,7 +13,7 @@ struct reader {
     const char *name;
     const char *p, *end;
     int line;
-    const struct env *first;
+    const struct env *first, *second;
     struct env *vars;
     struct unset_seen *seen;
 };
@@ -112,6 +112,8 @@ static const char *look_up(void *ctx, const char *name)
 {
     const struct reader *r = ctx;
     const char *v = r->first ? env_get(r->first, name) : NULL;
+    if (!v && r->second)
+        v = env_get(r->second, name);
     return v ? v : env_get(r->vars, name);
 }
 
@@ -262,7 +264,8 @@ static const char *skip_bom(const char *text, size_t len)
 }
 
 int dotenv_parse(const struct pass *p, const char *name, const char *text, size_t len,
-                 const struct env *first, struct env *vars, struct unset_seen *seen)
+                 const struct env *first, const struct env *second, struct env *vars,
+                 struct unset_seen *seen)
 {
     if (memchr(text, '\0', len)) {
         struct mark m = {.file = name, .line = 1, .col = 1};
@@ -275,6 +278,7 @@ int dotenv_parse(const struct pass *p, const char *name, const char *text, size_
                        .end = text + len,
                        .line = 1,
                        .first = first,
+                       .second = second,
                        .vars = vars,
                        .seen = seen};
     return read_all(&r);
@@ -282,7 +286,7 @@ int dotenv_parse(const struct pass *p, const char *name, const char *text, size_
 
 /* NAME=VALUE lines taken literally, as `docker run --env-file` reads them. */
 static int parse_raw(const struct pass *p, const char *name, const char *text, size_t len,
-                     const struct env *first, struct env *vars)
+                     const struct env *first, const struct env *second, struct env *vars)
 {
     struct mark m = {.file = name, .col = 1};
     const char *end = text + len;
@@ -305,9 +309,11 @@ static int parse_raw(const struct pass *p, const char *name, const char *text, s
                                          : "no variable name before \"=\"%s", key);
             return -1;
         }
-        const char *value = eq ? arena_strndup(p->arena, eq + 1, (size_t)(stop - eq - 1))
-                            : first ? env_get(first, key)
-                                    : NULL;
+        const char *value = eq ? arena_strndup(p->arena, eq + 1, (size_t)(stop - eq - 1)) : NULL;
+        if (!eq && first)
+            value = env_get(first, key);
+        if (!eq && !value && second)
+            value = env_get(second, key);
         if (value)
             env_set(p->arena, vars, key, value, m);
         line = next;
@@ -316,18 +322,21 @@ static int parse_raw(const struct pass *p, const char *name, const char *text, s
 }
 
 int dotenv_load(const struct pass *p, const char *path, const char *name, const char *format,
-                const struct env *first, struct env *vars, struct unset_seen *seen)
+                const struct env *first, const struct env *second, struct env *vars,
+                struct unset_seen *seen)
 {
     char *text = NULL;
     size_t len;
     struct err err AUTOERR = ERR_INIT;
+    if (streq(path, "/dev/null")) /* the one device that people name here: no variables */
+        return 0;
     if (fs_read(path, DOTENV_FILE_MAX, &text, &len, &err)) {
         diag_error(p->diag, NULL, "cannot read env file: %s", err.msg);
         return -1;
     }
     diag_source(p->diag, name, text, len);
     if (!format || !*format || streq(format, ".env"))
-        return dotenv_parse(p, name, text, len, first, vars, seen);
+        return dotenv_parse(p, name, text, len, first, second, vars, seen);
     if (!streq(format, "raw")) {
         struct mark m = {.file = name};
         diag_error(p->diag, &m, "unsupported env_file format \"%s\": want \"raw\"", format);
@@ -338,5 +347,5 @@ int dotenv_load(const struct pass *p, const char *path, const char *name, const 
         diag_error(p->diag, &m, "NUL byte: this is no text file");
         return -1;
     }
-    return parse_raw(p, name, text, len, first, vars);
+    return parse_raw(p, name, text, len, first, second, vars);
 }

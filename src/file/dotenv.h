@@ -12,13 +12,15 @@
 
 enum { DOTENV_FILE_MAX = 8 << 20 };
 
-/* Reads path into vars; later values replace earlier ones. References see first, then what vars
- * holds. format: NULL or "", ".env" as above; "raw": values are taken as they stand.
+/* Reads path into vars; later values replace earlier ones. References see first, then second (each
+ * may be NULL), then what vars holds. format: NULL or "", ".env" as above; "raw": values are taken as they stand.
  * name: how messages call the file; must live as long as vars. -1 where errors were reported. */
 int dotenv_load(const struct pass *p, const char *path, const char *name, const char *format,
-                const struct env *first, struct env *vars, struct unset_seen *seen);
+                const struct env *first, const struct env *second, struct env *vars,
+                struct unset_seen *seen);
 /* The same on a text. */
 int dotenv_parse(const struct pass *p, const char *name, const char *text, size_t len,
-                 const struct env *first, struct env *vars, struct unset_seen *seen);
+                 const struct env *first, const struct env *second, struct env *vars,
+                 struct unset_seen *seen);
 
 #endif

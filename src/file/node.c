@@ -281,7 +281,7 @@ static void shortest(double v, int bits, char out[40])
     }
 }
 
-void node_format_float(double v, int bits, char out[40])
+void node_format_float(double v, int bits, int exponent_from, char out[40])
 {
     if (isnan(v)) {
         strcpy(out, "NaN");
@@ -295,7 +295,7 @@ void node_format_float(double v, int bits, char out[40])
     shortest(v, bits, e);
     const char *exp_at = strchr(e, 'e');
     int exponent = atoi(exp_at + 1);
-    if (exponent < -4 || exponent >= 21) {
+    if (exponent < -4 || exponent >= exponent_from) {
         strcpy(out, e);
         return;
     }
@@ -325,7 +325,7 @@ const char *node_text(struct arena *a, const struct node *n)
     case NODE_FLOAT:
         if (n->tag == TAG_UINT64)
             return n->raw;
-        node_format_float(n->number, n->tag == TAG_FLOAT32 ? 32 : 64, buf);
+        node_format_float(n->number, n->tag == TAG_FLOAT32 ? 32 : 64, 21, buf);
         return arena_strdup(a, buf);
     case NODE_STRING:
         return n->string;

@@ -492,17 +492,6 @@ static struct node *convert(const struct typing *t, struct node *n)
     return n;
 }
 
-/* Known keys by the table, extensions after them by name. */
-static int compare_members(const void *a, const void *b)
-{
-    const struct node_pair *x = a, *y = b;
-    if (x->field != y->field && x->field && y->field)
-        return x->field < y->field ? -1 : 1;
-    if (!x->field != !y->field)
-        return x->field ? -1 : 1;
-    return strcmp(x->key, y->key);
-}
-
 static void type_members(const struct pass *p, struct node *map, const struct object *object,
                          const struct place *at)
 {
@@ -524,8 +513,6 @@ static void type_members(const struct pass *p, struct node *map, const struct ob
     }
     map->map.n = kept;
     map->faulty |= p->diag->errors > errors;
-    if (kept > 1)
-        qsort(map->map.v, kept, sizeof(*map->map.v), compare_members);
     /* The mappings of a table are small but for services with many extensions: search linearly. */
     map->map.index = NULL;
 }

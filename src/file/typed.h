@@ -1,7 +1,6 @@
 /* Gives every value of a normalized document its final type and form, as file/fields.h lists them:
  * what model/decode.c reads and config prints. Values without effect (empty, zero, false, null)
- * are left out where the reference leaves them out; members are put in the order of the table,
- * names in byte order. */
+ * are left out where the reference leaves them out; names are put in byte order. */
 #ifndef FILE_TYPED_H
 #define FILE_TYPED_H
 

@@ -10,7 +10,4 @@
 #include "file/schema.h"
 
 void validate_document(const struct pass *p, const struct schema_set *schema, struct node *root);
-/* What the keys of a document must fulfil beyond the schema, once it is in the long form. */
-void validate_rules(const struct pass *p, struct node *root);
-
 #endif

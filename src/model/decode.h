@@ -3,12 +3,16 @@
 #define MODEL_DECODE_H
 
 #include "base/json.h"
+#include "file/load.h"
 #include "model/project.h"
 
 /* doc must have passed validation and normalization: what the schema rules out is not checked again.
  * Takes the arena in any case. */
 int project_decode(struct arena *take_arena, struct node *doc, struct project **out,
                    struct err *err);
+/* The same with what else document_load() knows: files, folder, disabled services, the values of
+ * secrets and configs that come from variables. Takes the document in any case. */
+int project_decode_document(struct document *take_doc, struct project **out, struct err *err);
 /* The canonical document as JSON that project_from_json() reads back: how a project travels to the
  * supervisor and rests on its disk. Everything the file front end knows and the document does not
  * (files, working_dir, env_files, disabled) goes along:

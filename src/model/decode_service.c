@@ -1,267 +1,351 @@
 #include "model/decode_service.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
-#include "model/reader.h"
+#include "base/units.h"
+#include "file/port_spec.h"
+#include "file/scalar.h"
 
-/* Elements of a sequence member; n: how many. NULL where there is none. */
-static struct node *const *items(const struct node *map, const char *key, size_t *n)
+#define NEW_LIST(a, T, list) arena_array((a), T, node_is((list), NODE_SEQUENCE) ? (list)->seq.n : 0)
+
+static size_t list_n(const struct node *list)
 {
-    const struct node *seq = node_get(map, key);
-    *n = node_is(seq, NODE_SEQUENCE) ? seq->seq.n : 0;
-    return *n ? seq->seq.v : NULL;
+    return node_is(list, NODE_SEQUENCE) ? list->seq.n : 0;
 }
 
-static const struct node_pair *pairs(const struct node *map, const char *key, size_t *n)
+static size_t map_n(const struct node *map)
 {
-    const struct node *m = node_get(map, key);
-    *n = node_is(m, NODE_MAPPING) ? m->map.n : 0;
-    return *n ? m->map.v : NULL;
+    return node_is(map, NODE_MAPPING) ? map->map.n : 0;
 }
 
-static struct mark key_mark(const struct node *map, const char *key)
+const char *decode_string(const struct node *n, const char *key)
 {
-    const struct node *n = node_get(map, key);
-    return n ? n->mark : (struct mark){0};
+    return node_get_str(n, key);
 }
 
-/* --- dependencies --- */
+int64_t decode_int(const struct node *n, const char *key, int64_t fallback)
+{
+    const struct node *v = node_get(n, key);
+    return node_is(v, NODE_INT) ? v->integer : fallback;
+}
 
-static enum depends_condition condition_of(const char *s)
+int decode_flag(const struct node *n, const char *key)
+{
+    const struct node *v = node_get(n, key);
+    return node_is(v, NODE_BOOL) ? v->boolean : UNSET;
+}
+
+static bool get_bool(const struct node *n, const char *key)
+{
+    return node_get_bool(n, key, false);
+}
+
+/* Sizes are decimal texts in the document. */
+static int64_t get_bytes(const struct node *n, const char *key)
+{
+    const char *s = node_get_str(n, key);
+    int64_t v;
+    return s && scalar_parse_int(s, 10, &v) ? v : UNSET;
+}
+
+static int64_t get_duration(const struct node *n, const char *key)
+{
+    const char *s = node_get_str(n, key);
+    int64_t v;
+    return s && duration_parse(s, &v) ? v : UNSET;
+}
+
+static double get_float(const struct node *n, const char *key)
+{
+    const struct node *v = node_get(n, key);
+    return node_is(v, NODE_FLOAT) ? v->number : node_is(v, NODE_INT) ? (double)v->integer : 0;
+}
+
+struct strings decode_strings(struct arena *a, const struct node *list)
+{
+    struct strings s = {.v = arena_array(a, const char *, list_n(list) + 1)};
+    for (size_t i = 0; i < list_n(list); i++)
+        if (node_str(list->seq.v[i]))
+            s.v[s.n++] = list->seq.v[i]->string;
+    return s;
+}
+
+struct key_values decode_pairs(struct arena *a, const struct node *map)
+{
+    struct key_values out = {.v = arena_array(a, struct key_value, map_n(map))};
+    for (size_t i = 0; i < map_n(map); i++)
+        out.v[out.n++] = (struct key_value){.key = map->map.v[i].key,
+                                            .value = node_str(map->map.v[i].value)};
+    return out;
+}
+
+/* "HOST=ADDRESS" entries. */
+static struct key_values decode_hosts(struct arena *a, const struct node *list)
+{
+    struct key_values out = {.v = NEW_LIST(a, struct key_value, list)};
+    for (size_t i = 0; i < list_n(list); i++) {
+        const char *s = node_str(list->seq.v[i]), *eq = s ? strchr(s, '=') : NULL;
+        if (eq)
+            out.v[out.n++] = (struct key_value){.key = arena_strndup(a, s, (size_t)(eq - s)),
+                                                .value = eq + 1};
+    }
+    return out;
+}
+
+static struct file_mount *decode_file_mounts(struct arena *a, const struct node *list, size_t *n,
+                                             const char *prefix)
+{
+    struct file_mount *v = NEW_LIST(a, struct file_mount, list);
+    *n = list_n(list);
+    for (size_t i = 0; i < *n; i++) {
+        const struct node *item = list->seq.v[i];
+        const char *source = decode_string(item, "source"), *mode = decode_string(item, "mode");
+        const char *target = decode_string(item, "target");
+        int64_t bits = UNSET;
+        if (mode && !scalar_parse_int(mode, 8, &bits))
+            bits = UNSET;
+        /* A bare name of a secret is one below /run/secrets; of a config, below the root. */
+        if (!target || *target != '/')
+            target = arena_printf(a, "%s/%s", prefix, target ? target : source ? source : "");
+        v[i] = (struct file_mount){.source = source ? source : "",
+                                   .target = target,
+                                   .uid = decode_string(item, "uid"),
+                                   .gid = decode_string(item, "gid"),
+                                   .mode = bits,
+                                   .mark = item->mark};
+    }
+    return v;
+}
+
+static struct ulimit *decode_ulimits(struct arena *a, const struct node *map, size_t *n)
+{
+    *n = map_n(map);
+    struct ulimit *v = arena_array(a, struct ulimit, *n);
+    for (size_t i = 0; i < *n; i++) {
+        const struct node *value = map->map.v[i].value;
+        int64_t single = node_is(value, NODE_INT) ? value->integer : 0;
+        v[i] = (struct ulimit){.name = map->map.v[i].key,
+                               .soft = decode_int(value, "soft", single),
+                               .hard = decode_int(value, "hard", single)};
+    }
+    return v;
+}
+
+static struct build *decode_build(struct arena *a, const struct node *n)
+{
+    if (!n)
+        return NULL;
+    struct build *b = arena_new_of(a, struct build);
+    *b = (struct build){
+        .context = decode_string(n, "context"),
+        .dockerfile = decode_string(n, "dockerfile"),
+        .dockerfile_inline = decode_string(n, "dockerfile_inline"),
+        .args = decode_pairs(a, node_get(n, "args")),
+        .additional_contexts = decode_pairs(a, node_get(n, "additional_contexts")),
+        .labels = decode_pairs(a, node_get(n, "labels")),
+        .ssh = decode_pairs(a, node_get(n, "ssh")),
+        .cache_from = decode_strings(a, node_get(n, "cache_from")),
+        .cache_to = decode_strings(a, node_get(n, "cache_to")),
+        .tags = decode_strings(a, node_get(n, "tags")),
+        .platforms = decode_strings(a, node_get(n, "platforms")),
+        .extra_hosts = decode_strings(a, node_get(n, "extra_hosts")),
+        .target = decode_string(n, "target"),
+        .network = decode_string(n, "network"),
+        .shm_size = get_bytes(n, "shm_size"),
+        .no_cache = get_bool(n, "no_cache"),
+        .pull = get_bool(n, "pull"),
+        .privileged = get_bool(n, "privileged"),
+    };
+    b->secrets = decode_file_mounts(a, node_get(n, "secrets"), &b->secrets_n, "");
+    b->ulimits = decode_ulimits(a, node_get(n, "ulimits"), &b->ulimits_n);
+    return b;
+}
+
+static enum depends_condition decode_condition(const char *s)
 {
     if (s && streq(s, "service_healthy"))
         return DEPENDS_HEALTHY;
     return s && streq(s, "service_completed_successfully") ? DEPENDS_COMPLETED : DEPENDS_STARTED;
 }
 
-static void add_dependency(struct service *s, const char *service, struct mark mark)
+static void decode_dependencies(struct arena *a, const struct node *map, struct service *s)
 {
-    if (!service[0] || streq(service, s->name))
-        return;
-    for (size_t i = 0; i < s->depends_on_n; i++)
-        if (streq(s->depends_on[i].service, service))
-            return;
-    s->depends_on[s->depends_on_n++] = (struct dependency){
-        .service = service, .required = true, .mark = mark};
-}
-
-/* "service:NAME" of network_mode, ipc, pid, ... */
-static void add_mode_dependency(const struct node *n, struct service *s, const char *key)
-{
-    const char *mode = node_get_str(n, key);
-    if (mode && starts_with(mode, "service:"))
-        add_dependency(s, mode + strlen("service:"), key_mark(n, key));
-}
-
-/* The reference's implicit dependencies are written out by normalization where it prints them; what
- * shares a namespace or volumes must start later in any case. */
-static void decode_dependencies(struct arena *a, const struct node *n, struct service *s)
-{
-    size_t count;
-    const struct node_pair *p = pairs(n, "depends_on", &count);
-    s->depends_on = arena_array(a, struct dependency, count + s->links.n + s->volumes_from.n + 8);
-    for (size_t i = 0; i < count; i++)
-        s->depends_on[s->depends_on_n++] = (struct dependency){
-            .service = p[i].key,
-            .condition = condition_of(node_get_str(p[i].value, "condition")),
-            .restart = read_bool(p[i].value, "restart", false),
-            .required = read_bool(p[i].value, "required", true),
-            .mark = p[i].key_mark,
+    s->depends_on_n = map_n(map);
+    s->depends_on = arena_array(a, struct dependency, s->depends_on_n);
+    for (size_t i = 0; i < s->depends_on_n; i++) {
+        const struct node_pair *pair = &map->map.v[i];
+        s->depends_on[i] = (struct dependency){
+            .service = pair->key,
+            .condition = decode_condition(decode_string(pair->value, "condition")),
+            .restart = get_bool(pair->value, "restart"),
+            .required = node_get_bool(pair->value, "required", true),
+            .mark = pair->key_mark,
         };
-    static const char *const modes[] = {"network_mode", "ipc", "pid", "uts", "cgroup"};
-    for (size_t i = 0; i < ARRAY_SIZE(modes); i++)
-        add_mode_dependency(n, s, modes[i]);
-    for (size_t i = 0; i < s->links.n; i++) {
-        const char *l = s->links.v[i];
-        add_dependency(s, arena_strndup(a, l, strcspn(l, ":")), key_mark(n, "links"));
-    }
-    for (size_t i = 0; i < s->volumes_from.n; i++) {
-        const char *v = s->volumes_from.v[i];
-        if (!starts_with(v, "container:"))
-            add_dependency(s, arena_strndup(a, v, strcspn(v, ":")), key_mark(n, "volumes_from"));
     }
 }
 
-/* --- volumes, ports, networks, files --- */
-
-static enum mount_type mount_type_of(const char *s)
+static enum mount_type decode_mount_type(const char *s)
 {
     static const char *const names[] = {
         [MOUNT_BIND] = "bind",   [MOUNT_VOLUME] = "volume", [MOUNT_TMPFS] = "tmpfs",
         [MOUNT_IMAGE] = "image", [MOUNT_NPIPE] = "npipe",   [MOUNT_CLUSTER] = "cluster"};
     for (size_t i = 0; s && i < ARRAY_SIZE(names); i++)
-        if (streq(names[i], s))
+        if (streq(s, names[i]))
             return (enum mount_type)i;
     return MOUNT_VOLUME;
 }
 
-static void decode_mounts(struct arena *a, const struct node *n, struct service *s)
+static struct service_mount decode_mount(const struct node *n)
 {
-    struct node *const *v = items(n, "volumes", &s->mounts_n);
-    s->mounts = arena_array(a, struct service_mount, s->mounts_n);
-    for (size_t i = 0; i < s->mounts_n; i++) {
-        const struct node *m = v[i], *bind = node_get(m, "bind"), *volume = node_get(m, "volume"),
-                          *tmpfs = node_get(m, "tmpfs"), *image = node_get(m, "image");
-        const char *subpath = node_get_str(volume, "subpath");
-        s->mounts[i] = (struct service_mount){
-            .type = mount_type_of(node_get_str(m, "type")),
-            .source = node_get_str(m, "source"),
-            .target = node_get_str(m, "target"),
-            .read_only = read_bool(m, "read_only", false),
-            .consistency = node_get_str(m, "consistency"),
-            .create_host_path = read_bool(bind, "create_host_path", false),
-            .propagation = node_get_str(bind, "propagation"),
-            .recursive = read_text(a, bind, "recursive"),
-            .selinux = node_get_str(bind, "selinux"),
-            .nocopy = read_bool(volume, "nocopy", false),
-            .subpath = subpath ? subpath : node_get_str(image, "subpath"),
-            .tmpfs_size = read_size(tmpfs, "size"),
-            .tmpfs_mode = read_int(tmpfs, "mode", UNSET),
-            .mark = m->mark,
-        };
-        if (s->mounts[i].source && !s->mounts[i].source[0])
-            s->mounts[i].source = NULL;
-        if (!s->mounts[i].target)
-            s->mounts[i].target = "";
-    }
+    const struct node *bind = node_get(n, "bind"), *volume = node_get(n, "volume");
+    const struct node *tmpfs = node_get(n, "tmpfs"), *image = node_get(n, "image");
+    struct service_mount m = {
+        .type = decode_mount_type(decode_string(n, "type")),
+        .source = decode_string(n, "source"),
+        .target = decode_string(n, "target"),
+        .read_only = get_bool(n, "read_only"),
+        .consistency = decode_string(n, "consistency"),
+        .create_host_path = get_bool(bind, "create_host_path"),
+        .propagation = decode_string(bind, "propagation"),
+        .recursive = decode_string(bind, "recursive"),
+        .selinux = decode_string(bind, "selinux"),
+        .nocopy = get_bool(volume, "nocopy"),
+        .subpath = decode_string(volume, "subpath"),
+        .tmpfs_size = get_bytes(tmpfs, "size"),
+        .tmpfs_mode = decode_int(tmpfs, "mode", UNSET),
+        .mark = n->mark,
+    };
+    if (m.type == MOUNT_IMAGE)
+        m.subpath = decode_string(image, "subpath");
+    return m;
 }
 
-static void decode_ports(struct arena *a, const struct node *n, struct service *s)
+static struct port_mapping decode_port(const struct node *n)
 {
-    struct node *const *v = items(n, "ports", &s->ports_n);
-    s->ports = arena_array(a, struct port_mapping, s->ports_n);
-    for (size_t i = 0; i < s->ports_n; i++) {
-        const char *published = read_text(a, v[i], "published");
-        char *end = NULL;
-        unsigned long first = published ? strtoul(published, &end, 10) : 0;
-        unsigned long last = end && *end == '-' ? strtoul(end + 1, NULL, 10) : first;
-        const char *protocol = node_get_str(v[i], "protocol");
-        s->ports[i] = (struct port_mapping){
-            .host_ip = node_get_str(v[i], "host_ip"),
-            .published = (uint16_t)first,
-            .published_end = (uint16_t)last,
-            .target = (uint16_t)read_int(v[i], "target", 0),
-            .protocol = protocol ? protocol : "tcp",
-            .mode = node_get_str(v[i], "mode"),
-            .name = node_get_str(v[i], "name"),
-            .app_protocol = node_get_str(v[i], "app_protocol"),
-            .mark = v[i]->mark,
-        };
-    }
+    const char *published = decode_string(n, "published");
+    const char *protocol = decode_string(n, "protocol"), *mode = decode_string(n, "mode");
+    struct port_mapping p = {
+        .host_ip = decode_string(n, "host_ip"),
+        .target = (uint16_t)decode_int(n, "target", 0),
+        .protocol = protocol ? protocol : "tcp",
+        .mode = mode ? mode : "ingress",
+        .name = decode_string(n, "name"),
+        .app_protocol = decode_string(n, "app_protocol"),
+        .mark = n->mark,
+    };
+    if (!published || !port_range_parse(published, &p.published, &p.published_end))
+        p.published = p.published_end = 0;
+    return p;
 }
 
-/* Interface order: priority, highest first, then name (compose: NetworksByPriority). */
-static int compare_networks(const void *x, const void *y)
+static int compare_networks(const void *a, const void *b)
 {
-    const struct service_network *a = x, *b = y;
-    if (a->priority != b->priority)
-        return a->priority > b->priority ? -1 : 1;
-    return strcmp(a->network, b->network);
+    const struct service_network *x = a, *y = b;
+    if (x->priority != y->priority)
+        return x->priority > y->priority ? -1 : 1;
+    return strcmp(x->network, y->network);
 }
 
-static void decode_networks(struct arena *a, const struct node *n, struct service *s)
+static void decode_networks(struct arena *a, const struct node *map, struct service *s)
 {
-    const struct node_pair *p = pairs(n, "networks", &s->networks_n);
+    s->networks_n = map_n(map);
     s->networks = arena_array(a, struct service_network, s->networks_n);
     for (size_t i = 0; i < s->networks_n; i++) {
-        const struct node *v = p[i].value;
+        const struct node *n = map->map.v[i].value;
         s->networks[i] = (struct service_network){
-            .network = p[i].key,
-            .aliases = read_strings(a, v, "aliases"),
-            .ipv4_address = node_get_str(v, "ipv4_address"),
-            .ipv6_address = node_get_str(v, "ipv6_address"),
-            .link_local_ips = read_strings(a, v, "link_local_ips"),
-            .mac_address = node_get_str(v, "mac_address"),
-            .interface_name = node_get_str(v, "interface_name"),
-            .driver_opts = read_pairs(a, v, "driver_opts"),
-            .priority = read_int(v, "priority", 0),
-            .gw_priority = read_int(v, "gw_priority", 0),
+            .network = map->map.v[i].key,
+            .aliases = decode_strings(a, node_get(n, "aliases")),
+            .ipv4_address = decode_string(n, "ipv4_address"),
+            .ipv6_address = decode_string(n, "ipv6_address"),
+            .link_local_ips = decode_strings(a, node_get(n, "link_local_ips")),
+            .mac_address = decode_string(n, "mac_address"),
+            .interface_name = decode_string(n, "interface_name"),
+            .driver_opts = decode_pairs(a, node_get(n, "driver_opts")),
+            .priority = decode_int(n, "priority", 0),
+            .gw_priority = decode_int(n, "gw_priority", 0),
         };
     }
-    if (s->networks_n > 1)
+    if (s->networks_n)
         qsort(s->networks, s->networks_n, sizeof(*s->networks), compare_networks);
 }
 
-/* A file mode as the document has it: a string of octal digits, or a number. */
-static int64_t file_mode(const struct node *map)
+static struct healthcheck decode_healthcheck(struct arena *a, const struct node *n)
 {
-    const struct node *n = node_get(map, "mode");
-    if (node_is(n, NODE_STRING))
-        return strtol(n->string, NULL, 8);
-    return node_is(n, NODE_INT) ? n->integer : UNSET;
+    struct healthcheck h = {
+        .present = n,
+        .disable = get_bool(n, "disable"),
+        .test = decode_strings(a, node_get(n, "test")),
+        .interval = get_duration(n, "interval"),
+        .timeout = get_duration(n, "timeout"),
+        .start_period = get_duration(n, "start_period"),
+        .start_interval = get_duration(n, "start_interval"),
+        .retries = decode_int(n, "retries", UNSET),
+    };
+    h.disable |= h.test.n && streq(h.test.v[0], "NONE");
+    return h;
 }
 
-/* folder: where a target that is no path goes. */
-static struct file_mount *decode_files(struct arena *a, const struct node *n, const char *key,
-                                       const char *folder, size_t *count)
+/* restart: "always", "on-failure:3"; deploy.restart_policy wins where it is given. */
+static struct restart_policy decode_restart(const struct node *n)
 {
-    struct node *const *v = items(n, key, count);
-    struct file_mount *out = arena_array(a, struct file_mount, *count);
-    for (size_t i = 0; i < *count; i++) {
-        const char *source = node_is(v[i], NODE_STRING) ? v[i]->string
-                                                        : node_get_str(v[i], "source");
-        const char *target = node_get_str(v[i], "target");
-        target = target ? target : source;
-        out[i] = (struct file_mount){
-            .source = source ? source : "",
-            .target = target && target[0] == '/'
-                          ? target
-                          : arena_printf(a, "%s%s", folder, target ? target : ""),
-            .uid = read_text(a, v[i], "uid"),
-            .gid = read_text(a, v[i], "gid"),
-            .mode = file_mode(v[i]),
-            .mark = v[i]->mark,
-        };
+    struct restart_policy r = {
+        .kind = RESTART_NO, .max_attempts = UNSET, .delay = UNSET, .window = UNSET};
+    const char *s = decode_string(n, "restart");
+    const struct node *policy = node_get(node_get(n, "deploy"), "restart_policy");
+    if (policy) {
+        const char *condition = decode_string(policy, "condition");
+        r.kind = !condition || streq(condition, "any")      ? RESTART_ALWAYS
+                 : streq(condition, "on-failure")           ? RESTART_ON_FAILURE
+                 : streq(condition, "unless-stopped")       ? RESTART_UNLESS_STOPPED
+                 : streq(condition, "always")               ? RESTART_ALWAYS
+                                                            : RESTART_NO;
+        r.max_attempts = decode_int(policy, "max_attempts", UNSET);
+        r.delay = get_duration(policy, "delay");
+        r.window = get_duration(policy, "window");
+    } else if (s && streq(s, "always")) {
+        r.kind = RESTART_ALWAYS;
+    } else if (s && streq(s, "unless-stopped")) {
+        r.kind = RESTART_UNLESS_STOPPED;
+    } else if (s && starts_with(s, "on-failure")) {
+        const char *colon = strchr(s, ':');
+        int64_t times;
+        r.kind = RESTART_ON_FAILURE;
+        if (colon && scalar_parse_int(colon + 1, 10, &times))
+            r.max_attempts = times;
     }
-    return out;
+    return r;
 }
 
-/* --- resources --- */
+#define DECODE_DEVICES(a, n, key, member, getter, out)                                             \
+    do {                                                                                           \
+        const struct node *list_ = node_get((n), (key));                                           \
+        (out).n = list_n(list_);                                                                   \
+        (out).v = arena_array((a), struct weight_device, (out).n);                                 \
+        for (size_t i_ = 0; i_ < (out).n; i_++) {                                                  \
+            int64_t value_ = getter(list_->seq.v[i_], (member));                                   \
+            const char *path_ = decode_string(list_->seq.v[i_], "path");                           \
+            (out).v[i_] = (struct weight_device){                                                  \
+                .path = path_ ? path_ : "", .value = value_ > 0 ? (uint64_t)value_ : 0};           \
+        }                                                                                          \
+    } while (0)
 
-static struct ulimit *decode_ulimits(struct arena *a, const struct node *n, size_t *count)
+static int64_t get_weight(const struct node *n, const char *key)
 {
-    const struct node_pair *p = pairs(n, "ulimits", count);
-    struct ulimit *out = arena_array(a, struct ulimit, *count);
-    for (size_t i = 0; i < *count; i++) {
-        bool single = !node_is(p[i].value, NODE_MAPPING);
-        out[i] = (struct ulimit){
-            .name = p[i].key,
-            .soft = single ? read_int(node_get(n, "ulimits"), p[i].key, UNSET)
-                           : read_int(p[i].value, "soft", UNSET),
-        };
-        out[i].hard = single ? out[i].soft : read_int(p[i].value, "hard", UNSET);
-    }
-    return out;
+    return decode_int(n, key, 0);
 }
 
-static struct weight_device *decode_weights(struct arena *a, const struct node *blkio,
-                                            const char *key, const char *value, size_t *count)
+static struct blkio_config decode_blkio(struct arena *a, const struct node *n)
 {
-    struct node *const *v = items(blkio, key, count);
-    struct weight_device *out = arena_array(a, struct weight_device, *count);
-    for (size_t i = 0; i < *count; i++)
-        out[i] = (struct weight_device){
-            .path = node_get_str(v[i], "path"),
-            .value = (uint64_t)read_size(v[i], value),
-        };
-    return out;
-}
-
-static void decode_blkio(struct arena *a, const struct node *n, struct blkio_config *b)
-{
-    const struct node *blkio = node_get(n, "blkio_config");
-    b->weight = read_int(blkio, "weight", UNSET);
-    b->weight_device.v = decode_weights(a, blkio, "weight_device", "weight", &b->weight_device.n);
-    b->device_read_bps.v = decode_weights(a, blkio, "device_read_bps", "rate",
-                                          &b->device_read_bps.n);
-    b->device_write_bps.v = decode_weights(a, blkio, "device_write_bps", "rate",
-                                           &b->device_write_bps.n);
-    b->device_read_iops.v = decode_weights(a, blkio, "device_read_iops", "rate",
-                                           &b->device_read_iops.n);
-    b->device_write_iops.v = decode_weights(a, blkio, "device_write_iops", "rate",
-                                            &b->device_write_iops.n);
+    struct blkio_config b = {.weight = decode_int(n, "weight", UNSET)};
+    DECODE_DEVICES(a, n, "weight_device", "weight", get_weight, b.weight_device);
+    DECODE_DEVICES(a, n, "device_read_bps", "rate", get_bytes, b.device_read_bps);
+    DECODE_DEVICES(a, n, "device_write_bps", "rate", get_bytes, b.device_write_bps);
+    DECODE_DEVICES(a, n, "device_read_iops", "rate", get_bytes, b.device_read_iops);
+    DECODE_DEVICES(a, n, "device_write_iops", "rate", get_bytes, b.device_write_iops);
+    return b;
 }
 
 static int64_t first_set(int64_t a, int64_t b)
@@ -269,262 +353,170 @@ static int64_t first_set(int64_t a, int64_t b)
     return a != UNSET ? a : b;
 }
 
-static int64_t nano_cpus(const struct node *map, const char *key)
-{
-    double cpus = read_number(map, key, 0);
-    return cpus > 0 ? (int64_t)(cpus * 1e9 + 0.5) : UNSET;
-}
-
-/* deploy.resources wins over the older keys (compose: getDeployResources). */
-static void decode_resources(struct arena *a, const struct node *n, struct resources *r)
+static struct resources decode_resources(struct arena *a, const struct node *n)
 {
     const struct node *deploy = node_get(node_get(n, "deploy"), "resources");
     const struct node *limits = node_get(deploy, "limits");
-    const struct node *reserved = node_get(deploy, "reservations");
-    int64_t swap = read_size(n, "memswap_limit");
-    *r = (struct resources){
-        .nano_cpus = first_set(nano_cpus(limits, "cpus"), nano_cpus(n, "cpus")),
-        .memory = first_set(read_size(limits, "memory"), read_size(n, "mem_limit")),
-        .memory_reservation = first_set(read_size(reserved, "memory"),
-                                        read_size(n, "mem_reservation")),
-        .memory_swap = swap > 0 ? swap : UNSET,
-        .unlimited_swap = swap == -1 && node_given(node_get(n, "memswap_limit")),
-        .mem_swappiness = read_int(n, "mem_swappiness", UNSET),
-        .pids = first_set(read_int(limits, "pids", UNSET), read_int(n, "pids_limit", UNSET)),
-        .cpu_shares = read_int(n, "cpu_shares", UNSET),
-        .cpu_period = read_int(n, "cpu_period", UNSET),
-        .cpu_quota = read_int(n, "cpu_quota", UNSET),
-        .cpu_rt_period = read_int(n, "cpu_rt_period", UNSET),
-        .cpu_rt_runtime = read_int(n, "cpu_rt_runtime", UNSET),
-        .cpuset = node_get_str(n, "cpuset"),
-        .oom_kill_disable = read_bool(n, "oom_kill_disable", false),
-        .devices = node_get(reserved, "devices"),
+    const struct node *reservations = node_get(deploy, "reservations");
+    double cpus = get_float(n, "cpus");
+    if (cpus == 0)
+        cpus = get_float(limits, "cpus");
+    int64_t swap = get_bytes(n, "memswap_limit");
+    struct resources r = {
+        /* The document holds single precision: round, so that 0.1 is 100000000. */
+        .nano_cpus = cpus > 0 ? llround(cpus * 1e6) * 1000 : UNSET,
+        .memory = first_set(get_bytes(n, "mem_limit"), get_bytes(limits, "memory")),
+        .memory_reservation =
+            first_set(get_bytes(n, "mem_reservation"), get_bytes(reservations, "memory")),
+        .memory_swap = swap,
+        .unlimited_swap = swap == -1 && node_get(n, "memswap_limit"),
+        .mem_swappiness = get_bytes(n, "mem_swappiness"),
+        .pids = first_set(decode_int(n, "pids_limit", UNSET), decode_int(limits, "pids", UNSET)),
+        .cpu_shares = decode_int(n, "cpu_shares", UNSET),
+        .cpu_period = decode_int(n, "cpu_period", UNSET),
+        .cpu_quota = decode_int(n, "cpu_quota", UNSET),
+        .cpu_rt_period = decode_int(n, "cpu_rt_period", UNSET),
+        .cpu_rt_runtime = decode_int(n, "cpu_rt_runtime", UNSET),
+        .cpuset = decode_string(n, "cpuset"),
+        .oom_kill_disable = get_bool(n, "oom_kill_disable"),
+        .blkio = decode_blkio(a, node_get(n, "blkio_config")),
+        .devices = node_get(n, "gpus"),
     };
-    if (node_given(node_get(n, "gpus")))
-        r->devices = node_get(n, "gpus");
-    decode_blkio(a, n, &r->blkio);
+    if (!r.devices)
+        r.devices = node_get(reservations, "devices");
+    return r;
 }
 
-/* "always", "on-failure:3", and deploy.restart_policy, which wins. */
-static void decode_restart(const struct node *n, struct restart_policy *r)
+static struct hook *decode_hooks(struct arena *a, const struct node *list, size_t *n)
 {
-    const char *restart = node_get_str(n, "restart");
-    *r = (struct restart_policy){.max_attempts = UNSET, .delay = UNSET, .window = UNSET};
-    if (restart && starts_with(restart, "on-failure")) {
-        r->kind = RESTART_ON_FAILURE;
-        if (restart[10] == ':')
-            r->max_attempts = strtoll(restart + 11, NULL, 10);
-    } else if (restart && streq(restart, "always")) {
-        r->kind = RESTART_ALWAYS;
-    } else if (restart && streq(restart, "unless-stopped")) {
-        r->kind = RESTART_UNLESS_STOPPED;
-    }
-    const struct node *policy = node_get(node_get(n, "deploy"), "restart_policy");
-    if (!node_given(policy))
-        return;
-    const char *condition = node_get_str(policy, "condition");
-    if (condition && streq(condition, "none"))
-        r->kind = RESTART_NO;
-    else if (condition && streq(condition, "on-failure"))
-        r->kind = RESTART_ON_FAILURE;
-    else
-        r->kind = RESTART_ALWAYS;
-    r->max_attempts = read_int(policy, "max_attempts", UNSET);
-    r->delay = read_duration(policy, "delay");
-    r->window = read_duration(policy, "window");
-}
-
-/* --- the rest --- */
-
-static void decode_healthcheck(struct arena *a, const struct node *n, struct healthcheck *h)
-{
-    const struct node *hc = node_get(n, "healthcheck");
-    *h = (struct healthcheck){
-        .present = node_given(hc),
-        .disable = read_bool(hc, "disable", false),
-        .test = read_strings(a, hc, "test"),
-        .interval = read_duration(hc, "interval"),
-        .timeout = read_duration(hc, "timeout"),
-        .start_period = read_duration(hc, "start_period"),
-        .start_interval = read_duration(hc, "start_interval"),
-        .retries = read_int(hc, "retries", UNSET),
-    };
-    if (h->test.n && streq(h->test.v[0], "NONE"))
-        h->disable = true;
-}
-
-static struct hook *decode_hooks(struct arena *a, const struct node *n, const char *key,
-                                 size_t *count)
-{
-    struct node *const *v = items(n, key, count);
-    struct hook *out = arena_array(a, struct hook, *count);
-    for (size_t i = 0; i < *count; i++)
-        out[i] = (struct hook){
-            .command = read_strings(a, v[i], "command"),
-            .user = node_get_str(v[i], "user"),
-            .working_dir = node_get_str(v[i], "working_dir"),
-            .privileged = read_bool(v[i], "privileged", false),
-            .environment = read_pairs(a, v[i], "environment"),
+    struct hook *v = NEW_LIST(a, struct hook, list);
+    *n = list_n(list);
+    for (size_t i = 0; i < *n; i++) {
+        const struct node *item = list->seq.v[i];
+        v[i] = (struct hook){
+            .command = decode_strings(a, node_get(item, "command")),
+            .user = decode_string(item, "user"),
+            .working_dir = decode_string(item, "working_dir"),
+            .privileged = get_bool(item, "privileged"),
+            .environment = decode_pairs(a, node_get(item, "environment")),
+            .image = decode_string(item, "image"),
+            .per_replica = get_bool(item, "per_replica"),
         };
-    return out;
+    }
+    return v;
 }
 
-static void decode_devices(struct arena *a, const struct node *n, struct service *s)
+static void decode_lists(struct arena *a, const struct node *n, struct service *s)
 {
-    struct node *const *v = items(n, "devices", &s->devices_n);
-    s->devices = arena_array(a, struct device, s->devices_n);
+    const struct node *mounts = node_get(n, "volumes"), *ports = node_get(n, "ports");
+    const struct node *devices = node_get(n, "devices");
+    s->mounts_n = list_n(mounts);
+    s->mounts = NEW_LIST(a, struct service_mount, mounts);
+    for (size_t i = 0; i < s->mounts_n; i++)
+        s->mounts[i] = decode_mount(mounts->seq.v[i]);
+    s->ports_n = list_n(ports);
+    s->ports = NEW_LIST(a, struct port_mapping, ports);
+    for (size_t i = 0; i < s->ports_n; i++)
+        s->ports[i] = decode_port(ports->seq.v[i]);
+    s->devices_n = list_n(devices);
+    s->devices = NEW_LIST(a, struct device, devices);
     for (size_t i = 0; i < s->devices_n; i++)
-        s->devices[i] = (struct device){
-            .source = node_is(v[i], NODE_STRING) ? v[i]->string : node_get_str(v[i], "source"),
-            .target = node_get_str(v[i], "target"),
-            .permissions = node_get_str(v[i], "permissions"),
-        };
+        s->devices[i] = (struct device){.source = decode_string(devices->seq.v[i], "source"),
+                                        .target = decode_string(devices->seq.v[i], "target"),
+                                        .permissions =
+                                            decode_string(devices->seq.v[i], "permissions")};
+    s->secrets = decode_file_mounts(a, node_get(n, "secrets"), &s->secrets_n, "/run/secrets");
+    s->configs = decode_file_mounts(a, node_get(n, "configs"), &s->configs_n, "");
+    s->ulimits = decode_ulimits(a, node_get(n, "ulimits"), &s->ulimits_n);
+    s->pre_start = decode_hooks(a, node_get(n, "pre_start"), &s->pre_start_n);
+    s->post_start = decode_hooks(a, node_get(n, "post_start"), &s->post_start_n);
+    s->pre_stop = decode_hooks(a, node_get(n, "pre_stop"), &s->pre_stop_n);
+    s->group_add = decode_strings(a, node_get(n, "group_add"));
+    s->tmpfs = decode_strings(a, node_get(n, "tmpfs"));
+    s->volumes_from = decode_strings(a, node_get(n, "volumes_from"));
+    s->expose = decode_strings(a, node_get(n, "expose"));
+    s->dns = decode_strings(a, node_get(n, "dns"));
+    s->dns_search = decode_strings(a, node_get(n, "dns_search"));
+    s->dns_opt = decode_strings(a, node_get(n, "dns_opt"));
+    s->links = decode_strings(a, node_get(n, "links"));
+    s->external_links = decode_strings(a, node_get(n, "external_links"));
+    s->extra_hosts = decode_hosts(a, node_get(n, "extra_hosts"));
+    s->cap_add = decode_strings(a, node_get(n, "cap_add"));
+    s->cap_drop = decode_strings(a, node_get(n, "cap_drop"));
+    s->security_opt = decode_strings(a, node_get(n, "security_opt"));
+    s->device_cgroup_rules = decode_strings(a, node_get(n, "device_cgroup_rules"));
+    s->profiles = decode_strings(a, node_get(n, "profiles"));
 }
 
-static struct build *decode_build(struct arena *a, const struct node *service)
+static void decode_mappings(struct arena *a, const struct node *n, struct service *s)
 {
-    const struct node *n = node_get(service, "build");
-    if (!node_given(n))
-        return NULL;
-    struct build *b = arena_new_of(a, struct build);
-    *b = (struct build){
-        .context = node_is(n, NODE_STRING) ? n->string : node_get_str(n, "context"),
-        .dockerfile = node_get_str(n, "dockerfile"),
-        .dockerfile_inline = node_get_str(n, "dockerfile_inline"),
-        .args = read_pairs(a, n, "args"),
-        .additional_contexts = read_pairs(a, n, "additional_contexts"),
-        .labels = read_pairs(a, n, "labels"),
-        .ssh = read_pairs(a, n, "ssh"),
-        .cache_from = read_strings(a, n, "cache_from"),
-        .cache_to = read_strings(a, n, "cache_to"),
-        .tags = read_strings(a, n, "tags"),
-        .platforms = read_strings(a, n, "platforms"),
-        .extra_hosts = read_strings(a, n, "extra_hosts"),
-        .target = node_get_str(n, "target"),
-        .network = node_get_str(n, "network"),
-        .shm_size = read_size(n, "shm_size"),
-        .no_cache = read_bool(n, "no_cache", false),
-        .pull = read_bool(n, "pull", false),
-        .privileged = read_bool(n, "privileged", false),
-    };
-    b->secrets = decode_files(a, n, "secrets", "", &b->secrets_n);
-    b->ulimits = decode_ulimits(a, n, &b->ulimits_n);
-    return b;
+    s->environment = decode_pairs(a, node_get(n, "environment"));
+    s->labels = decode_pairs(a, node_get(n, "labels"));
+    s->annotations = decode_pairs(a, node_get(n, "annotations"));
+    s->sysctls = decode_pairs(a, node_get(n, "sysctls"));
+    s->storage_opt = decode_pairs(a, node_get(n, "storage_opt"));
+    const struct node *logging = node_get(n, "logging");
+    s->logging.driver = decode_string(logging, "driver");
+    s->logging.options = decode_pairs(a, node_get(logging, "options"));
 }
 
-/* "host=address" entries; an IPv6 address may stand in brackets. */
-static struct key_values decode_extra_hosts(struct arena *a, const struct node *n)
-{
-    struct key_values hosts = read_pairs(a, n, "extra_hosts");
-    for (size_t i = 0; i < hosts.n; i++) {
-        const char *v = hosts.v[i].value;
-        size_t len = v ? strlen(v) : 0;
-        if (len > 2 && v[0] == '[' && v[len - 1] == ']')
-            hosts.v[i].value = arena_strndup(a, v + 1, len - 2);
-    }
-    return hosts;
-}
-
-static void decode_process(struct arena *a, const struct node *n, struct service *s)
-{
-    s->has_command = node_given(node_get(n, "command"));
-    s->has_entrypoint = node_given(node_get(n, "entrypoint"));
-    s->command = read_strings(a, n, "command");
-    s->entrypoint = read_strings(a, n, "entrypoint");
-    s->environment = read_pairs(a, n, "environment");
-    s->user = read_text(a, n, "user");
-    s->working_dir = node_get_str(n, "working_dir");
-    s->group_add = read_strings(a, n, "group_add");
-    s->tty = read_bool(n, "tty", false);
-    s->stdin_open = read_bool(n, "stdin_open", false);
-    s->init = read_tristate(n, "init");
-    s->stop_signal = read_text(a, n, "stop_signal");
-    s->stop_grace_period = read_duration(n, "stop_grace_period");
-    s->post_start = decode_hooks(a, n, "post_start", &s->post_start_n);
-    s->pre_stop = decode_hooks(a, n, "pre_stop", &s->pre_stop_n);
-    s->pre_start = decode_hooks(a, n, "pre_start", &s->pre_start_n);
-}
-
-static void decode_isolation(struct arena *a, const struct node *n, struct service *s)
-{
-    s->cap_add = read_strings(a, n, "cap_add");
-    s->cap_drop = read_strings(a, n, "cap_drop");
-    s->security_opt = read_strings(a, n, "security_opt");
-    s->device_cgroup_rules = read_strings(a, n, "device_cgroup_rules");
-    s->sysctls = read_pairs(a, n, "sysctls");
-    s->storage_opt = read_pairs(a, n, "storage_opt");
-    s->ulimits = decode_ulimits(a, n, &s->ulimits_n);
-    decode_devices(a, n, s);
-    s->privileged = read_bool(n, "privileged", false);
-    s->read_only = read_bool(n, "read_only", false);
-    s->shm_size = read_size(n, "shm_size");
-    s->oom_score_adj = read_int(n, "oom_score_adj", UNSET_OOM);
-    s->pid = node_get_str(n, "pid");
-    s->ipc = node_get_str(n, "ipc");
-    s->uts = node_get_str(n, "uts");
-    s->userns_mode = node_get_str(n, "userns_mode");
-    s->cgroup = node_get_str(n, "cgroup");
-    s->cgroup_parent = node_get_str(n, "cgroup_parent");
-    s->runtime = node_get_str(n, "runtime");
-    s->isolation = node_get_str(n, "isolation");
-    decode_resources(a, n, &s->resources);
-}
-
-static void decode_network_keys(struct arena *a, const struct node *n, struct service *s)
-{
-    decode_ports(a, n, s);
-    decode_networks(a, n, s);
-    s->expose = read_strings(a, n, "expose");
-    s->network_mode = node_get_str(n, "network_mode");
-    s->hostname = read_text(a, n, "hostname");
-    s->domainname = read_text(a, n, "domainname");
-    s->dns = read_strings(a, n, "dns");
-    s->dns_search = read_strings(a, n, "dns_search");
-    s->dns_opt = read_strings(a, n, "dns_opt");
-    s->links = read_strings(a, n, "links");
-    s->external_links = read_strings(a, n, "external_links");
-    s->extra_hosts = decode_extra_hosts(a, n);
-    s->mac_address = node_get_str(n, "mac_address");
-}
-
-static int64_t replicas(const struct node *n)
+static void decode_scalars(const struct node *n, struct service *s)
 {
     const struct node *deploy = node_get(n, "deploy");
-    int64_t scale = read_int(n, "scale", UNSET);
-    return scale != UNSET ? scale : read_int(deploy, "replicas", 1);
+    const char *mode = decode_string(deploy, "mode");
+    s->image = decode_string(n, "image");
+    s->pull_policy = decode_string(n, "pull_policy");
+    s->platform = decode_string(n, "platform");
+    s->user = decode_string(n, "user");
+    s->working_dir = decode_string(n, "working_dir");
+    s->container_name = decode_string(n, "container_name");
+    s->hostname = decode_string(n, "hostname");
+    s->domainname = decode_string(n, "domainname");
+    s->scale = decode_int(n, "scale", decode_int(deploy, "replicas", 1));
+    s->global_mode = mode && starts_with(mode, "global");
+    s->network_mode = decode_string(n, "network_mode");
+    s->mac_address = decode_string(n, "mac_address");
+    s->privileged = get_bool(n, "privileged");
+    s->read_only = get_bool(n, "read_only");
+    s->tty = get_bool(n, "tty");
+    s->stdin_open = get_bool(n, "stdin_open");
+    s->init = decode_flag(n, "init");
+    s->shm_size = get_bytes(n, "shm_size");
+    s->oom_score_adj = decode_int(n, "oom_score_adj", UNSET_OOM);
+    s->stop_signal = decode_string(n, "stop_signal");
+    s->stop_grace_period = get_duration(n, "stop_grace_period");
+    s->pid = decode_string(n, "pid");
+    s->ipc = decode_string(n, "ipc");
+    s->uts = decode_string(n, "uts");
+    s->userns_mode = decode_string(n, "userns_mode");
+    s->cgroup = decode_string(n, "cgroup");
+    s->cgroup_parent = decode_string(n, "cgroup_parent");
+    s->runtime = decode_string(n, "runtime");
+    s->isolation = decode_string(n, "isolation");
+    s->attach = node_get_bool(n, "attach", true);
+    s->use_api_socket = get_bool(n, "use_api_socket");
+    s->provider = node_get(n, "provider");
+    s->develop = node_get(n, "develop");
+    s->models = node_get(n, "models");
 }
 
-void decode_service(struct arena *a, const char *name, const struct node *n, struct mark mark,
-                    struct service *s)
+void decode_service(struct arena *a, const struct node_pair *from, struct service *s)
 {
-    const char *mode = node_get_str(node_get(n, "deploy"), "mode");
-    const struct node *logging = node_get(n, "logging");
-    *s = (struct service){
-        .name = name,
-        .mark = mark,
-        .node = n,
-        .image = node_get_str(n, "image"),
-        .build = decode_build(a, n),
-        .pull_policy = node_get_str(n, "pull_policy"),
-        .platform = node_get_str(n, "platform"),
-        .container_name = node_get_str(n, "container_name"),
-        .labels = read_pairs(a, n, "labels"),
-        .annotations = read_pairs(a, n, "annotations"),
-        .scale = replicas(n),
-        .global_mode = mode && starts_with(mode, "global"),
-        .tmpfs = read_strings(a, n, "tmpfs"),
-        .volumes_from = read_strings(a, n, "volumes_from"),
-        .logging = {node_get_str(logging, "driver"), read_pairs(a, logging, "options")},
-        .attach = read_bool(n, "attach", true),
-        .profiles = read_strings(a, n, "profiles"),
-    };
-    decode_process(a, n, s);
-    decode_isolation(a, n, s);
-    decode_network_keys(a, n, s);
-    decode_mounts(a, n, s);
-    s->secrets = decode_files(a, n, "secrets", "/run/secrets/", &s->secrets_n);
-    s->configs = decode_files(a, n, "configs", "/", &s->configs_n);
-    decode_healthcheck(a, n, &s->healthcheck);
-    decode_restart(n, &s->restart);
-    decode_dependencies(a, n, s);
+    const struct node *n = from->value;
+    s->name = from->key;
+    s->mark = from->key_mark;
+    s->node = n;
+    s->build = decode_build(a, node_get(n, "build"));
+    s->has_command = node_get(n, "command");
+    s->has_entrypoint = node_get(n, "entrypoint");
+    s->command = decode_strings(a, node_get(n, "command"));
+    s->entrypoint = decode_strings(a, node_get(n, "entrypoint"));
+    decode_scalars(n, s);
+    decode_mappings(a, n, s);
+    decode_lists(a, n, s);
+    decode_dependencies(a, node_get(n, "depends_on"), s);
+    decode_networks(a, node_get(n, "networks"), s);
+    s->healthcheck = decode_healthcheck(a, node_get(n, "healthcheck"));
+    s->restart = decode_restart(n);
+    s->resources = decode_resources(a, n);
 }

@@ -1,11 +1,17 @@
-/* Decodes one service of a normalized document. */
+/* Inside of the decoder: one service of a normalized document. */
 #ifndef MODEL_DECODE_SERVICE_H
 #define MODEL_DECODE_SERVICE_H
 
 #include "model/project.h"
 
-/* name and pair are borrowed from the document, which lives in the same arena. */
-void decode_service(struct arena *a, const char *name, const struct node *n, struct mark mark,
-                    struct service *out);
+void decode_service(struct arena *a, const struct node_pair *from, struct service *s);
+
+/* Members of a typed mapping; missing ones give NULL, empty lists or the fallback. */
+const char *decode_string(const struct node *n, const char *key);
+int64_t decode_int(const struct node *n, const char *key, int64_t fallback);
+struct strings decode_strings(struct arena *a, const struct node *list);
+struct key_values decode_pairs(struct arena *a, const struct node *map);
+/* 1, 0 or UNSET */
+int decode_flag(const struct node *n, const char *key);
 
 #endif

@@ -1,107 +1,149 @@
 #include "model/graph.h"
 
+#include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/map.h"
 #include "base/mem.h"
 #include "base/strbuf.h"
 
-enum color { WHITE, GREY, BLACK };
+static long index_of(const struct project *p, const char *name)
+{
+    const struct service *s = project_service(p, name);
+    return s ? (long)(s - p->services) : -1;
+}
 
-struct walk {
-    const struct graph *g;
-    enum color *colors;
-    size_t *path; /* grey nodes from the start of the walk */
-    size_t path_n;
-    size_t order_n;
+/* Edges to services that are not there (disabled, not required) are left out. */
+static void connect(struct graph *g, const struct project *p)
+{
+    size_t edges = 0;
+    for (size_t i = 0; i < g->n; i++)
+        edges += p->services[i].depends_on_n;
+    for (size_t i = 0; i < g->n; i++) {
+        const struct service *s = &p->services[i];
+        g->nodes[i].service = &p->services[i];
+        g->nodes[i].needs = xcalloc(s->depends_on_n + 1, sizeof(size_t));
+        for (size_t k = 0; k < s->depends_on_n; k++) {
+            long j = index_of(p, s->depends_on[k].service);
+            if (j < 0)
+                continue;
+            g->nodes[i].needs[g->nodes[i].needs_n++] = (size_t)j;
+            g->nodes[j].needed_by_n++;
+        }
+    }
+    for (size_t i = 0; i < g->n; i++) {
+        g->nodes[i].needed_by = xcalloc(g->nodes[i].needed_by_n + 1, sizeof(size_t));
+        g->nodes[i].needed_by_n = 0;
+    }
+    for (size_t i = 0; i < g->n; i++)
+        for (size_t k = 0; k < g->nodes[i].needs_n; k++) {
+            struct graph_node *other = &g->nodes[g->nodes[i].needs[k]];
+            other->needed_by[other->needed_by_n++] = i;
+        }
+}
+
+/* A heap with the smallest index on top. */
+struct heap {
+    size_t *v;
+    size_t n;
 };
 
-static const struct dependency *edge(const struct service *from, const char *to)
+static void heap_push(struct heap *h, size_t x)
 {
-    for (size_t i = 0; i < from->depends_on_n; i++)
-        if (streq(from->depends_on[i].service, to))
-            return &from->depends_on[i];
+    size_t i = h->n++;
+    while (i && h->v[(i - 1) / 2] > x) {
+        h->v[i] = h->v[(i - 1) / 2];
+        i = (i - 1) / 2;
+    }
+    h->v[i] = x;
+}
+
+static size_t heap_pop(struct heap *h)
+{
+    size_t top = h->v[0], x = h->v[--h->n], i = 0;
+    for (size_t child; (child = 2 * i + 1) < h->n; i = child) {
+        if (child + 1 < h->n && h->v[child + 1] < h->v[child])
+            child++;
+        if (h->v[child] >= x)
+            break;
+        h->v[i] = h->v[child];
+    }
+    h->v[i] = x;
+    return top;
+}
+
+/* Takes the first by name of those whose needs are met, again and again; how many were taken. */
+static size_t sort(struct graph *g, size_t *open)
+{
+    struct heap ready = {.v = xcalloc(g->n + 1, sizeof(size_t))};
+    size_t done = 0;
+    for (size_t i = 0; i < g->n; i++) {
+        open[i] = g->nodes[i].needs_n;
+        if (!open[i])
+            heap_push(&ready, i);
+    }
+    while (ready.n) {
+        size_t i = heap_pop(&ready);
+        g->order[done++] = i;
+        for (size_t k = 0; k < g->nodes[i].needed_by_n; k++)
+            if (--open[g->nodes[i].needed_by[k]] == 0)
+                heap_push(&ready, g->nodes[i].needed_by[k]);
+    }
+    free(ready.v);
+    return done;
+}
+
+static const struct dependency *edge(const struct graph *g, size_t from, size_t to)
+{
+    const struct service *s = g->nodes[from].service;
+    for (size_t k = 0; k < s->depends_on_n; k++)
+        if (streq(s->depends_on[k].service, g->nodes[to].service->name))
+            return &s->depends_on[k];
     return NULL;
 }
 
-/* "dependency cycle detected: a -> b -> a", then a line for each edge with its place. */
-static int tell_cycle(const struct walk *w, size_t again, struct err *err)
+/* Among the services that are still open each needs another open one: walking on repeats one. */
+static int report_cycle(const struct graph *g, const size_t *open, struct err *err)
 {
-    struct strbuf head AUTOBUF = STRBUF_INIT, edges AUTOBUF = STRBUF_INIT;
-    size_t first = 0;
-    while (w->path[first] != again)
-        first++;
-    for (size_t i = first; i <= w->path_n; i++) {
-        size_t node = i < w->path_n ? w->path[i] : again;
-        strbuf_addf(&head, "%s%s", i == first ? "" : " -> ", w->g->nodes[node].service->name);
-        if (i == w->path_n)
-            break;
-        size_t next = i + 1 < w->path_n ? w->path[i + 1] : again;
-        const struct dependency *d = edge(w->g->nodes[node].service,
-                                          w->g->nodes[next].service->name);
-        if (d && d->mark.file)
-            strbuf_addf(&edges, "\n  %s:%d:%d: \"%s\" depends on \"%s\"", d->mark.file,
-                        d->mark.line, d->mark.col, w->g->nodes[node].service->name, d->service);
+    size_t *step AUTOFREE = xcalloc(g->n, sizeof(size_t)); /* 1 + position on the way */
+    size_t *way AUTOFREE = xcalloc(g->n + 1, sizeof(size_t));
+    size_t i = 0, n = 0;
+    while (!open[i])
+        i++;
+    while (!step[i]) {
+        way[n++] = i;
+        step[i] = n;
+        size_t k = 0;
+        while (!open[g->nodes[i].needs[k]])
+            k++;
+        i = g->nodes[i].needs[k];
     }
-    return err_set(err, ERR_INVALID, "dependency cycle detected: %s%s", head.buf, edges.buf);
-}
-
-static int visit(struct walk *w, size_t i, size_t *order, struct err *err)
-{
-    w->colors[i] = GREY;
-    w->path[w->path_n++] = i;
-    const struct graph_node *node = &w->g->nodes[i];
-    for (size_t k = 0; k < node->needs_n; k++) {
-        size_t next = node->needs[k];
-        if (w->colors[next] == GREY)
-            return tell_cycle(w, next, err);
-        if (w->colors[next] == WHITE && visit(w, next, order, err) < 0)
-            return -1;
+    way[n] = i;
+    struct strbuf text AUTOBUF = STRBUF_INIT;
+    strbuf_addstr(&text, "dependency cycle detected: ");
+    for (size_t k = step[i] - 1; k <= n; k++)
+        strbuf_addf(&text, "%s%s", k == step[i] - 1 ? "" : " -> ", g->nodes[way[k]].service->name);
+    for (size_t k = step[i] - 1; k < n; k++) {
+        const struct dependency *d = edge(g, way[k], way[k + 1]);
+        strbuf_addf(&text, "\n  %s:%d:%d: \"%s\" depends on \"%s\"",
+                    d->mark.file ? d->mark.file : "-", d->mark.line, d->mark.col,
+                    g->nodes[way[k]].service->name, d->service);
     }
-    w->path_n--;
-    w->colors[i] = BLACK;
-    order[w->order_n++] = i;
-    return 0;
-}
-
-static void link_nodes(struct graph *g, const struct project *p)
-{
-    struct map index AUTOMAP = MAP_INIT;
-    for (size_t i = 0; i < p->services_n; i++)
-        map_set(&index, p->services[i].name, &g->nodes[i]);
-    for (size_t i = 0; i < g->n; i++) {
-        struct graph_node *node = &g->nodes[i];
-        node->service = &p->services[i];
-        node->needs = xcalloc(node->service->depends_on_n, sizeof(*node->needs));
-        for (size_t k = 0; k < node->service->depends_on_n; k++) {
-            struct graph_node *to = map_get(&index, node->service->depends_on[k].service);
-            if (!to)
-                continue; /* not required, or not enabled */
-            node->needs[node->needs_n++] = (size_t)(to - g->nodes);
-            to->needed_by = xrealloc(to->needed_by, (to->needed_by_n + 1) * sizeof(size_t));
-            to->needed_by[to->needed_by_n++] = i;
-        }
-    }
+    return err_set(err, ERR_INVALID, "%s", text.buf);
 }
 
 int graph_init(struct graph *g, const struct project *p, struct err *err)
 {
-    *g = (struct graph){.n = p->services_n};
-    g->nodes = xcalloc(g->n, sizeof(*g->nodes));
-    g->order = xcalloc(g->n, sizeof(*g->order));
-    link_nodes(g, p);
-    enum color *colors AUTOFREE = xcalloc(g->n, sizeof(*colors));
-    size_t *path AUTOFREE = xcalloc(g->n + 1, sizeof(*path));
-    struct walk w = {.g = g, .colors = colors, .path = path};
-    for (size_t i = 0; i < g->n; i++) {
-        w.path_n = 0;
-        if (colors[i] == WHITE && visit(&w, i, g->order, err) < 0) {
-            graph_release(g);
-            return -1;
-        }
-    }
-    return 0;
+    *g = (struct graph){.n = p->services_n,
+                        .nodes = xcalloc(p->services_n + 1, sizeof(*g->nodes)),
+                        .order = xcalloc(p->services_n + 1, sizeof(*g->order))};
+    connect(g, p);
+    size_t *open AUTOFREE = xcalloc(g->n + 1, sizeof(size_t));
+    if (sort(g, open) == g->n)
+        return 0;
+    report_cycle(g, open, err);
+    graph_release(g);
+    return -1;
 }
 
 void graph_release(struct graph *g)
@@ -115,29 +157,23 @@ void graph_release(struct graph *g)
     *g = (struct graph){0};
 }
 
-static void select_from(const struct graph *g, size_t i, bool with_dependencies, bool *selected)
-{
-    if (selected[i])
-        return;
-    selected[i] = true;
-    for (size_t k = 0; with_dependencies && k < g->nodes[i].needs_n; k++)
-        select_from(g, g->nodes[i].needs[k], true, selected);
-}
-
 int graph_select(const struct graph *g, const struct strings *names, bool with_dependencies,
                  bool *selected, struct err *err)
 {
-    for (size_t i = 0; !names->n && i < g->n; i++)
-        selected[i] = true;
+    memset(selected, !names->n, g->n * sizeof(*selected));
     for (size_t k = 0; k < names->n; k++) {
         bool found = false;
         for (size_t i = 0; i < g->n; i++)
-            if (streq(g->nodes[i].service->name, names->v[k])) {
-                select_from(g, i, with_dependencies, selected);
-                found = true;
-            }
+            if (fnmatch(names->v[k], g->nodes[i].service->name, FNM_PATHNAME) == 0)
+                found = selected[i] = true;
         if (!found)
             return err_set(err, ERR_NOT_FOUND, "no such service: %s", names->v[k]);
+    }
+    /* Dependents stand after what they need, so one walk from the end reaches everything. */
+    for (size_t k = g->n; with_dependencies && k-- > 0;) {
+        size_t i = g->order[k];
+        for (size_t m = 0; selected[i] && m < g->nodes[i].needs_n; m++)
+            selected[g->nodes[i].needs[m]] = true;
     }
     return 0;
 }

@@ -1,42 +1,47 @@
 #include <sha2.h>
-#include <stdlib.h>
-#include <string.h>
+#include <stdint.h>
 
 #include "base/mem.h"
 #include "base/strbuf.h"
 #include "model/decode.h"
-#include "model/node_json.h"
+#include "model/encode.h"
 
-/* Keys that change nothing about a container that exists (compose: pkg/compose/hash.go). */
-static const char *const irrelevant[] = {"build", "pull_policy", "scale", "depends_on", "profiles",
-                                         "attach", "develop"};
-
-/* What secrets and configs hold is part of what a container is made from. */
-static void add_files(const struct project *p, const struct file_mount *uses, size_t n,
-                      struct file_object *(*find)(const struct project *, const char *),
-                      SHA2_CTX *ctx)
+/* A copy of the mapping without some of its members; values are shared. */
+static struct node copy_without(struct node_pair *pairs, const struct node *map,
+                                const char *const *keys)
 {
-    for (size_t i = 0; i < n; i++) {
-        const struct file_object *o = find(p, uses[i].source);
-        const char *parts[] = {o ? o->file : NULL, o ? o->content : NULL, o ? o->environment : NULL};
-        for (size_t k = 0; k < ARRAY_SIZE(parts); k++)
-            if (parts[k])
-                SHA256Update(ctx, (const uint8_t *)parts[k], strlen(parts[k]) + 1);
+    struct node copy = {.kind = NODE_MAPPING};
+    copy.map.v = pairs;
+    for (size_t i = 0; i < map->map.n; i++) {
+        bool drop = false;
+        for (const char *const *key = keys; *key && !drop; key++)
+            drop = streq(*key, map->map.v[i].key);
+        if (!drop)
+            pairs[copy.map.n++] = map->map.v[i];
     }
+    return copy;
 }
 
+/* As the reference: SHA-256 of the service's JSON without what can change while its containers
+ * stay as they are. */
 char *service_config_hash(const struct project *p, const struct service *s)
 {
-    json_t *j AUTOJSON = node_to_json(s->node);
-    for (size_t i = 0; i < ARRAY_SIZE(irrelevant); i++)
-        json_object_del(j, irrelevant[i]);
-    json_object_del(json_object_get(j, "deploy"), "replicas");
-    char *text AUTOFREE = json_dumps(j, JSON_COMPACT | JSON_SORT_KEYS);
-    SHA2_CTX ctx;
-    SHA256Init(&ctx);
-    SHA256Update(&ctx, (const uint8_t *)text, strlen(text));
-    add_files(p, s->secrets, s->secrets_n, project_secret, &ctx);
-    add_files(p, s->configs, s->configs_n, project_config, &ctx);
-    char *hex = xmalloc(SHA256_DIGEST_STRING_LENGTH);
-    return SHA256End(&ctx, hex);
+    static const char *const dropped[] = {"build",      "pull_policy", "scale",
+                                          "depends_on", "profiles",    NULL};
+    static const char *const dropped_deploy[] = {"replicas", NULL};
+    (void)p;
+    const struct node *n = s->node, *deploy = node_get(n, "deploy");
+    struct node_pair *pairs AUTOFREE = xcalloc(n->map.n + 1, sizeof(*pairs));
+    struct node_pair *deploy_pairs AUTOFREE =
+        xcalloc(deploy ? deploy->map.n + 1 : 1, sizeof(*deploy_pairs));
+    struct node copy = copy_without(pairs, n, dropped), deploy_copy;
+    if (node_is(deploy, NODE_MAPPING)) {
+        deploy_copy = copy_without(deploy_pairs, deploy, dropped_deploy);
+        node_pair(&copy, "deploy")->value = &deploy_copy;
+    }
+    struct strbuf json AUTOBUF = STRBUF_INIT;
+    encode_service(&copy, &json, NULL);
+    char hex[SHA256_DIGEST_STRING_LENGTH];
+    SHA256Data((const uint8_t *)json.buf, json.len, hex);
+    return xstrdup(hex);
 }

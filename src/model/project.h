@@ -155,6 +155,8 @@ struct hook {
     const char *user, *working_dir;
     bool privileged;
     struct key_values environment;
+    const char *image; /* pre_start: NULL: the service's */
+    bool per_replica;  /* pre_start: before each container, not once */
 };
 
 struct build {
@@ -235,6 +237,8 @@ struct service {
     int64_t stop_grace_period; /* ns, UNSET: 10 s */
     const char *pid, *ipc, *uts, *userns_mode, *cgroup, *cgroup_parent, *runtime, *isolation;
     bool attach; /* default true: up shows its output */
+    bool use_api_socket;
+    const struct node *provider, *develop, *models; /* undecoded; NULL: none */
     struct hook *post_start, *pre_stop, *pre_start;
     size_t post_start_n, pre_stop_n, pre_start_n;
     struct strings profiles;
@@ -270,12 +274,13 @@ struct volume {
     bool external;
 };
 
-/* A secret or a config. Exactly one source is set, unless external. */
+/* A secret or a config. Exactly one of file, environment and content is its source, unless
+ * external. */
 struct file_object {
     const char *key, *name;
     struct mark mark;
     const char *file;        /* absolute path */
-    const char *environment; /* name of a variable */
+    const char *environment; /* name of a variable; content: what it held, NULL: it is not set */
     const char *content;
     bool external;
 };

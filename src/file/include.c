@@ -1,0 +1,216 @@
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/fs.h"
+#include "base/mem.h"
+#include "file/dotenv.h"
+#include "file/loader.h"
+#include "file/paths.h"
+
+/* One entry of include:, short or long. */
+struct entry {
+    struct node *node;
+    struct node *paths, *env_files; /* sequences or NULL */
+    const char *project_directory;
+};
+
+static struct node *as_list(struct loader *l, struct node *n, const char *key)
+{
+    if (!node_given(n))
+        return NULL;
+    if (n->kind == NODE_STRING) {
+        struct node *list = node_new(l->pass.arena, NODE_SEQUENCE, n->mark);
+        node_append(l->pass.arena, list, n);
+        return list;
+    }
+    bool ok = n->kind == NODE_SEQUENCE;
+    for (size_t i = 0; ok && i < n->seq.n; i++)
+        ok = n->seq.v[i]->kind == NODE_STRING;
+    if (ok)
+        return n;
+    diag_error(l->pass.diag, &n->mark, "include: %s: want a string or a list of strings", key);
+    return NULL;
+}
+
+static bool read_entry(struct loader *l, struct node *n, struct entry *e)
+{
+    static const char *const keys[] = {"path", "env_file", "project_directory"};
+    *e = (struct entry){.node = n};
+    if (n->kind == NODE_STRING) {
+        e->paths = as_list(l, n, "path");
+        return !n->faulty;
+    }
+    if (n->kind != NODE_MAPPING) {
+        diag_error(l->pass.diag, &n->mark, "include: want a path or a mapping, not a %s",
+                   node_kind_name(n));
+        return false;
+    }
+    for (size_t i = 0; i < n->map.n; i++) {
+        struct closest near = {.word = n->map.v[i].key};
+        bool known = false;
+        for (size_t k = 0; k < ARRAY_SIZE(keys) && !known; k++) {
+            known = streq(keys[k], n->map.v[i].key);
+            closest_try(&near, keys[k]);
+        }
+        if (known)
+            continue;
+        diag_error(l->pass.diag, &n->map.v[i].key_mark, "include: unknown key \"%s\"",
+                   n->map.v[i].key);
+        diag_suggest(l->pass.diag, near.best);
+    }
+    struct node *folder = node_get(n, "project_directory");
+    if (node_given(folder) && !node_str(folder)) {
+        diag_error(l->pass.diag, &folder->mark, "include: project_directory: want a string");
+        return false;
+    }
+    e->project_directory = node_str(folder);
+    e->paths = as_list(l, node_get(n, "path"), "path");
+    e->env_files = as_list(l, node_get(n, "env_file"), "env_file");
+    return e->paths && e->paths->seq.n && !n->faulty;
+}
+
+static bool closes_cycle(const struct scope *scope, const char *path, const struct mark *mark)
+{
+    const struct scope *at = scope;
+    while (at && !streq(at->main_file, path))
+        at = at->up;
+    if (!at && scope->depth < INCLUDE_DEPTH_MAX)
+        return false;
+    struct diag *d = scope->loader->pass.diag;
+    if (!at) {
+        diag_error(d, mark, "include nested deeper than %d", INCLUDE_DEPTH_MAX);
+        return true;
+    }
+    diag_error(d, mark, "include cycle: %s includes itself",
+               paths_display(scope->loader->pass.arena, scope->loader->cwd, path));
+    for (const struct scope *s = scope; s != at; s = s->up)
+        diag_note(d, &s->included_at, "by way of this include");
+    return true;
+}
+
+static const char *folder_of(struct arena *a, const char *dir, const char *path)
+{
+    const char *absolute = paths_join(a, *path == '/' ? "" : dir, path);
+    if (!fs_is_dir(absolute))
+        absolute = paths_dir(a, absolute);
+    const char *relative = paths_relative(a, dir, absolute);
+    return relative ? relative : absolute;
+}
+
+/* The variables of the including project, completed from env_file or the folder's .env. */
+static int read_env(const struct scope *scope, const struct entry *e, const char *folder,
+                    struct env *env)
+{
+    struct loader *l = scope->loader;
+    struct arena *a = l->pass.arena;
+    struct env vars = {0};
+    int rc = 0;
+    if (!e->env_files || !e->env_files->seq.n) {
+        const char *path = paths_join(a, folder, ".env");
+        struct stat st;
+        if (stat(path, &st) == 0 && !S_ISDIR(st.st_mode))
+            rc = dotenv_load(&l->pass, path, paths_display(a, l->cwd, path), NULL, scope->env,
+                             NULL, &vars, &l->unset);
+    }
+    for (size_t i = 0; e->env_files && i < e->env_files->seq.n && !rc; i++) {
+        const struct node *item = e->env_files->seq.v[i];
+        const char *path = paths_join(a, *item->string == '/' ? "" : scope->dir, item->string);
+        if (!fs_exists(path)) {
+            diag_error(l->pass.diag, &item->mark, "include: env file %s not found", path);
+            rc = -1;
+        } else {
+            rc = dotenv_load(&l->pass, path, paths_display(a, l->cwd, path), NULL, scope->env,
+                             NULL, &vars, &l->unset);
+        }
+    }
+    env_merge(env, scope->env);
+    env_merge(env, &vars);
+    env_release(&vars);
+    return rc;
+}
+
+static void import_section(struct loader *l, const struct node *from, struct node *to,
+                           const char *section)
+{
+    const struct node *source = node_get(from, section);
+    struct node *target = node_get(to, section);
+    if (!node_is(source, NODE_MAPPING))
+        return;
+    if (!node_given(target)) {
+        target = node_new(l->pass.arena, NODE_MAPPING, source->mark);
+        node_put(l->pass.arena, to, section, target);
+    }
+    if (target->kind != NODE_MAPPING)
+        return; /* the schema says so */
+    for (size_t i = 0; i < source->map.n; i++) {
+        const struct node_pair *pair = &source->map.v[i];
+        const struct node_pair *same = node_pair(target, pair->key);
+        if (!same) {
+            node_set(l->pass.arena, target, pair->key, pair->key_mark, pair->value);
+        } else if (!node_equal(same->value, pair->value)) {
+            diag_error(l->pass.diag, &same->key_mark,
+                       "%s.%s conflicts with the one of an included file", section, pair->key);
+            diag_note(l->pass.diag, &pair->key_mark, "included from here");
+        }
+    }
+}
+
+static void include_entry(struct scope *scope, struct node *root, const struct entry *e)
+{
+    static const char *const sections[] = {"services", "volumes", "networks",
+                                           "secrets",  "configs", "models"};
+    struct loader *l = scope->loader;
+    struct arena *a = l->pass.arena;
+    size_t n = e->paths->seq.n;
+    struct loaded_file *files = arena_array(a, struct loaded_file, n);
+    struct scope inner = {
+        .loader = l, .up = scope, .included_at = e->node->mark, .depth = scope->depth + 1};
+    for (size_t i = 0; i < n; i++) {
+        const struct node *item = e->paths->seq.v[i];
+        const char *path = paths_join(a, *item->string == '/' ? "" : scope->dir, item->string);
+        if (i == 0) {
+            inner.main_file = path;
+            if (closes_cycle(scope, path, &item->mark))
+                return;
+        }
+        if (loader_read(l, path, &item->mark, &files[i]))
+            return;
+    }
+    const char *folder = e->project_directory;
+    inner.dir = folder ? paths_join(a, *folder == '/' ? "" : scope->dir, folder)
+                       : paths_dir(a, inner.main_file);
+    inner.base = folder && *folder == '/' ? folder
+                                          : folder_of(a, scope->dir, folder ? folder : inner.main_file);
+    struct env *env = arena_new_of(a, struct env);
+    if (!read_env(scope, e, inner.dir, env)) {
+        inner.env = env;
+        const struct node *model = loader_model(&inner, files, n);
+        for (size_t i = 0; model && i < ARRAY_SIZE(sections); i++)
+            import_section(l, model, root, sections[i]);
+    }
+    env_release(env);
+}
+
+void include_apply(struct scope *scope, struct node *root)
+{
+    struct loader *l = scope->loader;
+    struct node *list = node_get(root, "include");
+    if (!list)
+        return;
+    node_del(root, "include");
+    if (list->kind == NODE_NULL)
+        return;
+    if (list->kind != NODE_SEQUENCE) {
+        diag_error(l->pass.diag, &list->mark, "include: want a list, not a %s",
+                   node_kind_name(list));
+        return;
+    }
+    for (size_t i = 0; i < list->seq.n; i++) {
+        struct entry e;
+        if (read_entry(l, list->seq.v[i], &e))
+            include_entry(scope, root, &e);
+        else if (!l->pass.diag->errors)
+            diag_error(l->pass.diag, &list->seq.v[i]->mark, "include: missing key \"path\"");
+    }
+}

@@ -1,0 +1,216 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/map.h"
+#include "base/mem.h"
+#include "file/diag.h"
+#include "file/pass.h"
+#include "file/typed.h"
+#include "model/decode.h"
+
+enum { MARK_DEPTH = 3 /* services, their names, their keys */ };
+
+/* Variables of the shell may hold any bytes; JSON only UTF-8. */
+static json_t *string_to_json(const char *s)
+{
+    json_t *j = json_string(s);
+    if (j)
+        return j;
+    char *clean AUTOFREE = xstrdup(s);
+    for (char *p = clean; *p; p++)
+        if ((unsigned char)*p >= 0x80)
+            *p = '?';
+    return json_string(clean);
+}
+
+static json_t *node_to_json(const struct node *n)
+{
+    switch (n->kind) {
+    case NODE_NULL:
+        return json_null();
+    case NODE_BOOL:
+        return json_boolean(n->boolean);
+    case NODE_INT:
+        return json_integer(n->integer);
+    case NODE_FLOAT: {
+        json_t *j = json_real(n->number); /* NULL for infinities */
+        return j ? j : json_null();
+    }
+    case NODE_STRING:
+        return string_to_json(n->string);
+    case NODE_SEQUENCE: {
+        json_t *j = json_array();
+        for (size_t i = 0; i < n->seq.n; i++)
+            json_array_append_new(j, node_to_json(n->seq.v[i]));
+        return j;
+    }
+    case NODE_MAPPING: {
+        json_t *j = json_object();
+        for (size_t i = 0; i < n->map.n; i++)
+            json_object_set_new_nocheck(j, n->map.v[i].key, node_to_json(n->map.v[i].value));
+        return j;
+    }
+    }
+    return json_null();
+}
+
+static struct node *node_from_json(struct arena *a, const json_t *j)
+{
+    static const struct mark nowhere;
+    const char *key;
+    json_t *value;
+    size_t i;
+    struct node *n = node_new(a, NODE_NULL, nowhere);
+    switch (json_typeof(j)) {
+    case JSON_NULL:
+        break;
+    case JSON_TRUE:
+    case JSON_FALSE:
+        n->kind = NODE_BOOL;
+        n->boolean = json_is_true(j);
+        break;
+    case JSON_INTEGER:
+        n->kind = NODE_INT;
+        n->integer = json_integer_value(j);
+        break;
+    case JSON_REAL:
+        n->kind = NODE_FLOAT;
+        n->number = json_real_value(j);
+        break;
+    case JSON_STRING:
+        n->kind = NODE_STRING;
+        n->string = arena_strdup(a, json_string_value(j));
+        break;
+    case JSON_ARRAY:
+        n->kind = NODE_SEQUENCE;
+        json_array_foreach (j, i, value)
+            node_append(a, n, node_from_json(a, value));
+        break;
+    case JSON_OBJECT:
+        n->kind = NODE_MAPPING;
+        json_object_foreach ((json_t *)j, key, value)
+            node_put(a, n, arena_strdup(a, key), node_from_json(a, value));
+        break;
+    }
+    return n;
+}
+
+/* Places: {"files": [...], "at": {"services": {"": [file, line, col], "web": {...}}}}. */
+struct places {
+    json_t *files;
+    struct map seen; /* file -> index + 1 */
+};
+
+static json_t *mark_to_json(struct places *s, const struct mark *m)
+{
+    if (!m->file)
+        return json_null();
+    size_t i = (size_t)map_get(&s->seen, m->file);
+    if (!i) {
+        json_array_append_new(s->files, string_to_json(m->file));
+        i = json_array_size(s->files);
+        map_set(&s->seen, m->file, (void *)i);
+    }
+    return json_pack("[I,i,i]", (json_int_t)(i - 1), m->line, m->col);
+}
+
+static json_t *marks_to_json(struct places *s, const struct node *map, int depth)
+{
+    json_t *j = json_object();
+    for (size_t i = 0; i < map->map.n; i++) {
+        const struct node_pair *pair = &map->map.v[i];
+        json_t *at = json_array();
+        json_array_append_new(at, mark_to_json(s, &pair->key_mark));
+        if (depth < MARK_DEPTH && pair->value->kind == NODE_MAPPING)
+            json_array_append_new(at, marks_to_json(s, pair->value, depth + 1));
+        json_object_set_new_nocheck(j, pair->key, at);
+    }
+    return j;
+}
+
+static void marks_from_json(struct arena *a, const json_t *files, const json_t *j,
+                            const struct node *map)
+{
+    const char *key;
+    json_t *at;
+    json_object_foreach ((json_t *)j, key, at) {
+        struct node_pair *pair = node_pair(map, key);
+        const json_t *mark = json_array_get(at, 0);
+        const char *file = json_string_value(
+            json_array_get(files, (size_t)json_integer_value(json_array_get(mark, 0))));
+        if (!pair)
+            continue;
+        if (file && json_is_array(mark)) {
+            struct mark m = {.file = arena_strdup(a, file),
+                             .line = (int)json_integer_value(json_array_get(mark, 1)),
+                             .col = (int)json_integer_value(json_array_get(mark, 2))};
+            pair->key_mark = m;
+            pair->value->mark = m;
+        }
+        if (json_array_get(at, 1))
+            marks_from_json(a, files, json_array_get(at, 1), pair->value);
+    }
+}
+
+static json_t *strings_to_json(const struct strings *s)
+{
+    json_t *j = json_array();
+    for (size_t i = 0; i < s->n; i++)
+        json_array_append_new(j, string_to_json(s->v[i]));
+    return j;
+}
+
+static struct strings strings_from_json(struct arena *a, const json_t *j)
+{
+    struct strings s = {.v = arena_array(a, const char *, json_array_size(j) + 1)};
+    size_t i;
+    json_t *item;
+    json_array_foreach (j, i, item)
+        if (json_is_string(item))
+            s.v[s.n++] = arena_strdup(a, json_string_value(item));
+    return s;
+}
+
+json_t *project_to_json(const struct project *p)
+{
+    struct places s = {.files = json_array()};
+    json_t *at = marks_to_json(&s, p->document, 1);
+    map_release(&s.seen);
+    json_t *j = json_object();
+    json_object_set_new(j, "document", node_to_json(p->document));
+    json_object_set_new(j, "working_dir", string_to_json(p->working_dir));
+    json_object_set_new(j, "files", strings_to_json(&p->files));
+    json_object_set_new(j, "env_files", strings_to_json(&p->env_files));
+    json_object_set_new(j, "disabled", strings_to_json(&p->disabled));
+    json_object_set_new(j, "places", json_pack("{s:o, s:o}", "files", s.files, "at", at));
+    return j;
+}
+
+int project_from_json(const json_t *j, struct project **out, struct err *err)
+{
+    const json_t *document = json_object_get(j, "document"), *places = json_object_get(j, "places");
+    *out = NULL;
+    if (!json_is_object(document))
+        return err_set(err, ERR_CORRUPT, "a stored project without its document");
+    struct arena *a = arena_new();
+    struct node *root = node_from_json(a, document);
+    marks_from_json(a, json_object_get(places, "files"), json_object_get(places, "at"), root);
+    /* Gives numbers and short lists their exact form again, and refuses what is none. */
+    struct diag d AUTODIAG = DIAG_INIT;
+    struct pass pass = {.arena = a, .diag = &d};
+    typed_document(&pass, root);
+    if (d.errors) {
+        char *first AUTOFREE = diag_first_error(&d);
+        arena_free(a);
+        return err_set(err, ERR_CORRUPT, "a stored project is damaged: %s", first);
+    }
+    if (project_decode(a, root, out, err))
+        return -1;
+    struct project *p = *out;
+    const char *dir = jstr(j, "working_dir", "/");
+    p->working_dir = arena_strdup(a, dir);
+    p->files = strings_from_json(a, json_object_get(j, "files"));
+    p->env_files = strings_from_json(a, json_object_get(j, "env_files"));
+    p->disabled = strings_from_json(a, json_object_get(j, "disabled"));
+    return 0;
+}
