@@ -111,8 +111,11 @@ static int fill_layer(struct run *run, struct layer_task *t, bool has_blob, bool
         spec.want_blob = false;
         if (receive_file(a->work, &spec, path, r, err) < 0)
             return -1;
-        if (own)
-            r->blob = STEAL(path);
+        /* Linked, not moved: another image of the archive may have the same layer. */
+        char *blob AUTOFREE = own ? work_path(a->work, "blob") : NULL;
+        if (own && link(own, blob) < 0)
+            return err_sys(err, errno, "link %s", blob);
+        r->blob = STEAL(blob);
     } else if (layer_receive(a->work, &spec, fetch, t, r, err) < 0) {
         return -1;
     }

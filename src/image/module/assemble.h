@@ -21,7 +21,8 @@ struct assembly {
     int (*fetch)(void *fetch_ctx, unsigned worker, size_t layer, struct layer_sink *sink,
                  struct err *err);
     void *fetch_ctx;
-    /* Files that are the blobs, one a layer; they are moved into the store. NULL: none. */
+    /* Files that are the blobs, one a layer, on the store's file system: they are linked into it.
+     * NULL: none. */
     const char *const *files;
 };
 

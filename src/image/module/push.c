@@ -1,0 +1,186 @@
+#include <pthread.h>
+#include <stdio.h>
+
+#include "base/fs.h"
+#include "base/mem.h"
+#include "image/module/calls.h"
+#include "image/module/registry.h"
+#include "image/layout.h"
+
+enum { WORKERS = 3 };
+
+struct push {
+    struct image_store *store;
+    const struct push_request *request;
+    struct reference ref;
+    struct stop stop;
+    atomic_bool failed;
+    struct registry *registry;
+    struct work work;
+    struct image *image;
+    pthread_mutex_t mutex; /* of next, err and the progress callback */
+    size_t next;           /* blob: a layer, behind them the config */
+    struct err err;
+};
+
+struct upload {
+    struct push *push;
+    const char *digest;
+    int64_t size;
+};
+
+static void tell(struct push *p, const char *digest, enum image_phase phase, int64_t current,
+                 int64_t total)
+{
+    char id[13];
+    if (!p->request->progress)
+        return;
+    snprintf(id, sizeof(id), "%.12s", digest ? digest + 7 : "");
+    struct image_progress event = {p->request->reference, digest ? id : NULL, phase, current,
+                                   total};
+    pthread_mutex_lock(&p->mutex);
+    p->request->progress(p->request->ctx, &event);
+    pthread_mutex_unlock(&p->mutex);
+}
+
+static void on_sent(void *ctx, int64_t sent)
+{
+    struct upload *u = ctx;
+    tell(u->push, u->digest, IMAGE_UPLOADING, sent, u->size);
+}
+
+static int push_blob(struct push *p, struct registry_client *c, const char *digest, int64_t size,
+                     struct err *err)
+{
+    bool has;
+    if (registry_has_blob(c, digest, &has, err) < 0)
+        return -1;
+    if (has) {
+        tell(p, digest, IMAGE_EXISTS, size, size);
+        return 0;
+    }
+    struct upload u = {p, digest, size};
+    char *path AUTOFREE = layout_blob(p->store, digest);
+    if (registry_put_blob(c, digest, path, size, on_sent, &u, err) < 0)
+        return -1;
+    tell(p, digest, IMAGE_DONE, size, size);
+    return 0;
+}
+
+static int64_t blob_size(const struct push *p, const char *digest)
+{
+    char *path AUTOFREE = layout_blob(p->store, digest);
+    struct stat st;
+    return stat(path, &st) == 0 ? st.st_size : 0;
+}
+
+static void *worker(void *arg)
+{
+    struct push *p = arg;
+    struct registry_client *c = registry_client_new(p->registry);
+    for (;;) {
+        pthread_mutex_lock(&p->mutex);
+        size_t i = p->next++;
+        pthread_mutex_unlock(&p->mutex);
+        if (i > p->image->layers_n || stop_now(&p->stop))
+            break;
+        const char *digest = i < p->image->layers_n ? p->image->layers[i].digest : p->image->id;
+        struct err err = ERR_INIT;
+        if (push_blob(p, c, digest, blob_size(p, digest), &err) == 0)
+            continue;
+        pthread_mutex_lock(&p->mutex);
+        if (!p->err.msg)
+            err_move(&p->err, &err);
+        atomic_store(&p->failed, true);
+        pthread_mutex_unlock(&p->mutex);
+        err_release(&err);
+    }
+    registry_client_free(c);
+    return NULL;
+}
+
+static int push_blobs(struct push *p, struct err *err)
+{
+    pthread_t threads[WORKERS];
+    unsigned n = 0;
+    while (n < WORKERS && pthread_create(&threads[n], NULL, worker, p) == 0)
+        n++;
+    if (n == 0)
+        worker(p);
+    for (unsigned i = 0; i < n; i++)
+        pthread_join(threads[i], NULL);
+    if (p->request->cancel && atomic_load(p->request->cancel))
+        return err_set(err, ERR_CANCELLED, "cancelled");
+    if (!p->err.msg)
+        return 0;
+    err_move(err, &p->err);
+    return -1;
+}
+
+static int push_manifest(struct push *p, struct err *err)
+{
+    char *path AUTOFREE = layout_blob(p->store, p->image->digest), *text AUTOFREE = NULL;
+    json_t *json AUTOJSON = NULL;
+    size_t n;
+    if (fs_read(path, MANIFEST_MAX, &text, &n, err) < 0 ||
+        image_manifest_json(p->store, p->image, &json, err) < 0)
+        return -1;
+    struct registry_client *c = registry_client_new(p->registry);
+    int rc = registry_put_manifest(c, p->ref.tag, manifest_media_type(json), text, n, err);
+    registry_client_free(c);
+    return rc;
+}
+
+static int run(struct push *p, struct err *err)
+{
+    if (p->ref.digest)
+        return err_set(err, ERR_INVALID, "a digest cannot be pushed, only a tag");
+    if (image_find(p->store, p->request->reference, NULL, &p->image, err) < 0 ||
+        work_begin(p->store, &p->work, err) < 0)
+        return -1;
+    char **pins AUTOSTRV = NULL;
+    strv_push(&pins, p->image->id);
+    strv_push(&pins, p->image->digest);
+    for (size_t i = 0; i < p->image->layers_n; i++)
+        strv_push(&pins, p->image->layers[i].digest);
+    if (work_pin(&p->work, (const char *const *)pins, err) < 0)
+        return -1;
+    for (size_t i = 0; i < p->image->layers_n; i++) {
+        const struct image_layer *l = &p->image->layers[i];
+        if (!layout_has_blob(p->store, l->digest, l->size))
+            return err_set(err, ERR_CORRUPT, "blob %s is not in the store", l->digest);
+    }
+    p->registry = registry_new(&p->ref, p->request->auth_file, true, &p->stop);
+    /* One request settles where the registry is and who we are, before several threads ask. */
+    struct registry_client *first = registry_client_new(p->registry);
+    bool has;
+    int rc = registry_has_blob(first, p->image->id, &has, err);
+    registry_client_free(first);
+    if (rc == 0)
+        rc = push_blobs(p, err);
+    if (rc == 0)
+        rc = push_manifest(p, err);
+    if (rc == 0)
+        tell(p, NULL, IMAGE_DONE, 0, 0);
+    return rc;
+}
+
+int call_push(struct image_store *store, const struct push_request *q, char **digest,
+              struct err *err)
+{
+    struct push p = {
+        .store = store, .request = q, .work = WORK_INIT, .mutex = PTHREAD_MUTEX_INITIALIZER};
+    p.stop = (struct stop){q->cancel, &p.failed};
+    if (reference_parse(q->reference, &p.ref, err) < 0)
+        return -1;
+    int rc = run(&p, err);
+    if (rc == 0 && digest)
+        *digest = xstrdup(p.image->digest);
+    work_end(&p.work);
+    registry_free(p.registry);
+    image_free(p.image);
+    reference_release(&p.ref);
+    err_release(&p.err);
+    pthread_mutex_destroy(&p.mutex);
+    return rc < 0 ? err_wrap(err, "image %s", q->reference) : 0;
+}
