@@ -13,15 +13,15 @@ enum {
     STAGGER_MS = 300,   /* silence after which the next upstream is asked too */
     RESEND_MS = 1500,   /* after which all are asked again */
     DEADLINE_MS = 4000, /* below the resolver's own 5 s, so that it gets the SERVFAIL */
-    DEAD_MS = 1000,     /* the same when no upstream answered lately */
+    DEAD_MS = 1500,     /* the same when no upstream answered lately */
     BAD_MS = 10000,     /* how long a silent upstream comes last */
     IN_FIRST = 1536,    /* room for an answer; grows for TCP */
 };
 
 struct attempt {
     struct forward *forward;
-    size_t upstream;
     struct ip_addr addr; /* of the upstream, whose place in the list may change */
+    uint64_t started;
     uv_poll_t poll;
     int fd; /* -1: over */
     uint16_t id;
@@ -38,7 +38,7 @@ struct forward {
     struct dns_query q;
     uint8_t *query; /* two bytes for the length (TCP), then the message */
     size_t len;
-    uint64_t started;
+    uint64_t started, deadline; /* deadline: ms after it started */
     struct attempt attempts[UPSTREAMS_MAX];
     size_t attempts_n;
     size_t order[UPSTREAMS_MAX], order_n; /* upstreams, good ones first */
@@ -158,6 +158,17 @@ static void attempt_failed(struct attempt *a)
     forward_step(a->forward);
 }
 
+/* Another one answered first: those that had their chance come last for a while. */
+static void mark_silent(struct forward *f, const struct attempt *winner)
+{
+    uint64_t now = uv_now(f->endpoint->server->loop);
+    for (size_t i = 0; i < f->attempts_n; i++) {
+        const struct attempt *a = &f->attempts[i];
+        if (a != winner && a->fd >= 0 && now - a->started >= STAGGER_MS)
+            mark(f, a, false);
+    }
+}
+
 /* An answer that is to the point. Errors of the server are not the name's: another one may know. */
 static void take_answer(struct attempt *a, uint8_t *msg, size_t len)
 {
@@ -166,6 +177,7 @@ static void take_answer(struct attempt *a, uint8_t *msg, size_t len)
     bool poor = rcode == DNS_SERVFAIL || rcode == DNS_REFUSED || rcode == DNS_NOTIMP;
     if (!poor || len < f->q.question_end) {
         mark(f, a, true);
+        mark_silent(f, a);
         reply(f, msg, len);
         return;
     }
@@ -281,8 +293,11 @@ static bool attempt_start(struct forward *f, size_t index)
         all[index].bad_until = uv_now(f->endpoint->server->loop) + BAD_MS;
         return false;
     }
-    *a = (struct attempt){
-        .forward = f, .upstream = index, .addr = all[index].addr, .fd = fd, .tcp = tcp};
+    *a = (struct attempt){.forward = f,
+                          .addr = all[index].addr,
+                          .started = uv_now(f->endpoint->server->loop),
+                          .fd = fd,
+                          .tcp = tcp};
     if (getrandom(&a->id, sizeof(a->id), 0) != sizeof(a->id))
         a->id = (uint16_t)uv_hrtime();
     f->attempts_n++;
@@ -336,7 +351,7 @@ static void on_timer(uv_timer_t *timer)
 {
     struct forward *f = timer->data;
     uint64_t age = uv_now(timer->loop) - f->started;
-    if (age >= (uint64_t)(all_bad(f) ? DEAD_MS : DEADLINE_MS)) {
+    if (age >= f->deadline) {
         reply_failure(f);
         return;
     }
@@ -399,6 +414,7 @@ bool forward_start(struct dns_endpoint *e, const uint8_t *msg, size_t len,
     uv_timer_init(s->loop, &f->timer);
     f->timer.data = f;
     choose_order(f);
+    f->deadline = all_bad(f) ? DEAD_MS : DEADLINE_MS;
     uv_timer_start(&f->timer, on_timer, STAGGER_MS, STAGGER_MS);
     if (!attempt_next(f)) {
         forward_end(f);

@@ -84,14 +84,15 @@ size_t dns_answer_local(struct dns_endpoint *e, const uint8_t *query, const stru
                         uint8_t *out, size_t size, size_t max)
 {
     struct dns_writer w;
-    if (!q->plain || (q->class != DNS_CLASS_IN && q->class != DNS_CLASS_ANY))
+    bool internet = q->class == DNS_CLASS_IN || q->class == DNS_CLASS_ANY;
+    if (!q->plain)
         return 0;
-    if (q->type == DNS_PTR) {
+    if (q->type == DNS_PTR && internet) {
         dns_answer_begin(&w, out, size, max, query, q);
         return answer_reverse(e, &w, q) ? dns_answer_end(&w, q, DNS_NOERROR) : 0;
     }
     const struct zone_name *n = find_name(e, q);
-    bool address = q->type == DNS_A || q->type == DNS_AAAA;
+    bool address = internet && (q->type == DNS_A || q->type == DNS_AAAA);
     /* A single label with ndots set: the resolver shall go on with its search list, as Docker has
      * it. */
     bool single = address && (e->ndots_set || e->server->host_ndots) && q->name_len &&
@@ -99,9 +100,9 @@ size_t dns_answer_local(struct dns_endpoint *e, const uint8_t *query, const stru
     if (!n && !single)
         return 0;
     dns_answer_begin(&w, out, size, max, query, q);
-    if (n && (q->type == DNS_A || q->type == DNS_ANY))
+    if (n && internet && (q->type == DNS_A || q->type == DNS_ANY))
         add_addresses(&w, e->server, n, false);
-    if (n && (q->type == DNS_AAAA || q->type == DNS_ANY))
+    if (n && internet && (q->type == DNS_AAAA || q->type == DNS_ANY))
         add_addresses(&w, e->server, n, true);
     /* No record of this type: NODATA. The name is ours, nobody else is asked. */
     return dns_answer_end(&w, q, DNS_NOERROR);
