@@ -24,6 +24,7 @@ enum {
 /* An unfinished line is logged when nothing was added to it for so long. */
 static const int64_t LINE_WAIT = 1000000000, TTY_LINE_WAIT = 200000000;
 static const int64_t IDLE_WAIT = 2000000000;
+static const int64_t LOOK_FIRST = 1000000;
 
 static char chunk[CHUNK] __attribute__((aligned(4096)));
 static size_t tty_held; /* bytes at the start of chunk that belong to an unfinished line */
@@ -318,23 +319,43 @@ void output_unlogged(struct monitor *m,
     }
 }
 
+/* A FIFO that is not empty wakes nobody when its writer fills it up and blocks (Linux, pipe_write):
+ * while an unfinished line waits in it, we look again by ourselves, less and less often. */
+static int64_t look_again(struct monitor *m, struct stream *s, int64_t age)
+{
+    int n;
+    if (!is_tty(m) && ioctl(s->source.fd, FIONREAD, &n) == 0 && (size_t)n > s->shown)
+        s->again = true;
+    return age / 4 < LOOK_FIRST ? LOOK_FIRST : age / 4;
+}
+
+static void earlier(int64_t *best, int64_t in)
+{
+    if (in < 1)
+        in = 1;
+    if (*best < 0 || in < *best)
+        *best = in;
+}
+
 int64_t output_tick(struct monitor *m, int64_t now)
 {
     struct stream *streams[] = {&m->out, &m->err};
     int64_t wait = is_tty(m) ? TTY_LINE_WAIT : LINE_WAIT, next = -1;
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 2 && !m->paused; i++) {
         struct stream *s = streams[i];
-        if (s->since && now - s->since >= wait && !m->paused)
+        if (s->since && now - s->since >= wait)
             stream_read(m, s, true);
-        if (s->since && !m->paused && (next < 0 || s->since + wait - now < next))
-            next = s->since + wait - now;
+        if (!s->since)
+            continue;
+        earlier(&next, s->since + wait - now);
+        earlier(&next, look_again(m, s, now - s->since));
     }
     if (m->idle_since && !tty_held && now - m->idle_since >= IDLE_WAIT) {
         madvise(chunk, sizeof(chunk), MADV_DONTNEED);
         log_idle(&m->log);
         m->idle_since = 0;
-    } else if (m->idle_since && (next < 0 || m->idle_since + IDLE_WAIT - now < next)) {
-        next = m->idle_since + IDLE_WAIT - now;
+    } else if (m->idle_since) {
+        earlier(&next, m->idle_since + IDLE_WAIT - now);
     }
-    return next < 0 ? -1 : next > 0 ? next : 1;
+    return next;
 }

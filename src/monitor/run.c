@@ -27,6 +27,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "monitor/cleanup.h"
 #include "monitor/monitor.h"
 #include "monitor/tidy.h"
 
@@ -123,11 +124,27 @@ static void run_failed(struct monitor *m, int code, const char *message)
     run_over(m);
 }
 
+static void runtime_deleted(struct monitor *m)
+{
+    m->kill_runtime_at = 0;
+    if (strncmp(m->status, "failed", 6) == 0) {
+        cleanup_cgroups();
+        status_publish(m);
+    } else {
+        set_exited(m, status_set);
+    }
+    run_over(m);
+}
+
 static void run_delete(struct monitor *m)
 {
     char *const argv[] = {(char *)m->opt.runtime, "--root",  (char *)m->opt.state, "delete",
                           "--force",              (char *)m->opt.id, NULL};
     m->phase = PHASE_DELETING;
+    if (m->pid && cleanup_directly(m->opt.runtime, m->opt.state, m->opt.id)) {
+        runtime_deleted(m);
+        return;
+    }
     m->runtime_pid = spawn(m, argv, (int[3]){-1, -1, -1}, false, NULL);
     m->kill_runtime_at = now_monotonic() + DELETE_WAIT;
 }
@@ -236,6 +253,23 @@ static void run_running(struct monitor *m)
     clients_stdin(m);
 }
 
+/* crun does not always say which command it could not execute. */
+static void name_command(char *message, size_t size)
+{
+    static const char key[] = "\"args\":[\"";
+    char config[4096], old[512];
+    char *args = read_small("config.json", config, sizeof(config)) ? strstr(config, key) : NULL;
+    char *end = args ? strchr(args + sizeof(key) - 1, '"') : NULL;
+    if (!end)
+        return;
+    *end = '\0';
+    args += sizeof(key) - 1;
+    if (strstr(message, args))
+        return;
+    snprintf(old, sizeof(old), "%s", message);
+    snprintf(message, size, "exec: \"%s\": %.400s", args, old);
+}
+
 static void runtime_failed(struct monitor *m, int wait_status)
 {
     char log[8192], message[512];
@@ -246,6 +280,8 @@ static void runtime_failed(struct monitor *m, int wait_status)
         log[n > 0 ? n : 0] = '\0';
     }
     int code = tidy_message(log, message, sizeof(message));
+    if (code == 126 || code == 127)
+        name_command(message, sizeof(message));
     if (!*message && WIFSIGNALED(wait_status))
         snprintf(message, sizeof(message), "%s was killed by signal %d", m->opt.runtime,
                  WTERMSIG(wait_status));
@@ -320,16 +356,6 @@ void run_drained(struct monitor *m)
 {
     output_finish(m);
     run_delete(m);
-}
-
-static void runtime_deleted(struct monitor *m)
-{
-    m->kill_runtime_at = 0;
-    if (strncmp(m->status, "failed", 6) == 0)
-        status_publish(m);
-    else
-        set_exited(m, status_set);
-    run_over(m);
 }
 
 static void child_ended(struct monitor *m, const siginfo_t *si)

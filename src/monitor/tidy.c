@@ -16,25 +16,39 @@ static const char *const prefixes[] = {
     "[FATAL tini",
 };
 
+/* What is said about the command itself; anything else is the preparations' fault. */
+static const char *const about_command[] = {
+    "exec: \"",          /* runc: exec: "x": executable file not found in $PATH */
+    "exec /",            /* runc: exec /x: exec format error */
+    "executable file `", /* crun: executable file `x` not found in $PATH */
+    "open executable",   /* crun: open executable: Permission denied */
+    "exec container process",
+};
+
 static const struct {
     const char *words;
     int code;
 } codes[] = {
-    /* Of mounts and other preparations, before what they have in common with the command. */
-    {"mounting", 125},
-    {"mount `", 125},
-    {"openat", 125},
-    {"executable file not found", 127},
-    {"executable file `", 127}, /* crun: executable file `x` not found in $PATH */
+    {"not found", 127},
     {"no such file or directory", 127},
     {"No such file or directory", 127},
-    {"permission denied", 126},
-    {"Permission denied", 126},
+    {"not a directory", 127},
+    {"ermission denied", 126},
     {"is a directory", 126},
-    {"exec format error", 126},
-    {"Exec format error", 126},
-    {"is not executable", 126},
+    {"Operation not permitted", 126}, /* crun, of a directory */
+    {"xec format error", 126},
 };
+
+static int code_of(const char *message)
+{
+    bool command = false;
+    for (size_t i = 0; i < sizeof(about_command) / sizeof(*about_command); i++)
+        command = command || strstr(message, about_command[i]);
+    for (size_t i = 0; command && i < sizeof(codes) / sizeof(*codes); i++)
+        if (strstr(message, codes[i].words))
+            return codes[i].code;
+    return 125;
+}
 
 /* The last "msg" of JSON lines whose level is error, else the last line. */
 static const char *last_message(const char *log, size_t *len)
@@ -102,8 +116,5 @@ int tidy_message(const char *log, char *out, size_t size)
             i = (size_t)-1;
         }
     }
-    for (size_t i = 0; i < sizeof(codes) / sizeof(*codes); i++)
-        if (strstr(out, codes[i].words))
-            return codes[i].code;
-    return 125;
+    return code_of(out);
 }

@@ -41,16 +41,16 @@ static int write_exec_user(struct jsonw *w, const json_t *t, const char *run, co
 static char **exec_env(const json_t *t, const struct exec_request *r, const char *home)
 {
     char **env = jarray_to_strv(json_object_get(t, "env"));
-    const char *before = env_get(env, "HOME");
+    const char *before = envp_get(env, "HOME");
     /* HOME belongs to the user, unless the container was given one. */
     if (!before || streq(before, jstr(t, "home", ""))) {
         char *own AUTOFREE = xasprintf("HOME=%s", home);
-        env_put(&env, own);
+        envp_put(&env, own);
     }
-    if (r->tty && !env_get(env, "TERM"))
-        env_put(&env, "TERM=xterm");
+    if (r->tty && !envp_get(env, "TERM"))
+        envp_put(&env, "TERM=xterm");
     for (size_t i = 0; r->environment && r->environment[i]; i++)
-        env_put(&env, r->environment[i]);
+        envp_put(&env, r->environment[i]);
     return env;
 }
 

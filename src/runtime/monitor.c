@@ -314,6 +314,15 @@ static void find_started(const char *run, struct monitor_status *out)
     }
 }
 
+/* So that the next one who asks finds it written. */
+static int write_exited(const char *dir, const struct monitor_status *st, struct err *err)
+{
+    char *path AUTOFREE = path_join(dir, "status");
+    char *line AUTOFREE = xasprintf("exited %d %d %d %lld %lld\n", st->exit_code, st->signal, st->oom,
+                                    (long long)st->started, (long long)st->finished);
+    return fs_write_atomic(path, line, strlen(line), 0644, false, err);
+}
+
 int monitor_recover(const struct paths *p, const struct oci_runtime *rt, const char *id,
                     const char *dir, struct monitor_status *out, struct err *err)
 {
@@ -341,5 +350,7 @@ int monitor_recover(const struct paths *p, const struct oci_runtime *rt, const c
             return 0;
         set_ended(out, zombie ? wait_status : -1);
     }
-    return oci_delete(rt, id, err);
+    if (oci_delete(rt, id, err) < 0)
+        return -1;
+    return out->phase == MONITOR_EXITED ? write_exited(dir, out, err) : 0;
 }

@@ -53,7 +53,7 @@ void security_release(struct security *s);
 
 /* The environment of a container or exec: `base` with each of `over` put in its place; "K" without
  * "=" removes K. Takes neither. */
-void env_put(char ***env, const char *assignment);
-const char *env_get(char *const *env, const char *key);
+void envp_put(char ***env, const char *assignment);
+const char *envp_get(char *const *env, const char *key);
 
 #endif

@@ -60,13 +60,15 @@ static void entries_release(struct entries *e)
     vec_release(&e->list);
 }
 
-/* "rro", read-only with all that is mounted below, needs mount_setattr(2): Linux 5.12. */
-static bool has_recursive_read_only(void)
+/* "rro", read-only with all that is mounted below, needs mount_setattr(2): Linux 5.12. Nothing is
+ * mounted below a file, and crun 1.8 fails at "rro" on one. */
+static const char *read_only_option(const char *source)
 {
     struct utsname u;
     unsigned major = 0, minor = 0;
-    return uname(&u) == 0 && sscanf(u.release, "%u.%u", &major, &minor) == 2 &&
-           (major > 5 || (major == 5 && minor >= 12));
+    bool recursive = uname(&u) == 0 && sscanf(u.release, "%u.%u", &major, &minor) == 2 &&
+                     (major > 5 || (major == 5 && minor >= 12));
+    return recursive && fs_is_dir(source) ? "rro" : "ro";
 }
 
 static void add_bind(struct entries *e, const char *source, const char *target, bool read_only)
@@ -74,7 +76,7 @@ static void add_bind(struct entries *e, const char *source, const char *target, 
     struct entry *m = add(e, "bind", source, target);
     strv_push(&m->options, "rbind");
     if (read_only)
-        strv_push(&m->options, has_recursive_read_only() ? "rro" : "ro");
+        strv_push(&m->options, read_only_option(source));
     strv_push(&m->options, "rprivate");
 }
 
@@ -284,7 +286,7 @@ static int add_bound(struct spec *s, struct entries *e, const struct bundle_moun
     strv_push(&out->options, streq(recursive, "disabled") ? "bind" : "rbind");
     if (read_only)
         strv_push(&out->options,
-                  streq(recursive, "writable") || !has_recursive_read_only() ? "ro" : "rro");
+                  streq(recursive, "writable") ? "ro" : read_only_option(source));
     strv_push(&out->options, propagation);
     use_propagation(s, propagation);
     return 0;

@@ -54,7 +54,7 @@ static size_t key_length(const char *assignment)
     return strcspn(assignment, "=");
 }
 
-void env_put(char ***env, const char *assignment)
+void envp_put(char ***env, const char *assignment)
 {
     size_t n = key_length(assignment);
     size_t i = 0;
@@ -76,7 +76,7 @@ void env_put(char ***env, const char *assignment)
     }
 }
 
-const char *env_get(char *const *env, const char *key)
+const char *envp_get(char *const *env, const char *key)
 {
     size_t n = strlen(key);
     for (size_t i = 0; env && env[i]; i++)
@@ -91,7 +91,7 @@ static char **make_env(const struct spec *s)
     const struct bundle_request *r = s->r;
     char **given = xcalloc(1, sizeof(*given));
     for (size_t i = 0; r->image->config.env && r->image->config.env[i]; i++)
-        env_put(&given, r->image->config.env[i]);
+        envp_put(&given, r->image->config.env[i]);
     char **env = NULL;
     strv_push(&env, default_path);
     char *hostname AUTOFREE = xasprintf("HOSTNAME=%s", r->hostname ? r->hostname : "");
@@ -102,12 +102,12 @@ static char **make_env(const struct spec *s)
     for (size_t i = 0; i < own->n; i++) {
         const char *value = own->v[i].value;
         char *kv AUTOFREE = xasprintf("%s%s%s", own->v[i].key, value ? "=" : "", value ? value : "");
-        env_put(&given, kv);
+        envp_put(&given, kv);
     }
     for (size_t i = 0; r->environment && r->environment[i]; i++)
-        env_put(&given, r->environment[i]);
+        envp_put(&given, r->environment[i]);
     for (size_t i = 0; given[i]; i++)
-        env_put(&env, given[i]);
+        envp_put(&env, given[i]);
     strv_free(given);
     return env;
 }
@@ -235,7 +235,7 @@ static int make_user(struct spec *s, struct err *err)
                                             : r->image->config.user;
     if (user_lookup(s->rootfs, spec, s->service->group_add.v, &s->user, err) < 0)
         return -1;
-    if (!env_get(s->env, "HOME")) {
+    if (!envp_get(s->env, "HOME")) {
         char *home AUTOFREE = xasprintf("HOME=%s", s->user.home);
         strv_push(&s->env, home);
     }
