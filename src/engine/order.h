@@ -4,9 +4,9 @@
 
 #include "engine/engine.h"
 
-/* A container that depends on c's service still runs: c must not be stopped yet. */
+/* A container that needs c's service still runs: c must not be stopped yet. */
 bool order_dependents_run(const struct engine *e, struct container *c);
-/* A container that c depends on is being brought up by the same operation: not yet. */
+/* c needs other, directly or through services in between. */
 bool order_depends_on(struct container *c, const struct container *other);
 
 #endif
