@@ -3,16 +3,18 @@
 #include "base/mem.h"
 #include "engine/container.h"
 
-/* Through any number of services of the project as last applied. */
-static bool reaches(const struct project *p, const struct service *from, const char *to, int depth)
+/* Through any number of services of the project as last applied; seen: by index of its services. */
+static bool reaches(const struct project *p, const struct service *from, const char *to, bool *seen)
 {
     for (size_t i = 0; i < from->depends_on_n; i++) {
         const char *name = from->depends_on[i].service;
         const struct service *next = p ? project_service(p, name) : NULL;
         if (streq(name, to))
             return true;
-        /* The graph has no cycle; containers of an older project may disagree with it. */
-        if (next && depth < 64 && reaches(p, next, to, depth + 1))
+        if (!next || seen[next - p->services])
+            continue;
+        seen[next - p->services] = true;
+        if (reaches(p, next, to, seen))
             return true;
     }
     return false;
@@ -21,9 +23,11 @@ static bool reaches(const struct project *p, const struct service *from, const c
 bool order_depends_on(struct container *c, const struct container *other)
 {
     const struct service *s = container_service(c);
-    const struct project_ref *applied = c->engine->project;
-    return s && !c->record.oneoff &&
-           reaches(applied ? applied->project : NULL, s, other->record.service, 0);
+    const struct project *p = c->engine->project ? c->engine->project->project : NULL;
+    if (!s || !s->depends_on_n || c->record.oneoff)
+        return false;
+    bool *seen AUTOFREE = xcalloc(p ? p->services_n : 0, sizeof(*seen));
+    return reaches(p, s, other->record.service, seen);
 }
 
 bool order_dependents_run(const struct engine *e, struct container *c)
