@@ -138,20 +138,29 @@ static bool contains(const char *const *list, const char *s)
     return false;
 }
 
-static bool entry_of_image(const json_t *entry, const struct image *image)
+/* Two manifests may have one config, say one with plain and one with packed layers. */
+static bool entry_of_image(struct image_store *store, const json_t *entry,
+                           const struct image *image)
 {
     const char *digest = jstr(entry, "digest", "");
-    return streq(digest, image->digest) ||
-           (image->index_digest && streq(digest, image->index_digest));
+    struct image *other;
+    if (streq(digest, image->digest))
+        return true;
+    if (entry_image(store, entry, NULL, &other, NULL) < 0)
+        return false;
+    bool same = streq(other->id, image->id);
+    image_free(other);
+    return same;
 }
 
 /* Takes all names (keep: leaves one nameless entry, so that nothing of the image is swept). */
-static void drop_entries(json_t *index, const struct image *image, bool keep)
+static void drop_entries(struct image_store *store, json_t *index, const struct image *image,
+                         bool keep)
 {
     json_t *entries = json_object_get(index, "manifests");
     for (size_t i = json_array_size(entries); i-- > 0;) {
         json_t *entry = json_array_get(entries, i);
-        if (!entry_of_image(entry, image))
+        if (!entry_of_image(store, entry, image))
             continue;
         if (keep)
             json_object_del(json_object_get(entry, "annotations"), ANNOTATION_NAME);
@@ -181,8 +190,9 @@ static const char *named_by(const struct image *image, const char *text, char **
     return contains((const char *const *)image->names, *buffer) ? *buffer : NULL;
 }
 
-static int remove_from_index(json_t *index, const struct image *image, const char *text, bool used,
-                             bool force, struct image_change *change, struct err *err)
+static int remove_from_index(struct image_store *store, json_t *index, const struct image *image,
+                             const char *text, bool used, bool force, struct image_change *change,
+                             struct err *err)
 {
     size_t names = strv_len((const char *const *)image->names);
     char *buffer AUTOFREE = NULL;
@@ -197,7 +207,7 @@ static int remove_from_index(json_t *index, const struct image *image, const cha
                        "image %s has %zu names: remove them one by one, or force it", text, names);
     if (used && !force)
         return err_set(err, ERR_CONFLICT, "image %s is used by a container", text);
-    drop_entries(index, image, used);
+    drop_entries(store, index, image, used);
     for (size_t i = 0; image->names[i]; i++)
         strv_push(&change->untagged, image->names[i]);
     if (!used)
@@ -217,7 +227,14 @@ int image_remove(struct image_store *store, const char *name, const char *const 
         layout_index(store, &shared, err) < 0 || image_find(store, name, NULL, &image, err) < 0)
         return -1;
     json_t *index AUTOJSON = json_deep_copy(shared);
-    int rc = remove_from_index(index, image, name, contains(in_use, image->id), force, change, err);
+    struct image_list list;
+    int rc = image_store_list(store, &list, err);
+    /* The list knows the names under all manifests of the image. */
+    for (size_t i = 0; rc == 0 && i < list.n; i++)
+        if (streq(list.v[i]->id, image->id))
+            rc = remove_from_index(store, index, list.v[i], name, contains(in_use, image->id),
+                                   force, change, err);
+    image_list_release(&list);
     image_free(image);
     if (rc == 0)
         rc = layout_index_write(store, index, err);
@@ -251,7 +268,7 @@ int image_prune(struct image_store *store, const char *const *in_use, bool all,
         struct image *image = list.v[i];
         if (contains(in_use, image->id) || (image->names[0] && !all))
             continue;
-        drop_entries(index, image, false);
+        drop_entries(store, index, image, false);
         for (size_t k = 0; image->names[k]; k++)
             strv_push(&change->untagged, image->names[k]);
         strv_push(&change->deleted, image->id);

@@ -327,8 +327,7 @@ static int explain(struct http *h, CURLcode code, struct http_response *r, struc
     case CURLE_COULDNT_RESOLVE_PROXY:
         return err_set(err, ERR_UNAVAILABLE, "the proxy's host name cannot be resolved");
     case CURLE_COULDNT_CONNECT:
-        return os_error ? err_sys(err, (int)os_error, "connect")
-                        : err_set(err, ERR_UNAVAILABLE, "%s", detail);
+        return err_set(err, ERR_UNAVAILABLE, "%s", os_error ? strerror((int)os_error) : detail);
     case CURLE_OPERATION_TIMEDOUT:
         r->retriable = true;
         return err_set(err, ERR_TIMEOUT, "no answer in time (%s)", detail);

@@ -68,13 +68,27 @@ int layer_sink_write(struct layer_sink *s, const void *data, size_t n)
     return 0;
 }
 
+/* Reads on after damage was found: whether the digest is right tells who made it. */
+static void drain(struct ring *ring)
+{
+    size_t n;
+    while (ring_bytes(ring, &n))
+        ring_consume(ring, n);
+}
+
 static void *inflate_thread(void *arg)
 {
     struct pipeline *p = arg;
     p->inflate_rc = inflate_run(&p->inflate, &p->inflate_err);
-    if (p->inflate_rc < 0)
-        ring_stop(&p->packed);
     ring_end(&p->plain, p->inflate_rc < 0);
+    if (p->inflate_rc == 0)
+        return NULL;
+    /* unpack_err is set before the ring is stopped, which is what we were told by. */
+    bool damaged = p->inflate_err.kind == ERR_CORRUPT ||
+                   (p->plain.stopped && p->unpack_err.kind == ERR_CORRUPT);
+    if (damaged)
+        drain(&p->packed);
+    ring_stop(&p->packed);
     return NULL;
 }
 
@@ -128,24 +142,29 @@ static void pipeline_release(struct pipeline *p)
 /* One failure stops all stages: the first cause is the one that is no consequence of another. */
 static int pipeline_error(struct pipeline *p, struct err *err)
 {
-    if (p->unpack_rc < 0 && p->unpack_err.kind != ERR_CANCELLED)
-        err_move(err, &p->unpack_err);
-    else if (p->inflate_rc < 0)
+    if (p->inflate_rc < 0 && p->inflate_err.kind != ERR_CANCELLED)
         err_move(err, &p->inflate_err);
     else if (p->unpack_rc < 0)
         err_move(err, &p->unpack_err);
+    else if (p->inflate_rc < 0)
+        err_move(err, &p->inflate_err);
     else
         return 0;
     return -1;
 }
 
-static int verify(const struct layer_spec *spec, const struct layer_result *r, struct err *err)
+static int verify_blob(const struct layer_spec *spec, const struct layer_result *r, struct err *err)
 {
     if (spec->size >= 0 && r->size != spec->size)
         return err_set(err, ERR_CORRUPT, "%lld bytes came in the place of %lld", (long long)r->size,
                        (long long)spec->size);
     if (spec->digest && !streq(r->digest, spec->digest))
         return err_set(err, ERR_CORRUPT, "digest mismatch: the content has %s", r->digest);
+    return 0;
+}
+
+static int verify_tree(const struct layer_spec *spec, const struct layer_result *r, struct err *err)
+{
     if (spec->want_tree && spec->diff_id && !streq(r->diff_id, spec->diff_id))
         return err_set(err, ERR_CORRUPT,
                        "diff ID mismatch: the unpacked layer has %s, the image says %s", r->diff_id,
@@ -168,10 +187,12 @@ static int run(struct layer_sink *sink, struct pipeline *pipe, layer_source sour
         err_move(err, &source_err);
         return -1;
     }
-    if (pipe && pipeline_error(pipe, err) < 0)
-        return -1;
     r->size = sink->received;
     hash_digest(&sink->hash, r->digest);
+    if (rc == 0 && verify_blob(sink->spec, r, err) < 0)
+        return -1;
+    if (pipe && pipeline_error(pipe, err) < 0)
+        return -1;
     if (pipe) {
         hash_digest(&pipe->hash, r->diff_id);
         r->compression = pipe->inflate.kind;
@@ -222,7 +243,7 @@ int layer_receive(struct work *work, const struct layer_spec *spec, layer_source
         rc = run(&sink, NULL, source, ctx, r, err);
     }
     if (rc == 0)
-        rc = verify(spec, r, err);
+        rc = verify_tree(spec, r, err);
     pipeline_release(&pipe);
     hash_release(&sink.hash);
     err_release(&sink.err);

@@ -163,6 +163,10 @@ static int fetch(struct pull *p, const char *what, bool *changed, struct err *er
                            true, changed, err);
     }
     manifest_release(&m);
+    /* What came is wrong: whose it is belongs to the message. */
+    if (rc < 0 && (err->kind == ERR_CORRUPT || err->kind == ERR_INVALID) &&
+        !strstr(err->msg, "registry "))
+        err_wrap(err, "registry %s", registry_host(p->registry));
     return rc;
 }
 
@@ -277,7 +281,10 @@ int call_pull(struct image_store *store, const struct pull_request *q, struct im
               bool *changed, struct err *err)
 {
     struct pull p = {.store = store, .request = q, .stop = {q->cancel, NULL}, .work = WORK_INIT};
+    struct err unused_err AUTOERR = ERR_INIT;
     bool unused;
+    if (!err)
+        err = &unused_err;
     if (!changed)
         changed = &unused;
     *changed = false;

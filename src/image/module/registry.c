@@ -433,7 +433,7 @@ static int wrap(const struct registry_client *c, struct err *err)
 int registry_head(struct registry_client *c, const char *tag, char digest[72], struct err *err)
 {
     char *path AUTOFREE = xasprintf("manifests/%s", tag);
-    struct call call = {.path = path, .what = "the manifest", .request = HTTP_REQUEST_INIT};
+    struct call call = {.path = path, .what = "manifest", .request = HTTP_REQUEST_INIT};
     call.request.method = "HEAD";
     call.request.accept = MANIFEST_TYPES;
     struct http_response response;
@@ -474,7 +474,7 @@ int registry_manifest(struct registry_client *c, const char *what, struct manife
 {
     *m = (struct manifest){0};
     char *path AUTOFREE = xasprintf("manifests/%s", what);
-    struct call call = {.path = path, .what = "the manifest", .request = HTTP_REQUEST_INIT};
+    struct call call = {.path = path, .what = "manifest", .request = HTTP_REQUEST_INIT};
     call.request.method = "GET";
     call.request.accept = MANIFEST_TYPES;
     call.request.body_max = MANIFEST_MAX;
@@ -492,8 +492,7 @@ int registry_blob(struct registry_client *c, const char *digest, struct layer_si
                   struct err *err)
 {
     char *path AUTOFREE = xasprintf("blobs/%s", digest);
-    struct call call = {
-        .path = path, .what = "the blob", .request = HTTP_REQUEST_INIT, .blob = sink};
+    struct call call = {.path = path, .what = "blob", .request = HTTP_REQUEST_INIT, .blob = sink};
     call.request.method = "GET";
     struct http_response response;
     int rc = request(c, &call, &response, err);
@@ -506,7 +505,7 @@ int registry_blob_text(struct registry_client *c, const char *digest, int64_t si
                        struct err *err)
 {
     char *path AUTOFREE = xasprintf("blobs/%s", digest);
-    struct call call = {.path = path, .what = "the config", .request = HTTP_REQUEST_INIT};
+    struct call call = {.path = path, .what = "config", .request = HTTP_REQUEST_INIT};
     call.request.method = "GET";
     call.request.body_max = CONFIG_MAX;
     struct http_response response;
@@ -527,7 +526,7 @@ int registry_blob_text(struct registry_client *c, const char *digest, int64_t si
 int registry_has_blob(struct registry_client *c, const char *digest, bool *has, struct err *err)
 {
     char *path AUTOFREE = xasprintf("blobs/%s", digest);
-    struct call call = {.path = path, .what = "the blob", .request = HTTP_REQUEST_INIT};
+    struct call call = {.path = path, .what = "blob", .request = HTTP_REQUEST_INIT};
     call.request.method = "HEAD";
     struct http_response response;
     struct err why AUTOERR = ERR_INIT;
@@ -543,8 +542,7 @@ int registry_has_blob(struct registry_client *c, const char *digest, bool *has, 
 /* distribution-spec "Pushing a blob monolithically", POST then PUT. */
 static int upload_url(struct registry_client *c, const char *digest, char **url, struct err *err)
 {
-    struct call call = {
-        .path = "blobs/uploads/", .what = "the upload", .request = HTTP_REQUEST_INIT};
+    struct call call = {.path = "blobs/uploads/", .what = "upload", .request = HTTP_REQUEST_INIT};
     call.request.method = "POST";
     struct http_response response;
     int rc = request(c, &call, &response, err);
@@ -571,7 +569,7 @@ int registry_put_blob(struct registry_client *c, const char *digest, const char 
         if (upload_url(c, digest, &url, err) < 0)
             return wrap(c, err);
         struct call call = {
-            .path = url, .what = "the upload", .request = HTTP_REQUEST_INIT, .once = true};
+            .path = url, .what = "upload", .request = HTTP_REQUEST_INIT, .once = true};
         call.request.method = "PUT";
         call.request.content_type = "application/octet-stream";
         call.request.upload = fd;
@@ -598,7 +596,7 @@ int registry_put_manifest(struct registry_client *c, const char *tag, const char
                           const char *text, size_t n, struct err *err)
 {
     char *path AUTOFREE = xasprintf("manifests/%s", tag);
-    struct call call = {.path = path, .what = "the manifest", .request = HTTP_REQUEST_INIT};
+    struct call call = {.path = path, .what = "manifest", .request = HTTP_REQUEST_INIT};
     call.request.method = "PUT";
     call.request.content_type = media_type;
     call.request.body = text;

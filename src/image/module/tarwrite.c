@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -218,35 +219,48 @@ static int put_folder(struct tar *t, int dir, const char *name, const char *path
     return rc;
 }
 
+static int write_tree(struct tar *t, int root, dev_t dev, const char *dir, struct err *err)
+{
+    t->dev = dev;
+    t->buffer = xmalloc(CHUNK);
+    t->xattr = xmalloc(XATTR_MAX);
+    t->archive = archive_write_new();
+    archive_write_set_format_pax_restricted(t->archive);
+    archive_write_set_format_option(t->archive, "pax", "xattrheader", "SCHILY");
+    archive_write_set_bytes_per_block(t->archive, 0);
+    int rc = archive_write_open(t->archive, t, NULL, on_write, NULL) == ARCHIVE_OK
+                 ? 0
+                 : archive_failed(t, dir, err);
+    if (rc == 0)
+        rc = put_folder(t, root, ".", "", err);
+    if (rc == 0 && archive_write_close(t->archive) != ARCHIVE_OK)
+        rc = archive_failed(t, dir, err);
+    if (rc < 0)
+        archive_write_fail(t->archive);
+    archive_write_free(t->archive);
+    map_foreach (&t->inodes, it)
+        free(it->value);
+    map_release(&t->inodes);
+    free(t->buffer);
+    free(t->xattr);
+    return rc;
+}
+
 int tar_write(const char *dir, bool layer, const struct stop *stop, const struct tar_output *output,
               struct err *err)
 {
     struct tar t = {.output = output, .stop = stop, .layer = layer};
+    /* libarchive writes names as UTF-8 only from a locale that knows it; others become binary. */
+    locale_t utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
+    locale_t before = utf8 ? uselocale(utf8) : (locale_t)0;
     int root AUTOCLOSE = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     struct stat st;
-    if (root < 0 || fstat(root, &st) < 0)
-        return err_sys(err, errno, "open %s", dir);
-    t.dev = st.st_dev;
-    t.buffer = xmalloc(CHUNK);
-    t.xattr = xmalloc(XATTR_MAX);
-    t.archive = archive_write_new();
-    archive_write_set_format_pax_restricted(t.archive);
-    archive_write_set_format_option(t.archive, "pax", "hdrcharset", "BINARY");
-    archive_write_set_bytes_per_block(t.archive, 0);
-    int rc = archive_write_open(t.archive, &t, NULL, on_write, NULL) == ARCHIVE_OK
-                 ? 0
-                 : archive_failed(&t, dir, err);
+    int rc = root < 0 || fstat(root, &st) < 0 ? err_sys(err, errno, "open %s", dir) : 0;
     if (rc == 0)
-        rc = put_folder(&t, root, ".", "", err);
-    if (rc == 0 && archive_write_close(t.archive) != ARCHIVE_OK)
-        rc = archive_failed(&t, dir, err);
-    if (rc < 0)
-        archive_write_fail(t.archive);
-    archive_write_free(t.archive);
-    map_foreach (&t.inodes, it)
-        free(it->value);
-    map_release(&t.inodes);
-    free(t.buffer);
-    free(t.xattr);
+        rc = write_tree(&t, root, st.st_dev, dir, err);
+    if (utf8) {
+        uselocale(before);
+        freelocale(utf8);
+    }
     return rc;
 }
