@@ -60,6 +60,12 @@ int netns_run(int netns_fd, int (*fn)(void *arg, struct err *err), void *arg, st
     return run_thread(&job);
 }
 
+int netns_try(int (*fn)(void *arg, struct err *err), void *arg, struct err *err)
+{
+    struct job job = {.netns_fd = -1, .fn = fn, .arg = arg, .err = err};
+    return run_thread(&job);
+}
+
 int netns_run_at(const char *path, int (*fn)(void *arg, struct err *err), void *arg,
                  struct err *err)
 {

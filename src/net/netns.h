@@ -22,6 +22,8 @@ bool netns_exists(const char *path);
 /* Runs fn(arg, err) inside the namespace open at fd (any nsfs fd, also /proc/PID/ns/net) and
  * returns what it returns. fn must not keep thread-local state. */
 int netns_run(int netns_fd, int (*fn)(void *arg, struct err *err), void *arg, struct err *err);
+/* The same in a new namespace, which goes away afterwards. */
+int netns_try(int (*fn)(void *arg, struct err *err), void *arg, struct err *err);
 /* The same with a path. */
 int netns_run_at(const char *path, int (*fn)(void *arg, struct err *err), void *arg,
                  struct err *err);

@@ -310,6 +310,20 @@ int network_create(const struct paths *paths, const struct network_config *confi
     return 0;
 }
 
+int network_repair(const struct paths *paths, const char *name, struct err *err)
+{
+    int root_lock AUTOCLOSE = -1, machine_lock AUTOCLOSE = -1;
+    struct network_state *n = NULL;
+    if (streq(name, "host") || streq(name, "none"))
+        return 0;
+    if (lock_pools(paths, &root_lock, &machine_lock, err) < 0 ||
+        store_network_load(paths, name, &n, err) < 0)
+        return -1;
+    int r = realise(paths, n, err);
+    network_state_free(n);
+    return r;
+}
+
 /* ERR_CONFLICT with the names of the containers whose namespaces are alive. */
 static int refuse_in_use(const struct paths *paths, const char *name, struct err *err)
 {

@@ -85,6 +85,9 @@ void network_config_of(const struct network *model, const char *project, struct 
  * do. */
 int network_create(const struct paths *paths, const struct network_config *config,
                    struct network_state **out, struct err *err);
+/* Mends the network as network_create() does, for when another program changed the host's network
+ * (net/watch.h). ERR_NOT_FOUND where there is none. */
+int network_repair(const struct paths *paths, const char *name, struct err *err);
 /* Removes bridge, table and files. ERR_CONFLICT names the containers that are in it; endpoints
  * whose namespace is gone do not count. A network that does not exist is ERR_NOT_FOUND. */
 int network_remove(const struct paths *paths, const char *name, struct err *err);

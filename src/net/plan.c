@@ -238,6 +238,17 @@ static int plan_subnets(const struct network_config *config, struct survey *surv
     return 0;
 }
 
+int plan_next_subnet(const struct paths *paths, struct ip_net *out, struct err *err)
+{
+    struct network_config config = {.name = "check"};
+    struct survey survey = {0};
+    int r = survey_machine(paths, &survey, err);
+    if (r == 0)
+        r = choose_subnet(&config, &survey, AF_INET, out, err);
+    survey_release(&survey);
+    return r;
+}
+
 /* Options. */
 
 static bool parse_bool(const char *value, bool *out)

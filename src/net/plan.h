@@ -8,4 +8,7 @@
 int network_plan(const struct paths *paths, const struct network_config *config,
                  struct network_state **out, struct err *err);
 
+/* The subnet that a new network would get; for checks. */
+int plan_next_subnet(const struct paths *paths, struct ip_net *out, struct err *err);
+
 #endif
