@@ -10,6 +10,7 @@
 #include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -126,6 +127,8 @@ static bool open_all(struct monitor *m)
     sigemptyset(&chld);
     sigaddset(&chld, SIGCHLD);
     sigprocmask(SIG_SETMASK, &chld, NULL);
+    /* What a careless caller of compose has left open would stay open as long as the container. */
+    syscall(SYS_close_range, m->opt.adopt_tty >= 0 ? FD_TTY + 1 : FD_TTY, ~0u, 0);
     fcntl(FD_LISTENER, F_SETFD, FD_CLOEXEC);
     fcntl(FD_LOCK, F_SETFD, FD_CLOEXEC);
     m->lock = FD_LOCK;

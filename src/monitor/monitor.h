@@ -110,11 +110,9 @@ void run_tick(struct monitor *m, int64_t now);
 void run_drained(struct monitor *m);
 void run_respawn(struct monitor *m);
 
-/* status.c */
-void status_set(struct monitor *m, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* Writes RUN/containers/ID/state only: what happened, for the next monitor, before DIR/status. */
+/* status.c. A state is noted in RUN/containers/ID/state at once, for the next monitor, and published
+ * in DIR/status when everything that belongs to it is done. */
 void status_note(struct monitor *m, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* Writes DIR/status as status_note() has left it. */
 void status_publish(struct monitor *m);
 
 /* client.c */

@@ -111,28 +111,20 @@ static void run_over(struct monitor *m)
     clients_exit(m);
 }
 
-static void set_exited(struct monitor *m, void (*set)(struct monitor *, const char *, ...))
-{
-    set(m, "exited %d %d %d %lld %lld", m->exit_code, m->exit_signal, m->oom,
-        (long long)m->started, (long long)m->finished);
-}
-
 static void run_failed(struct monitor *m, int code, const char *message)
 {
     m->exit_code = code;
-    status_set(m, "failed %d %s", code, message);
+    status_note(m, "failed %d %s", code, message);
+    status_publish(m);
     run_over(m);
 }
 
 static void runtime_deleted(struct monitor *m)
 {
     m->kill_runtime_at = 0;
-    if (strncmp(m->status, "failed", 6) == 0) {
+    if (strncmp(m->status, "failed", 6) == 0)
         cleanup_cgroups();
-        status_publish(m);
-    } else {
-        set_exited(m, status_set);
-    }
+    status_publish(m);
     run_over(m);
 }
 
@@ -247,10 +239,12 @@ static void run_running(struct monitor *m)
         m->out_held = !clients_attached(m);
         m->hold_until = now_monotonic() + ATTACH_WAIT;
     }
-    status_set(m, "running %d %llu %lld", (int)m->pid, m->start_time, (long long)m->started);
+    status_note(m, "running %d %llu %lld", (int)m->pid, m->start_time, (long long)m->started);
     output_start(m);
+    /* DIR may lie on a slow disk: what waits for this container need not wait for that too. */
     clients_status(m);
     clients_stdin(m);
+    status_publish(m);
 }
 
 /* crun does not always say which command it could not execute. */
@@ -347,7 +341,8 @@ static void container_ended(struct monitor *m, int code, int signal)
     m->exit_code = code;
     m->exit_signal = signal;
     m->oom = find_oom();
-    set_exited(m, status_note);
+    status_note(m, "exited %d %d %d %lld %lld", code, signal, m->oom, (long long)m->started,
+                (long long)m->finished);
     m->phase = PHASE_DRAINING;
     m->drain_until = now_monotonic() + DRAIN_WAIT;
 }

@@ -24,35 +24,20 @@ static bool write_line(int dir, const char *name, const char *line)
     return false;
 }
 
-static void format(struct monitor *m, const char *fmt, va_list ap)
+void status_note(struct monitor *m, const char *fmt, ...)
 {
     size_t room = sizeof(m->status) - 1;
+    va_list ap;
+    va_start(ap, fmt);
     int n = vsnprintf(m->status, room, fmt, ap);
+    va_end(ap);
     size_t len = n < 0 ? 0 : (size_t)n < room ? (size_t)n : room - 1;
     for (size_t i = 0; i < len; i++)
         if (m->status[i] == '\n' || m->status[i] == '\r')
             m->status[i] = ' ';
     m->status[len] = '\n';
     m->status[len + 1] = '\0';
-}
-
-void status_note(struct monitor *m, const char *fmt, ...)
-{
-    va_list ap;
-    va_start(ap, fmt);
-    format(m, fmt, ap);
-    va_end(ap);
     write_line(AT_FDCWD, "state", m->status);
-}
-
-void status_set(struct monitor *m, const char *fmt, ...)
-{
-    va_list ap;
-    va_start(ap, fmt);
-    format(m, fmt, ap);
-    va_end(ap);
-    write_line(AT_FDCWD, "state", m->status);
-    status_publish(m);
 }
 
 void status_publish(struct monitor *m)

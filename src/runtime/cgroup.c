@@ -99,6 +99,13 @@ char **cgroup_folders(const char *cgroup_path)
     return out;
 }
 
+void cgroup_remove_empty(const char *cgroup_path)
+{
+    char **folders AUTOSTRV = cgroup_folders(cgroup_path);
+    for (size_t i = 0; folders && folders[i]; i++)
+        rmdir(folders[i]);
+}
+
 /* Kills what is in a cgroup and its children; rmdir works once they are gone. */
 static void kill_members(const char *dir)
 {

@@ -20,6 +20,11 @@ char **cgroup_folders(const char *cgroup_path);
 /* Removes one of them with its children, killing what still runs in it. False: it could not. */
 bool cgroup_remove(const char *dir);
 
+/* Removes a cgroup that containers were below ("/compose/PROJECT"), in every hierarchy, where nothing
+ * is left in it: runtimes make it and never remove it. For `down`, when no container of the project
+ * is being started. */
+void cgroup_remove_empty(const char *cgroup_path);
+
 struct cgroup_usage {
     uint64_t cpu_ns, system_cpu_ns;
     uint64_t memory, memory_limit; /* bytes, without the inactive page cache as docker stats */
