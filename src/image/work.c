@@ -39,8 +39,31 @@ static int visit(const char *dir, struct map *live, struct err *err)
     return live ? collect_pins(dir, live, err) : 0;
 }
 
+/* Locks of digests that nobody holds any more, and half-written indexes: writers of the index hold
+ * the store's lock, as we do now. */
+static void sweep_leftovers(const struct image_store *store)
+{
+    char *locks AUTOFREE = path_join(store->dir, "locks");
+    DIR *d = opendir(locks);
+    struct dirent *e;
+    while (d && (e = readdir(d))) {
+        int fd AUTOCLOSE = openat(dirfd(d), e->d_name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+        if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+            unlinkat(dirfd(d), e->d_name, 0);
+    }
+    if (d)
+        closedir(d);
+    d = opendir(store->dir);
+    while (d && (e = readdir(d)))
+        if (starts_with(e->d_name, "index.json."))
+            unlinkat(dirfd(d), e->d_name, 0);
+    if (d)
+        closedir(d);
+}
+
 int work_collect(struct image_store *store, struct map *live, struct err *err)
 {
+    sweep_leftovers(store);
     char *tmp AUTOFREE = path_join(store->dir, "tmp");
     DIR *d = opendir(tmp);
     if (!d)
