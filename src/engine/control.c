@@ -65,6 +65,7 @@ static int claim(const char *dir, struct control_listener *out, struct err *err)
     if (sock < 0)
         return err_sys(err, errno, "socket");
     unlinkat(dir_fd, "control.sock", 0);
+    unlinkat(dir_fd, "control.sock.retiring", 0);
     mode_t mask = umask(0177);
     int rc = bind(sock, (struct sockaddr *)&sa, sizeof(sa));
     umask(mask);
@@ -185,14 +186,19 @@ bool control_retire(const struct paths *p, const char *project, struct control_l
     char *spawn_lock AUTOFREE = path_join(dir, "spawn.lock");
     char *sock AUTOFREE = path_join(dir, "control.sock");
     int held AUTOCLOSE = -1;
-    struct err busy AUTOERR = ERR_INIT;
-    if (fs_lock(spawn_lock, false, &held, &busy) < 0 && busy.kind == ERR_CONFLICT)
-        return false;
-    /* Somebody may have connected between our last accept and the lock. */
+    /* Nobody holds it for longer than a spawn takes, nor waits for us meanwhile. */
+    if (fs_lock(spawn_lock, true, &held, NULL) < 0)
+        return true;
+    /* Out of reach first; whoever came before that waits in the queue and is served. */
+    char *away AUTOFREE = path_join(dir, "control.sock.retiring");
+    if (rename(sock, away) < 0)
+        return true;
     struct pollfd pending = {.fd = l->listen_fd, .events = POLLIN};
-    if (poll(&pending, 1, 0) > 0)
+    if (poll(&pending, 1, 0) > 0) {
+        rename(away, sock);
         return false;
-    unlink(sock);
+    }
+    unlink(away);
     fd_close_ptr(&l->lock_fd);
     l->lock_fd = -1;
     return true;
