@@ -1,5 +1,6 @@
 #include "engine/operation.h"
 
+#include <malloc.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -98,6 +99,8 @@ static void operation_finish(struct operation *op)
         }
     }
     operation_free(op);
+    /* A project may lie quiet for weeks now: what the operation needed goes back to the system. */
+    malloc_trim(0);
 }
 
 void operations_step(struct engine *e)
