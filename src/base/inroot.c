@@ -12,7 +12,6 @@
 #include "base/fs.h"
 #include "base/mem.h"
 
-
 int inroot_dir(const char *root, struct err *err)
 {
     int fd = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);

@@ -139,7 +139,8 @@ static void frame_put(struct client *c, enum frame f, const char *data, size_t n
     queue_put(c, data, n);
 }
 
-static void frame_send(struct monitor *m, struct client *c, enum frame f, const char *data, size_t n)
+static void frame_send(struct monitor *m, struct client *c, enum frame f, const char *data,
+                       size_t n)
 {
     if (c->source.fd < 0)
         return;

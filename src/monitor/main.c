@@ -106,8 +106,8 @@ static bool parse(int argc, char **argv, struct options *o)
 /* Outlives its starter and everybody's Ctrl-C; the last one that the kernel should kill for memory. */
 static void settle(void)
 {
-    static const int ignored[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGPIPE, SIGUSR1, SIGUSR2,
-                                  SIGTSTP, SIGTTIN, SIGTTOU, SIGXFSZ};
+    static const int ignored[] = {SIGTERM, SIGINT,  SIGHUP,  SIGQUIT, SIGPIPE, SIGUSR1,
+                                  SIGUSR2, SIGTSTP, SIGTTIN, SIGTTOU, SIGXFSZ};
     for (size_t i = 0; i < sizeof(ignored) / sizeof(*ignored); i++)
         signal(ignored[i], SIG_IGN);
     signal(SIGCHLD, SIG_DFL);
@@ -198,7 +198,7 @@ int main(int argc, char **argv)
     settle();
     if (chdir(m.opt.run) < 0 || !open_all(&m))
         return 1;
-    log_open(&m.log, m.dir, m.opt.log, m.opt.log_max_size, m.opt.log_max_file);
+    logwriter_open(&m.log, m.dir, m.opt.log, m.opt.log_max_size, m.opt.log_max_file);
     if (m.opt.adopt_pid)
         run_adopt(&m);
     else

@@ -11,7 +11,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "monitor/log.h"
+#include "monitor/logwriter.h"
 
 struct monitor;
 
@@ -57,7 +57,7 @@ struct monitor {
     struct source listener, signals, console, adopted, in;
     struct stream out, err;
     int peek[2]; /* pipe through which FIFOs are read without being emptied */
-    struct log log;
+    struct logwriter log;
     struct client *clients;
     char status[640]; /* the line of DIR/status, with newline */
 
@@ -96,8 +96,8 @@ void output_resume(struct monitor *m);
 /* Timed work: unfinished lines, memory. Returns ns until the next one is due, -1: none. */
 int64_t output_tick(struct monitor *m, int64_t now);
 /* Hands every byte that live clients have seen, but the log has not, to one more client. */
-void output_unlogged(struct monitor *m, void (*use)(void *arg, enum frame f, const char *data, size_t n),
-                     void *arg);
+void output_unlogged(struct monitor *m,
+                     void (*use)(void *arg, enum frame f, const char *data, size_t n), void *arg);
 void output_finish(struct monitor *m);
 /* Closes all without reading: what a failed runtime has said is not the container's output. */
 void output_discard(struct monitor *m);

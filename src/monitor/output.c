@@ -166,7 +166,7 @@ static size_t stream_use(struct monitor *m, struct stream *s, size_t n, bool flu
     if (fresh)
         clients_output(m, s->is_stderr ? FRAME_STDERR : FRAME_STDOUT, chunk + s->shown,
                        n - s->shown);
-    size_t used = log_feed(&m->log, s->is_stderr, chunk, n, flush);
+    size_t used = logwriter_feed(&m->log, s->is_stderr, chunk, n, flush);
     s->shown = n - used;
     if (!s->shown)
         s->since = 0;
@@ -352,7 +352,7 @@ int64_t output_tick(struct monitor *m, int64_t now)
     }
     if (m->idle_since && !tty_held && now - m->idle_since >= IDLE_WAIT) {
         madvise(chunk, sizeof(chunk), MADV_DONTNEED);
-        log_idle(&m->log);
+        logwriter_idle(&m->log);
         m->idle_since = 0;
     } else if (m->idle_since) {
         earlier(&next, m->idle_since + IDLE_WAIT - now);

@@ -35,7 +35,7 @@ static const int64_t DRAIN_WAIT = 1000000000;    /* for a process that still hol
 static const int64_t DELETE_WAIT = 30000000000;  /* for a runtime that hangs */
 static const int64_t ATTACH_WAIT = 10000000000;  /* for a client that never comes */
 static const int64_t RESPAWN_FIRST = 20000000;   /* plus up to RESPAWN_SPREAD */
-static const int64_t RESPAWN_SPREAD = 180000000; /* so that one monitor of a project goes first */
+static const int64_t RESPAWN_SPREAD = 500000000; /* so that one monitor of a project goes first */
 static const int64_t RESPAWN_MAX = 60000000000;
 
 static char *read_small(const char *path, char *buf, size_t size)
@@ -130,8 +130,9 @@ static void runtime_deleted(struct monitor *m)
 
 static void run_delete(struct monitor *m)
 {
-    char *const argv[] = {(char *)m->opt.runtime, "--root",  (char *)m->opt.state, "delete",
-                          "--force",              (char *)m->opt.id, NULL};
+    char *const argv[] = {
+        (char *)m->opt.runtime, "--root", (char *)m->opt.state, "delete", "--force",
+        (char *)m->opt.id,      NULL};
     m->phase = PHASE_DELETING;
     if (m->pid && cleanup_directly(m->opt.runtime, m->opt.state, m->opt.id)) {
         runtime_deleted(m);
@@ -210,8 +211,9 @@ void run_start(struct monitor *m)
     }
     char *argv[20];
     int n = 0;
-    const char *head[] = {m->opt.runtime, "--root", m->opt.state, "--log", "runtime.log",
-                          "--log-format", "json", "run", "--detach", "--pid-file", "pid"};
+    const char *head[] = {m->opt.runtime, "--root",       m->opt.state, "--log",
+                          "runtime.log",  "--log-format", "json",       "run",
+                          "--detach",     "--pid-file",   "pid"};
     for (size_t i = 0; i < sizeof(head) / sizeof(*head); i++)
         argv[n++] = (char *)head[i];
     if (m->opt.tty) {
@@ -280,8 +282,8 @@ static void runtime_failed(struct monitor *m, int wait_status)
         snprintf(message, sizeof(message), "%s was killed by signal %d", m->opt.runtime,
                  WTERMSIG(wait_status));
     else if (!*message)
-        snprintf(message, sizeof(message), "%s ended with code %d and said nothing",
-                 m->opt.runtime, WEXITSTATUS(wait_status));
+        snprintf(message, sizeof(message), "%s ended with code %d and said nothing", m->opt.runtime,
+                 WEXITSTATUS(wait_status));
     m->exit_code = code;
     /* Its status line comes when the runtime has cleaned up. */
     status_note(m, "failed %d %s", code, message);

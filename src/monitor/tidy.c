@@ -73,7 +73,7 @@ static const char *last_message(const char *log, size_t *len)
     return best;
 }
 
-static size_t unescape(const char *s, const char *end, char *out, size_t room)
+static size_t take_text(const char *s, const char *end, char *out, size_t room)
 {
     size_t n = 0;
     for (; s < end && *s != '"' && n < room; s++) {
@@ -101,7 +101,7 @@ int tidy_message(const char *log, char *out, size_t size)
     const char *msg = memmem(line, len, "\"msg\":", 6);
     if (*line == '{' && msg) {
         msg = strchr(msg + 6, '"');
-        n = unescape(msg ? msg + 1 : line, line + len, out, size - 1);
+        n = take_text(msg ? msg + 1 : line, line + len, out, size - 1);
     } else {
         n = len < size - 1 ? len : size - 1;
         memcpy(out, line, n);

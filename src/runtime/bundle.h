@@ -59,12 +59,13 @@ struct bundle_request {
     size_t mounts_n;
     const struct bundle_file *files;
     size_t files_n;
-    const char *hostname;        /* resolved: hostname:, else the id's first 12 digits */
-    const char *netns;           /* path; NULL: the host's network */
-    const char *resolv_conf;     /* text; NULL: bind the host's file */
+    const char *hostname;            /* resolved: hostname:, else the id's first 12 digits */
+    const char *netns;               /* path; NULL: the host's network */
+    const char *resolv_conf;         /* text; NULL: bind the host's file */
     const struct bundle_host *hosts; /* own addresses and extra_hosts; written after localhost */
     size_t hosts_n;
-    const char *ipc_path, *pid_path, *uts_path; /* namespaces of another container (/proc/PID/ns/..) */
+    const char *ipc_path, *pid_path,
+        *uts_path;           /* namespaces of another container (/proc/PID/ns/..) */
     const char *cgroup_path; /* "/compose/<project>/<id>", below cgroup_parent when given */
 };
 

@@ -23,9 +23,9 @@ struct logfile {
     char *dir;
     int64_t since;
     int fd, notify;
-    ino_t inode;   /* of the file at fd */
+    ino_t inode;    /* of the file at fd */
     int64_t offset; /* behind what is in buf */
-    char *buf;     /* unread bytes are [at, end) */
+    char *buf;      /* unread bytes are [at, end) */
     size_t at, end, cap;
     char *text; /* the current record, unescaped */
     size_t text_cap;

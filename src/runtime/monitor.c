@@ -135,8 +135,8 @@ static int spawn_monitor(const char *path, char **argv, const int fds[3], pid_t 
             posix_spawn_file_actions_adddup2(&fa, fds[i], 3 + i);
     posix_spawnattr_setsigmask(&attr, &none);
     posix_spawnattr_setsigdefault(&attr, &all);
-    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
-                                        POSIX_SPAWN_SETSID);
+    posix_spawnattr_setflags(&attr,
+                             POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSID);
     int rc = posix_spawn(pid, path, &fa, &attr, argv, environ);
     posix_spawn_file_actions_destroy(&fa);
     posix_spawnattr_destroy(&attr);
@@ -318,8 +318,8 @@ static void find_started(const char *run, struct monitor_status *out)
 static int write_exited(const char *dir, const struct monitor_status *st, struct err *err)
 {
     char *path AUTOFREE = path_join(dir, "status");
-    char *line AUTOFREE = xasprintf("exited %d %d %d %lld %lld\n", st->exit_code, st->signal, st->oom,
-                                    (long long)st->started, (long long)st->finished);
+    char *line AUTOFREE = xasprintf("exited %d %d %d %lld %lld\n", st->exit_code, st->signal,
+                                    st->oom, (long long)st->started, (long long)st->finished);
     return fs_write_atomic(path, line, strlen(line), 0644, false, err);
 }
 

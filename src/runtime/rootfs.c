@@ -161,7 +161,8 @@ int bundle_mount_rootfs(const struct bundle_request *r, char **rootfs, struct er
     if (prepare_upper(r->dir, layers[n - 1], &upper, &work, err) < 0)
         return -1;
     if (mount_overlay(layers, upper, work, target) < 0)
-        return err_sys(err, errno, "mount the root file system of container %s (overlay, %zu layers)",
+        return err_sys(err, errno,
+                       "mount the root file system of container %s (overlay, %zu layers)",
                        r->name ? r->name : r->id, n);
     /* On hosts whose / is shared the mount would show in every other mount namespace. */
     mount(NULL, target, NULL, MS_PRIVATE, NULL);

@@ -63,8 +63,8 @@ static int write_sysctls(const struct spec *s, struct jsonw *w, struct err *err)
     for (size_t i = 0; i < v->sysctls.n; i++) {
         const char *key = v->sysctls.v[i].key;
         if (!s->r->netns && starts_with(key, "net."))
-            return err_set(err, ERR_INVALID,
-                           "sysctl \"%s\" is not allowed with the host's network", key);
+            return err_set(err, ERR_INVALID, "sysctl \"%s\" is not allowed with the host's network",
+                           key);
         port = port || streq(key, "net.ipv4.ip_unprivileged_port_start");
         ping = ping || streq(key, "net.ipv4.ping_group_range");
         domain = domain || streq(key, "kernel.domainname");
@@ -297,8 +297,8 @@ static void write_cpu(const struct resources *res, struct jsonw *w)
         jsonw_int(w, "shares", res->cpu_shares);
     if (res->nano_cpus > 0) {
         jsonw_uint(w, "period", CPU_PERIOD);
-        jsonw_int(w, "quota", (int64_t)((__int128)res->nano_cpus * (int64_t)CPU_PERIOD /
-                                        1000000000));
+        jsonw_int(w, "quota",
+                  (int64_t)((__int128)res->nano_cpus * (int64_t)CPU_PERIOD / 1000000000));
     } else {
         if (res->cpu_period > 0)
             jsonw_int(w, "period", res->cpu_period);
@@ -378,13 +378,21 @@ static int write_resources(const struct spec *s, const struct device_nodes *d, s
 
 static void write_paths(struct jsonw *w)
 {
-    static const char *const masked[] = {
-        "/proc/asound",       "/proc/acpi",        "/proc/interrupts",  "/proc/kcore",
-        "/proc/keys",         "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats",
-        "/proc/sched_debug",  "/proc/scsi",        "/sys/firmware",
-        "/sys/devices/virtual/powercap", NULL};
-    static const char *const read_only[] = {"/proc/bus", "/proc/fs",  "/proc/irq",
-                                            "/proc/sys", "/proc/sysrq-trigger", NULL};
+    static const char *const masked[] = {"/proc/asound",
+                                         "/proc/acpi",
+                                         "/proc/interrupts",
+                                         "/proc/kcore",
+                                         "/proc/keys",
+                                         "/proc/latency_stats",
+                                         "/proc/timer_list",
+                                         "/proc/timer_stats",
+                                         "/proc/sched_debug",
+                                         "/proc/scsi",
+                                         "/sys/firmware",
+                                         "/sys/devices/virtual/powercap",
+                                         NULL};
+    static const char *const read_only[] = {
+        "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger", NULL};
     jsonw_strv(w, "maskedPaths", masked);
     jsonw_strv(w, "readonlyPaths", read_only);
 }

@@ -179,14 +179,15 @@ static void put_flag(struct entry *m, const char *flag)
 
 static bool tmpfs_option_known(const char *o)
 {
-    static const char *const flags[] = {"exec", "noexec", "suid", "nosuid", "dev", "nodev", "rw",
-                                        "ro", "sync", "async", "atime", "noatime", "diratime",
-                                        "nodiratime", "relatime", "norelatime", "strictatime",
-                                        "nostrictatime", "mand", "nomand", "dirsync", "remount",
-                                        "bind", "rbind", "private", "rprivate", "shared", "rshared",
-                                        "slave", "rslave", "unbindable", "runbindable", "defaults"};
-    static const char *const keys[] = {"size=", "mode=", "uid=", "gid=", "nr_inodes=",
-                                       "nr_blocks=", "mpol="};
+    static const char *const flags[] = {
+        "exec",       "noexec",      "suid",     "nosuid",     "dev",         "nodev",
+        "rw",         "ro",          "sync",     "async",      "atime",       "noatime",
+        "diratime",   "nodiratime",  "relatime", "norelatime", "strictatime", "nostrictatime",
+        "mand",       "nomand",      "dirsync",  "remount",    "bind",        "rbind",
+        "private",    "rprivate",    "shared",   "rshared",    "slave",       "rslave",
+        "unbindable", "runbindable", "defaults"};
+    static const char *const keys[] = {
+        "size=", "mode=", "uid=", "gid=", "nr_inodes=", "nr_blocks=", "mpol="};
     for (size_t i = 0; i < ARRAY_SIZE(flags); i++)
         if (streq(o, flags[i]))
             return true;
@@ -214,7 +215,8 @@ static int add_tmpfs_text(struct entries *e, const char *text, struct err *err)
         return err_set(err, ERR_INVALID, "tmpfs: \"%s\": mount path must be absolute", text);
     struct entry *m = add_tmpfs(e, copy);
     char *rest = NULL;
-    for (char *o = options ? strtok_r(options, ",", &rest) : NULL; o; o = strtok_r(NULL, ",", &rest)) {
+    for (char *o = options ? strtok_r(options, ",", &rest) : NULL; o;
+         o = strtok_r(NULL, ",", &rest)) {
         if (!tmpfs_option_known(o))
             return err_set(err, ERR_INVALID, "tmpfs: \"%s\": invalid tmpfs option \"%s\"", text, o);
         put_flag(m, o);
@@ -285,8 +287,7 @@ static int add_bound(struct spec *s, struct entries *e, const struct bundle_moun
     struct entry *out = add(e, "bind", source, m->target);
     strv_push(&out->options, streq(recursive, "disabled") ? "bind" : "rbind");
     if (read_only)
-        strv_push(&out->options,
-                  streq(recursive, "writable") ? "ro" : read_only_option(source));
+        strv_push(&out->options, streq(recursive, "writable") ? "ro" : read_only_option(source));
     strv_push(&out->options, propagation);
     use_propagation(s, propagation);
     return 0;

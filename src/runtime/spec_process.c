@@ -8,7 +8,8 @@
 #include "base/mem.h"
 #include "runtime/spec.h"
 
-static const char default_path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+static const char default_path[] =
+    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /* [""] is how `--entrypoint ""` takes an entrypoint away. */
 static bool is_blank(const char *const *v)
@@ -101,7 +102,8 @@ static char **make_env(const struct spec *s)
     const struct key_values *own = &s->service->environment;
     for (size_t i = 0; i < own->n; i++) {
         const char *value = own->v[i].value;
-        char *kv AUTOFREE = xasprintf("%s%s%s", own->v[i].key, value ? "=" : "", value ? value : "");
+        char *kv AUTOFREE = xasprintf("%s%s%s", own->v[i].key, value ? "=" : "",
+                                      value ? value : "");
         envp_put(&given, kv);
     }
     for (size_t i = 0; r->environment && r->environment[i]; i++)
@@ -122,7 +124,8 @@ static int find_init(char **out, struct err *err)
             *out = xstrdup(places[i]);
             return 0;
         }
-    return err_set(err, ERR_NOT_FOUND, "init: true needs tini-static: install the package \"tini\"");
+    return err_set(err, ERR_NOT_FOUND,
+                   "init: true needs tini-static: install the package \"tini\"");
 }
 
 static int make_args(struct spec *s, struct err *err)
@@ -155,16 +158,17 @@ static int security_option(const char *text, struct security *out, struct err *e
 {
     const char *v;
     if (option_is(text, "no-new-privileges", &v)) {
-        if (v && strcasecmp(v, "true") && strcasecmp(v, "false") && !streq(v, "1") && !streq(v, "0"))
-            return err_set(err, ERR_INVALID, "invalid security_opt: \"%s\": want true or false", text);
+        if (v && strcasecmp(v, "true") && strcasecmp(v, "false") && !streq(v, "1") &&
+            !streq(v, "0"))
+            return err_set(err, ERR_INVALID, "invalid security_opt: \"%s\": want true or false",
+                           text);
         out->no_new_privileges = !v || strcasecmp(v, "true") == 0 || streq(v, "1");
         return 0;
     }
     if (option_is(text, "seccomp", &v) && v) {
         out->seccomp_unconfined = streq(v, "unconfined");
         free(out->seccomp_file);
-        out->seccomp_file =
-            out->seccomp_unconfined || streq(v, "builtin") ? NULL : xstrdup(v);
+        out->seccomp_file = out->seccomp_unconfined || streq(v, "builtin") ? NULL : xstrdup(v);
         return 0;
     }
     if (option_is(text, "apparmor", &v) && v) {
@@ -230,9 +234,9 @@ static char *make_cwd(const struct bundle_request *r)
 static int make_user(struct spec *s, struct err *err)
 {
     const struct bundle_request *r = s->r;
-    const char *spec = r->user              ? r->user
-                       : s->service->user   ? s->service->user
-                                            : r->image->config.user;
+    const char *spec = r->user            ? r->user
+                       : s->service->user ? s->service->user
+                                          : r->image->config.user;
     if (user_lookup(s->rootfs, spec, s->service->group_add.v, &s->user, err) < 0)
         return -1;
     if (!envp_get(s->env, "HOME")) {

@@ -52,8 +52,9 @@ int driver_check(const json_t *options, struct err *err)
         for (size_t i = 0; i < ARRAY_SIZE(known); i++)
             found = found || streq(known[i], key);
         if (streq(key, "size"))
-            return err_set(err, ERR_INVALID,
-                           "driver option \"size\": quotas are not supported; for tmpfs put it in \"o\"");
+            return err_set(
+                err, ERR_INVALID,
+                "driver option \"size\": quotas are not supported; for tmpfs put it in \"o\"");
         if (!found)
             return err_set(err, ERR_INVALID, "invalid driver option: \"%s\"", key);
     }
@@ -74,9 +75,9 @@ static bool is_mountpoint(const char *path, const char *device)
     if (stat(path, &here) < 0 || stat(parent, &above) < 0)
         return false;
     /* A bind mount from the same file system differs only in its inode. */
-    return here.st_dev != above.st_dev || (stat(device, &source) == 0 &&
-                                           source.st_ino == here.st_ino &&
-                                           source.st_dev == here.st_dev);
+    return here.st_dev != above.st_dev ||
+           (stat(device, &source) == 0 && source.st_ino == here.st_ino &&
+            source.st_dev == here.st_dev);
 }
 
 /* NFS and CIFS want addr= as a number, which mount.nfs(8) would look up. */
@@ -132,8 +133,11 @@ int driver_mount(const json_t *options, const char *target, struct err *err)
     if (is_mountpoint(target, bind ? device : ""))
         return 0;
     unsigned long first = bind ? mask & (MS_BIND | MS_REC) : mask;
-    if (mount(device, target, bind ? NULL : *type ? type : NULL, first,
-              bind || !data.len ? NULL : data.buf) < 0)
+    if (mount(device, target,
+              bind    ? NULL
+              : *type ? type
+                      : NULL,
+              first, bind || !data.len ? NULL : data.buf) < 0)
         return err_sys(err, errno, "failed to mount local volume: mount %s:%s, data: %s", device,
                        target, data.buf);
     /* A bind mount takes its other flags only in a second step. */

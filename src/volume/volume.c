@@ -84,7 +84,8 @@ static int load(const struct paths *p, const char *name, json_t **doc, struct vo
         return -1;
     }
     const json_t *labels = json_object_get(j, "labels");
-    const char *project = jstr(labels, LABEL_PROJECT, NULL), *key = jstr(labels, LABEL_VOLUME, NULL);
+    const char *project = jstr(labels, LABEL_PROJECT, NULL),
+               *key = jstr(labels, LABEL_VOLUME, NULL);
     *out = (struct volume_state){
         .name = xstrdup(name),
         .driver = xstrdup(jstr(j, "driver", "local")),
@@ -111,9 +112,9 @@ static json_t *options_of(const struct volume *def)
 {
     json_t *o = json_object();
     for (size_t i = 0; def && i < def->driver_opts.n; i++)
-        json_object_set_new(o, def->driver_opts.v[i].key,
-                            json_string(def->driver_opts.v[i].value ? def->driver_opts.v[i].value
-                                                                    : ""));
+        json_object_set_new(
+            o, def->driver_opts.v[i].key,
+            json_string(def->driver_opts.v[i].value ? def->driver_opts.v[i].value : ""));
     return o;
 }
 
@@ -223,8 +224,8 @@ int volume_ensure(const struct paths *p, const char *project, const struct volum
         return -1;
     if (!def->external && def->driver && *def->driver && !streq(def->driver, "local"))
         return err_set(err, ERR_INVALID,
-                       "volume \"%s\": driver \"%s\" is not supported, only \"local\" is", def->name,
-                       def->driver);
+                       "volume \"%s\": driver \"%s\" is not supported, only \"local\" is",
+                       def->name, def->driver);
     int lock AUTOCLOSE = take_lock(p, err);
     if (lock < 0)
         return -1;

@@ -15,12 +15,12 @@
 
 struct volume_state {
     char *name;
-    char *driver; /* "local" */
-    char *mountpoint; /* absolute: what is mounted in containers */
-    char *project; /* label com.docker.compose.project, NULL: none */
-    char *key;     /* label com.docker.compose.volume, NULL: anonymous or foreign */
+    char *driver;      /* "local" */
+    char *mountpoint;  /* absolute: what is mounted in containers */
+    char *project;     /* label com.docker.compose.project, NULL: none */
+    char *key;         /* label com.docker.compose.volume, NULL: anonymous or foreign */
     char *config_hash; /* of driver and driver_opts, to notice a changed definition */
-    int64_t created; /* ns since the epoch */
+    int64_t created;   /* ns since the epoch */
     bool anonymous;
 };
 
@@ -32,8 +32,8 @@ char *volume_config_hash(const struct volume *def);
 /* Makes the volume where it is missing (created: set true then, may be NULL). driver_opts of the local
  * driver (type, o, device) are honoured: the mount is made on first use and again after a reboot.
  * external: a missing one is ERR_NOT_FOUND with the reference's words. */
-int volume_ensure(const struct paths *p, const char *project, const struct volume *def, bool *created,
-                  struct volume_state *out, struct err *err);
+int volume_ensure(const struct paths *p, const char *project, const struct volume *def,
+                  bool *created, struct volume_state *out, struct err *err);
 /* A new anonymous volume with a random 64-digit name. */
 int volume_create_anonymous(const struct paths *p, const char *project, struct volume_state *out,
                             struct err *err);

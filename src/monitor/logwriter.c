@@ -1,4 +1,4 @@
-#include "monitor/log.h"
+#include "monitor/logwriter.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,7 +16,7 @@ enum {
     USUAL_RECORD = 4096,
 };
 
-/* Page-aligned: log_idle() returns its pages. */
+/* Page-aligned: logwriter_idle() returns its pages. */
 static char buffer[BUFFER] __attribute__((aligned(4096)));
 static size_t buffered;       /* whole records */
 static size_t buffered_bytes; /* of output in them */
@@ -29,7 +29,7 @@ static int64_t current_size(int fd)
 
 /* Cuts off a record that a killed monitor has left unfinished; its text is still unread in the
  * container's FIFO. */
-static void mend_tail(struct log *l)
+static void mend_tail(struct logwriter *l)
 {
     char tail[4096];
     int64_t end = l->size;
@@ -48,7 +48,7 @@ static void mend_tail(struct log *l)
         l->size = end;
 }
 
-static void open_current(struct log *l)
+static void open_current(struct logwriter *l)
 {
     l->fd = openat(l->dir, "log", O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
     if (l->fd < 0)
@@ -56,9 +56,9 @@ static void open_current(struct log *l)
     l->size = l->fd >= 0 ? current_size(l->fd) : 0;
 }
 
-void log_open(struct log *l, int dir, bool enabled, int64_t max_size, int max_file)
+void logwriter_open(struct logwriter *l, int dir, bool enabled, int64_t max_size, int max_file)
 {
-    *l = (struct log){.dir = dir, .fd = -1, .max_size = max_size, .max_file = max_file};
+    *l = (struct logwriter){.dir = dir, .fd = -1, .max_size = max_size, .max_file = max_file};
     l->enabled = enabled;
     if (!enabled)
         return;
@@ -68,7 +68,7 @@ void log_open(struct log *l, int dir, bool enabled, int64_t max_size, int max_fi
     l->start_offset = l->size;
 }
 
-static void rotate(struct log *l)
+static void rotate(struct logwriter *l)
 {
     char from[32], to[32];
     close(l->fd);
@@ -84,7 +84,7 @@ static void rotate(struct log *l)
 }
 
 /* All or nothing: what was written of it is taken back. */
-static bool append(struct log *l, const char *data, size_t n)
+static bool append(struct logwriter *l, const char *data, size_t n)
 {
     for (size_t done = 0; done < n;) {
         ssize_t w = write(l->fd, data + done, n - done);
@@ -167,7 +167,11 @@ static size_t put_escaped(char *out, const char *text, size_t n)
         unsigned char c = s[i];
         const char *known = NULL;
         if (c == '"' || c == '\\' || c == '\n' || c == '\r' || c == '\t')
-            known = c == '"' ? "\\\"" : c == '\\' ? "\\\\" : c == '\n' ? "\\n" : c == '\r' ? "\\r" : "\\t";
+            known = c == '"'    ? "\\\""
+                    : c == '\\' ? "\\\\"
+                    : c == '\n' ? "\\n"
+                    : c == '\r' ? "\\r"
+                                : "\\t";
         if (known) {
             *p++ = known[0];
             *p++ = known[1];
@@ -194,7 +198,9 @@ static size_t put_record(char *out, bool is_stderr, const char *text, size_t n)
     memcpy(p, "{\"log\":\"", 8);
     p += 8;
     p += put_escaped(p, text, n);
-    memcpy(p, is_stderr ? "\",\"stream\":\"stderr\",\"time\":\"" : "\",\"stream\":\"stdout\",\"time\":\"",
+    memcpy(p,
+           is_stderr ? "\",\"stream\":\"stderr\",\"time\":\""
+                     : "\",\"stream\":\"stdout\",\"time\":\"",
            28);
     p += 28;
     p += put_time(p);
@@ -203,7 +209,7 @@ static size_t put_record(char *out, bool is_stderr, const char *text, size_t n)
 }
 
 /* Says that output was lost, once there is room to say it. */
-static bool report_loss(struct log *l)
+static bool report_loss(struct logwriter *l)
 {
     char text[160], record[160 * ESCAPED_MAX + FRAME_MAX];
     int n = snprintf(text, sizeof(text), "compose: %llu bytes of output are missing here: %s\n",
@@ -214,7 +220,7 @@ static bool report_loss(struct log *l)
     return true;
 }
 
-static void commit(struct log *l)
+static void commit(struct logwriter *l)
 {
     if (!buffered)
         return;
@@ -238,7 +244,7 @@ static size_t cut_point(const char *s, size_t max)
     return max;
 }
 
-static void add_record(struct log *l, bool is_stderr, const char *text, size_t n)
+static void add_record(struct logwriter *l, bool is_stderr, const char *text, size_t n)
 {
     if (l->max_size > 0 && l->fd >= 0 && l->size + (int64_t)buffered >= l->max_size) {
         commit(l);
@@ -250,7 +256,7 @@ static void add_record(struct log *l, bool is_stderr, const char *text, size_t n
     buffered_bytes += n;
 }
 
-size_t log_feed(struct log *l, bool is_stderr, const char *data, size_t n, bool flush)
+size_t logwriter_feed(struct logwriter *l, bool is_stderr, const char *data, size_t n, bool flush)
 {
     size_t done = 0;
     while (done < n) {
@@ -268,13 +274,13 @@ size_t log_feed(struct log *l, bool is_stderr, const char *data, size_t n, bool 
     return done;
 }
 
-void log_idle(struct log *l)
+void logwriter_idle(struct logwriter *l)
 {
     (void)l;
     madvise(buffer, sizeof(buffer), MADV_DONTNEED);
 }
 
-void log_replay_start(const struct log *l, struct log_replay *r)
+void log_replay_start(const struct logwriter *l, struct log_replay *r)
 {
     (void)l;
     *r = (struct log_replay){.fd = -1};
@@ -288,7 +294,7 @@ void log_replay_end(struct log_replay *r)
 }
 
 /* Opens the file that is now as many rotations old as r says; skips what is rotated away. */
-static bool replay_open(const struct log *l, struct log_replay *r)
+static bool replay_open(const struct logwriter *l, struct log_replay *r)
 {
     while (r->fd < 0) {
         unsigned age = l->rotations - r->rotations;
@@ -339,9 +345,9 @@ static int unescape(const char *s, const char *end, char *out, const char **afte
     return (int)(p - out);
 }
 
-int log_replay_next(const struct log *l, struct log_replay *r, char *buf, bool *is_stderr)
+int log_replay_next(const struct logwriter *l, struct log_replay *r, char *buf, bool *is_stderr)
 {
-    /* Shares the write buffer, which is empty between two calls of log_feed(). */
+    /* Shares the write buffer, which is empty between two calls of logwriter_feed(). */
     for (;;) {
         if (!replay_open(l, r))
             return -1;

@@ -1,10 +1,10 @@
 /* The log file: one JSON object a line, rotated by size. See runtime/logfile.h for its shape.
  *
  * Whole records are written, so what a reader finds after the last newline is the trace of a killed
- * writer; log_open() cuts it off. A full disk costs the records that did not fit and nothing else:
+ * writer; logwriter_open() cuts it off. A full disk costs the records that did not fit and nothing else:
  * when there is room again, one record says how much was lost. */
-#ifndef MONITOR_LOG_H
-#define MONITOR_LOG_H
+#ifndef MONITOR_LOGWRITER_H
+#define MONITOR_LOGWRITER_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -13,34 +13,34 @@
 /* A longer line is cut into records of at most this many bytes, as Docker does. */
 enum { LOG_LINE_MAX = 16384 };
 
-struct log {
+struct logwriter {
     int dir, fd; /* fd -1: not open, is tried again */
     bool enabled;
     int64_t size, max_size;
     int max_file;
-    unsigned rotations;   /* since log_open() */
-    int64_t start_offset; /* size at log_open() */
+    unsigned rotations;   /* since logwriter_open() */
+    int64_t start_offset; /* size at logwriter_open() */
     uint64_t lost;        /* bytes of output that could not be written */
     int lost_errno;
 };
 
 /* dir: descriptor of the container's folder. enabled false: nothing is ever written. */
-void log_open(struct log *l, int dir, bool enabled, int64_t max_size, int max_file);
+void logwriter_open(struct logwriter *l, int dir, bool enabled, int64_t max_size, int max_file);
 /* Writes the whole lines of data, and with flush the rest too; returns the bytes used. */
-size_t log_feed(struct log *l, bool is_stderr, const char *data, size_t n, bool flush);
+size_t logwriter_feed(struct logwriter *l, bool is_stderr, const char *data, size_t n, bool flush);
 /* Gives the buffer's pages back to the kernel. */
-void log_idle(struct log *l);
+void logwriter_idle(struct logwriter *l);
 
 /* The log so far of this run (files in their order), for a client that comes late. */
 struct log_replay {
-    unsigned rotations; /* of the file at fd, counted as struct log does */
+    unsigned rotations; /* of the file at fd, counted as struct logwriter does */
     int fd;
     int64_t offset;
 };
 
-void log_replay_start(const struct log *l, struct log_replay *r);
+void log_replay_start(const struct logwriter *l, struct log_replay *r);
 /* Next record's text in buf (at least LOG_LINE_MAX bytes); -1: no more. */
-int log_replay_next(const struct log *l, struct log_replay *r, char *buf, bool *is_stderr);
+int log_replay_next(const struct logwriter *l, struct log_replay *r, char *buf, bool *is_stderr);
 void log_replay_end(struct log_replay *r);
 
 #endif
