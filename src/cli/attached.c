@@ -1,0 +1,399 @@
+#include "cli/attached.h"
+
+#include <signal.h>
+#include <stdio.h>
+
+#include "base/mem.h"
+#include "base/units.h"
+#include "cli/client.h"
+#include "cli/dialog.h"
+#include "cli/progress.h"
+
+enum phase {
+    PHASE_CREATING, /* the operation runs and its progress is shown */
+    PHASE_ATTACHED, /* logs are shown; the operation may still be starting things */
+    PHASE_STOPPING, /* a stop is under way: Ctrl-C, or a container's end */
+    PHASE_KILLING,
+    PHASE_ENDING, /* handles are being closed */
+};
+
+struct attached {
+    struct cli *cli;
+    const struct attached_options *o;
+    uv_loop_t loop;
+    enum phase phase;
+    int64_t began;           /* ns since the epoch: older log lines are not ours */
+    struct client *watching; /* the "up" connection, or one that follows events */
+    struct client *stopping; /* "stop" or "kill" */
+    struct logview *log;
+    struct progress progress, stop_progress;
+    struct progress_ticker ticker;
+    uv_signal_t interrupt, terminate;
+    struct map running; /* ids of containers that run or will run again */
+    bool up;            /* the operation has ended well */
+    bool kill_wanted;   /* as soon as the "stop" has been hung up */
+    bool interrupted, failed;
+    bool has_code; /* exit_code is decided */
+    int exit_code;
+    struct err err;
+};
+
+/* ---- ending */
+
+static void close_handle(uv_handle_t *h)
+{
+    if (!uv_is_closing(h))
+        uv_close(h, NULL);
+}
+
+static void finish(struct attached *a)
+{
+    if (a->phase == PHASE_ENDING)
+        return;
+    a->phase = PHASE_ENDING;
+    logview_drain(a->log);
+    logview_close(a->log);
+    close_handle((uv_handle_t *)&a->interrupt);
+    close_handle((uv_handle_t *)&a->terminate);
+    close_handle((uv_handle_t *)&a->ticker.timer);
+    if (a->watching)
+        client_cancel(a->watching);
+    if (a->stopping)
+        client_cancel(a->stopping);
+}
+
+static void fail(struct attached *a, struct err *err)
+{
+    a->failed = true;
+    if (!a->err.msg)
+        err_move(&a->err, err);
+    finish(a);
+}
+
+/* ---- which service */
+
+static bool in_set(const struct attached *a, const bool *set, const char *service)
+{
+    const struct service *s = project_service(a->o->project, service);
+    return s && set[s - a->o->project->services];
+}
+
+static int64_t replicas(const struct attached *a, const struct service *s)
+{
+    return jint(a->o->scale, s->name, s->scale);
+}
+
+/* "Attaching to db-1, web-1": the names are known before the containers are. */
+static void announce(struct attached *a)
+{
+    struct strbuf names AUTOBUF = STRBUF_INIT;
+    const struct project *p = a->o->project;
+    for (size_t i = 0; i < p->services_n; i++) {
+        const struct service *s = &p->services[i];
+        for (int64_t n = 1; a->o->shown[i] && n <= replicas(a, s); n++) {
+            char *name AUTOFREE = s->container_name ? xstrdup(s->container_name)
+                                                    : xasprintf("%s-%lld", s->name, (long long)n);
+            logview_reserve(a->log, name);
+            strbuf_addf(&names, "%s%s", names.len ? ", " : "", name);
+        }
+    }
+    if (names.len)
+        cli_outf("Attaching to %s\n", names.buf);
+}
+
+static void attach(struct attached *a)
+{
+    if (a->phase != PHASE_CREATING)
+        return;
+    a->phase = PHASE_ATTACHED;
+    progress_flush(&a->progress);
+    uv_timer_stop(&a->ticker.timer);
+    announce(a);
+}
+
+/* ---- stopping */
+
+static void on_stop_event(void *ctx, const char *name, const json_t *event)
+{
+    struct attached *a = ctx;
+    if (streq(name, "progress")) {
+        progress_show(&a->stop_progress, event);
+    } else if (streq(name, "error")) {
+        struct err err AUTOERR = ERR_INIT;
+        error_of_event(event, &err);
+        fail(a, &err);
+    } else if (streq(name, "done")) {
+        finish(a);
+    }
+}
+
+static void send_stop(struct attached *a, const char *op);
+
+static void on_stop_closed(void *ctx, struct err *err)
+{
+    struct attached *a = ctx;
+    client_free(a->stopping);
+    a->stopping = NULL;
+    if (a->kill_wanted && a->phase == PHASE_KILLING) {
+        a->kill_wanted = false;
+        send_stop(a, "kill");
+    } else if (err && a->phase != PHASE_ENDING) {
+        fail(a, err);
+    }
+}
+
+static void send_stop(struct attached *a, const char *op)
+{
+    json_t *request AUTOJSON = request_new(op, NULL);
+    json_t *services = json_array();
+    const struct project *p = a->o->project;
+    for (size_t i = 0; i < p->services_n; i++) {
+        if (a->o->selected[i])
+            json_array_append_new(services, json_string(p->services[i].name));
+    }
+    json_object_set_new(request, "services", services);
+    if (a->o->timeout >= 0 && streq(op, "stop"))
+        request_int(request, "timeout", a->o->timeout);
+    const struct client_handler handler = {on_stop_event, on_stop_closed, a};
+    struct err err AUTOERR = ERR_INIT;
+    if (client_open(&a->loop, &a->cli->paths, p->name, true, request, &handler, &a->stopping,
+                    &err) < 0)
+        fail(a, &err);
+}
+
+/* ---- events of the operation and its containers */
+
+static void on_event(void *ctx, const char *name, const json_t *event);
+
+static void on_watch_closed(void *ctx, struct err *err);
+
+/* Follows containers without an operation: the "up" was given up, or its supervisor died. */
+static void follow_events(struct attached *a)
+{
+    json_t *request AUTOJSON = request_new("events", NULL);
+    const struct client_handler handler = {on_event, on_watch_closed, a};
+    struct err err AUTOERR = ERR_INIT;
+    if (client_open(&a->loop, &a->cli->paths, a->o->project->name, true, request, &handler,
+                    &a->watching, &err) < 0)
+        fail(a, &err);
+}
+
+static void on_watch_closed(void *ctx, struct err *err)
+{
+    struct attached *a = ctx;
+    client_free(a->watching);
+    a->watching = NULL;
+    if (a->phase == PHASE_ENDING)
+        return;
+    if (a->up || a->phase >= PHASE_STOPPING)
+        follow_events(a);
+    else if (err)
+        fail(a, err);
+    else
+        finish(a);
+}
+
+static void abort_all(struct attached *a, int code)
+{
+    if (!a->has_code && !a->o->exit_code_from) {
+        a->exit_code = code;
+        a->has_code = true;
+    }
+    if (a->phase >= PHASE_STOPPING)
+        return;
+    a->phase = PHASE_STOPPING;
+    fprintf(stderr, "%sAborting on container exit...%s\n",
+            a->cli->color_err ? "\033[31m\033[1m" : "", a->cli->color_err ? "\033[0m" : "");
+    send_stop(a, "stop");
+}
+
+static void on_die(struct attached *a, const json_t *event, struct container_record *c)
+{
+    int code = (int)jint(event, "exit_code", 0);
+    bool again = jbool(event, "restarting", false);
+    if (in_set(a, a->o->shown, c->service)) {
+        char *text AUTOFREE = xasprintf("exited with code %d%s%s", code,
+                                        jbool(event, "oom", false) ? " (out of memory)" : "",
+                                        again ? " (restarting)" : "");
+        logview_say(a->log, c->id, container_short_name(c), text);
+    }
+    if (again)
+        return;
+    map_del(&a->running, c->id);
+    if (a->o->exit_code_from && streq(a->o->exit_code_from, c->service)) {
+        a->exit_code = code;
+        a->has_code = true;
+    }
+    if (a->o->abort_on_exit || (a->o->abort_on_failure && code))
+        abort_all(a, code);
+    else if (a->up && !a->running.live && a->phase == PHASE_ATTACHED)
+        finish(a);
+}
+
+static void on_start(struct attached *a, struct container_record *c)
+{
+    struct err err AUTOERR = ERR_INIT;
+    map_set(&a->running, c->id, "");
+    if (in_set(a, a->o->shown, c->service) && logview_add(a->log, c, a->began, &err) < 0)
+        cli_warn(a->cli, "%s: %s", c->name, err.msg);
+    logview_drain(a->log);
+}
+
+static void on_container(struct attached *a, const json_t *event)
+{
+    const char *action = jstr(event, "action", "");
+    /* As much of a record as the views need: the container may be gone from the disk already. */
+    struct container_record c = {
+        .id = (char *)jstr(event, "id", ""),
+        .name = (char *)jstr(event, "name", ""),
+        .service = (char *)jstr(event, "service", ""),
+        .project = (char *)a->o->project->name,
+    };
+    if (!in_set(a, a->o->selected, c.service))
+        return;
+    if (streq(action, "start")) {
+        attach(a);
+        on_start(a, &c);
+    } else if (streq(action, "die")) {
+        on_die(a, event, &c);
+    } else if (streq(action, "destroy")) {
+        map_del(&a->running, c.id);
+        logview_remove(a->log, c.id);
+    }
+}
+
+/* What ran before the operation began has no start event. */
+static void on_up(struct attached *a)
+{
+    struct container_list list AUTOCONTAINERS = {0};
+    a->up = true;
+    attach(a);
+    containers_read(a->cli, a->o->project->name, &list, NULL);
+    for (size_t i = 0; i < list.n; i++) {
+        struct container_record *c = &list.v[i];
+        if (!c->oneoff && in_set(a, a->o->selected, c->service) && container_is_up(c))
+            on_start(a, c);
+    }
+    if (!a->running.live && a->phase == PHASE_ATTACHED)
+        finish(a);
+}
+
+static void on_progress(struct attached *a, const json_t *event)
+{
+    if (a->phase == PHASE_CREATING && streq(jstr(event, "text", ""), "Starting"))
+        attach(a);
+    /* Once logs are shown, a block that redraws itself would eat them; lines go between them. */
+    bool between = a->phase == PHASE_ATTACHED && a->progress.view && !a->progress.view->draw &&
+                   starts_with(jstr(event, "text", ""), "Creat");
+    if (a->phase == PHASE_CREATING || between)
+        progress_show(&a->progress, event);
+}
+
+static void on_event(void *ctx, const char *name, const json_t *event)
+{
+    struct attached *a = ctx;
+    if (a->phase == PHASE_ENDING)
+        return;
+    if (streq(name, "container")) {
+        on_container(a, event);
+    } else if (streq(name, "progress")) {
+        on_progress(a, event);
+    } else if (streq(name, "up")) {
+        on_up(a);
+    } else if (streq(name, "warning")) {
+        progress_flush(&a->progress);
+        cli_warn(a->cli, "%s", jstr(event, "message", ""));
+    } else if (streq(name, "waiting")) {
+        cli_info(a->cli, "%s", jstr(event, "message", ""));
+    } else if (streq(name, "error")) {
+        struct err err AUTOERR = ERR_INIT;
+        error_of_event(event, &err);
+        fail(a, &err);
+    } else if (streq(name, "idle") || streq(name, "done")) {
+        if (a->phase == PHASE_ATTACHED)
+            finish(a);
+    }
+}
+
+static void on_signal(uv_signal_t *s, int signum)
+{
+    struct attached *a = s->data;
+    (void)signum;
+    a->interrupted = true;
+    switch (a->phase) {
+    case PHASE_CREATING:
+    case PHASE_ATTACHED:
+        progress_flush(&a->progress);
+        uv_timer_stop(&a->ticker.timer);
+        a->phase = PHASE_STOPPING;
+        cli_outf("Gracefully Stopping... press Ctrl+C again to force\n");
+        if (!a->up && a->watching)
+            client_cancel(a->watching);
+        send_stop(a, "stop");
+        break;
+    case PHASE_STOPPING:
+        a->phase = PHASE_KILLING;
+        a->kill_wanted = a->stopping != NULL;
+        if (a->stopping)
+            client_cancel(a->stopping);
+        else
+            send_stop(a, "kill");
+        break;
+    case PHASE_KILLING:
+        finish(a);
+        break;
+    case PHASE_ENDING:
+        break;
+    }
+}
+
+static void watch_signal(struct attached *a, uv_signal_t *s, int signum)
+{
+    uv_signal_init(&a->loop, s);
+    s->data = a;
+    uv_signal_start(s, on_signal, signum);
+}
+
+static int attached_result(struct attached *a, struct err *err)
+{
+    if (a->failed && !a->interrupted) {
+        err_move(err, &a->err);
+        return -1;
+    }
+    err_release(&a->err);
+    if (a->interrupted && !a->has_code)
+        return EXIT_INTERRUPTED;
+    return a->exit_code;
+}
+
+int attached_run(struct cli *cli, const json_t *request, const struct attached_options *o,
+                 struct err *err)
+{
+    struct attached a = {.cli = cli, .o = o, .began = time_now()};
+    if (cli_paths(cli, err) < 0)
+        return -1;
+    uv_loop_init(&a.loop);
+    const struct client_handler handler = {on_event, on_watch_closed, &a};
+    if (client_open(&a.loop, &cli->paths, o->project->name, true, request, &handler, &a.watching,
+                    err) < 0) {
+        uv_run(&a.loop, UV_RUN_DEFAULT);
+        uv_loop_close(&a.loop);
+        return -1;
+    }
+    a.log = logview_new(cli, &a.loop, &o->log);
+    progress_init(&a.progress, cli, "Running");
+    progress_init(&a.stop_progress, cli, "Stopping");
+    if (cli->progress == PROGRESS_TTY)
+        a.stop_progress.view = &progress_plain;
+    progress_ticker_start(&a.ticker, &a.loop, &a.progress);
+    watch_signal(&a, &a.interrupt, SIGINT);
+    watch_signal(&a, &a.terminate, SIGTERM);
+    uv_run(&a.loop, UV_RUN_DEFAULT);
+    uv_loop_close(&a.loop);
+    logview_free(a.log);
+    progress_flush(&a.progress);
+    progress_release(&a.progress);
+    progress_release(&a.stop_progress);
+    map_release(&a.running);
+    return attached_result(&a, err);
+}

@@ -1,0 +1,76 @@
+/* What all commands share: the global options, where things lie, what the terminal can show, the
+ * project. Everything is made on first use, so that a command pays for what it needs alone. */
+#ifndef CLI_CLI_H
+#define CLI_CLI_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+#include "base/json.h"
+#include "base/paths.h"
+#include "cli/options.h"
+#include "file/load.h"
+#include "image/store.h"
+#include "model/project.h"
+
+enum progress_mode { PROGRESS_TTY, PROGRESS_PLAIN, PROGRESS_JSON, PROGRESS_QUIET };
+
+struct cli {
+    const char *program; /* "compose", "docker compose": as the user calls us */
+    const struct args *global;
+    bool dry_run;
+    bool color_out, color_err; /* may stdout and stderr carry SGR sequences */
+    enum progress_mode progress;
+    int progress_fd;    /* 2, or 1 with COMPOSE_STATUS_STDOUT */
+    int64_t started;    /* monotonic, ns */
+    struct paths paths; /* through cli_paths() */
+    struct image_store *store;
+};
+
+/* Reads what the global options and the environment say of the output. */
+int cli_init(struct cli *cli, const struct args *global, bool dry_run, struct err *err);
+void cli_release(struct cli *cli);
+
+int cli_paths(struct cli *cli, struct err *err);
+/* The store; opens it on first use. */
+int cli_store(struct cli *cli, struct image_store **store, struct err *err);
+
+/* Load options from the global ones; borrowed strings. */
+void cli_load_options(const struct cli *cli, struct load_options *o);
+/* Loads the project; its errors (with source lines) and warnings go to stderr, and err has no
+ * message then. options NULL: the usual ones. */
+int cli_project(struct cli *cli, const struct load_options *options, struct project **out,
+                struct err *err);
+/* The project's name, without loading its services; heap. services (may be NULL) are what the user
+ * named: one that neither a container nor the file knows is "no such service: NAME". */
+int cli_project_name(struct cli *cli, char **name, const char *const *services, struct err *err);
+/* For down: with a name given, a missing file is fine and leaves *project NULL. */
+int cli_project_if_any(struct cli *cli, char **name, struct project **project, struct err *err);
+/* "no such service: NAME" unless each name is a service (or a disabled one) of the project. */
+int cli_check_services(const struct project *p, const char *const *names, struct err *err);
+
+/* Warnings and errors of loading, with source lines, to stderr. */
+void cli_diagnostics(const struct cli *cli, const struct diag *d);
+/* Lines for people on stderr, as the reference logs them: WARN[0000] on a terminal, else
+ * time="..." level=... msg="...". */
+void cli_warn(const struct cli *cli, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void cli_info(const struct cli *cli, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* The one place that prints an error. */
+void cli_print_error(const struct cli *cli, const struct err *err);
+
+/* Writes all of it to stdout; a closed pipe ends the program as it ends any filter. */
+void cli_out(const char *text, size_t n);
+void cli_outf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* Prints as Go's encoding/json does: compact, sorted keys, <, > and & escaped; and a newline. */
+void cli_out_json(const json_t *j);
+char *json_go(const json_t *j);
+
+/* "y" or "yes" on stdin; without a terminal: false. */
+bool cli_confirm(const struct cli *cli, const char *question);
+
+int cli_parallel(const struct cli *cli); /* --parallel, COMPOSE_PARALLEL_LIMIT; at least 1 */
+bool env_true(const char *name);
+
+#endif

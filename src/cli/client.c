@@ -1,0 +1,183 @@
+#include "cli/client.h"
+
+#include <errno.h>
+
+#include "base/fd.h"
+#include "base/mem.h"
+#include "base/strbuf.h"
+#include "engine/control.h"
+#include "engine/protocol.h"
+#include "model/decode.h"
+
+struct client {
+    uv_pipe_t pipe;
+    struct client_handler handler;
+    struct strbuf in;
+    size_t scanned; /* bytes of in that hold no newline */
+    char chunk[64 << 10];
+    struct err err;
+    bool finished; /* "done" or "error" has come */
+    bool closing;
+};
+
+json_t *request_new(const char *op, const char *const *services)
+{
+    json_t *r = json_pack("{s:i, s:s, s:{}}", "v", PROTOCOL_VERSION, "op", op, "options");
+    if (services && *services)
+        json_object_set_new(r, "services", jarray_from_strv(services));
+    return r;
+}
+
+static void add_variables(json_t *environment, const struct file_object *objects, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const char *name = objects[i].environment;
+        if (name)
+            jset_str(environment, name, getenv(name));
+    }
+}
+
+void request_project(json_t *request, const struct project *p)
+{
+    json_t *environment = json_object();
+    add_variables(environment, p->secrets, p->secrets_n);
+    add_variables(environment, p->configs, p->configs_n);
+    json_object_set_new(request, "project", project_to_json(p));
+    json_object_set_new(request, "environment", environment);
+}
+
+void request_json(json_t *request, const char *name, json_t *take_value)
+{
+    json_object_set_new(json_object_get(request, "options"), name, take_value);
+}
+
+void request_bool(json_t *request, const char *name, bool value)
+{
+    if (value)
+        request_json(request, name, json_true());
+}
+
+void request_int(json_t *request, const char *name, int64_t value)
+{
+    request_json(request, name, json_integer(value));
+}
+
+void request_str(json_t *request, const char *name, const char *value)
+{
+    if (value)
+        request_json(request, name, json_string(value));
+}
+
+static void on_close(uv_handle_t *h)
+{
+    struct client *c = container_of((uv_pipe_t *)h, struct client, pipe);
+    c->handler.closed(c->handler.ctx, c->err.msg ? &c->err : NULL);
+}
+
+static void client_close(struct client *c)
+{
+    if (c->closing)
+        return;
+    c->closing = true;
+    uv_close((uv_handle_t *)&c->pipe, on_close);
+}
+
+void client_cancel(struct client *c)
+{
+    client_close(c);
+}
+
+static void handle_line(struct client *c, const char *line, size_t n)
+{
+    json_error_t at;
+    json_t *event AUTOJSON = json_loadb(line, n, JSON_ALLOW_NUL, &at);
+    const char *name = jstr(event, "event", NULL);
+    if (!name) {
+        err_set(&c->err, ERR_CORRUPT, "the supervisor said something unreadable: %.80s", line);
+        client_close(c);
+        return;
+    }
+    if (streq(name, "done") || streq(name, "error"))
+        c->finished = true;
+    c->handler.event(c->handler.ctx, name, event);
+}
+
+static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf)
+{
+    struct client *c = container_of((uv_pipe_t *)h, struct client, pipe);
+    (void)suggested;
+    *buf = uv_buf_init(c->chunk, sizeof(c->chunk));
+}
+
+static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
+{
+    struct client *c = container_of((uv_pipe_t *)s, struct client, pipe);
+    if (n < 0) {
+        if (!c->finished)
+            err_set(&c->err, ERR_UNAVAILABLE,
+                    "the supervisor of the project ended; the containers run on, try again");
+        client_close(c);
+        return;
+    }
+    strbuf_add(&c->in, buf->base, (size_t)n);
+    char *newline;
+    while (!c->closing &&
+           (newline = memchr(c->in.buf + c->scanned, '\n', c->in.len - c->scanned))) {
+        size_t len = (size_t)(newline - c->in.buf);
+        handle_line(c, c->in.buf, len);
+        strbuf_consume(&c->in, len + 1);
+        c->scanned = 0;
+    }
+    c->scanned = c->in.len;
+    if (c->in.len > PROTOCOL_LINE_MAX) {
+        err_set(&c->err, ERR_CORRUPT, "the supervisor sent a line that is too long");
+        client_close(c);
+    }
+}
+
+static void free_quietly(void *ctx, struct err *err)
+{
+    (void)err;
+    client_free(ctx);
+}
+
+int client_open(uv_loop_t *loop, const struct paths *paths, const char *project, bool start,
+                const json_t *request, const struct client_handler *handler, struct client **out,
+                struct err *err)
+{
+    int fd AUTOCLOSE = -1;
+    if (control_connect(paths, project, start, &fd, err) < 0)
+        return -1;
+    struct strbuf line AUTOBUF = STRBUF_INIT;
+    char *text AUTOFREE = json_dumps(request, JSON_COMPACT);
+    if (!text)
+        return err_set(err, ERR_INVALID, "a request that is not valid UTF-8");
+    strbuf_addf(&line, "%s\n", text);
+    if (fd_write_all(fd, line.buf, line.len) < 0)
+        return err_sys(err, errno, "send to the supervisor");
+
+    struct client *c = xcalloc(1, sizeof(*c));
+    c->handler = *handler;
+    c->in = (struct strbuf)STRBUF_INIT;
+    uv_pipe_init(loop, &c->pipe, 0);
+    int rc = uv_pipe_open(&c->pipe, fd);
+    if (rc < 0) {
+        /* A handle that was initialised is closed on the loop; nobody is told of this one. */
+        c->handler = (struct client_handler){.closed = free_quietly, .ctx = c};
+        client_close(c);
+        return err_set(err, ERR_IO, "open the supervisor's socket: %s", uv_strerror(rc));
+    }
+    (void)STEAL_FD(fd);
+    uv_read_start((uv_stream_t *)&c->pipe, on_alloc, on_read);
+    *out = c;
+    return 0;
+}
+
+void client_free(struct client *c)
+{
+    if (!c)
+        return;
+    strbuf_release(&c->in);
+    err_release(&c->err);
+    free(c);
+}

@@ -1,0 +1,144 @@
+#include "base/map.h"
+#include "base/mem.h"
+#include "base/units.h"
+#include "cli/cli.h"
+#include "cli/command.h"
+#include "cli/image_jobs.h"
+#include "cli/provision.h"
+#include "cli/push_jobs.h"
+#include "cli/up_options.h"
+
+static const struct option options[] = {
+    OPT_LIST("build-arg", 0, "Set build-time variables for services"),
+    OPT_STR("builder", 0, "Accepted for compatibility: images are built by buildah"),
+    OPT_BOOL("check", 0, "Check build configuration"),
+    OPT_BOOL("compress", 0, "Obsolete", .flags = OPTION_HIDDEN),
+    OPT_BOOL("force-rm", 0, "Obsolete", .flags = OPTION_HIDDEN),
+    OPT_STR("memory", 'm', "Set memory limit for the build container.", .type = "bytes"),
+    OPT_BOOL("no-cache", 0, "Do not use cache when building the image"),
+    OPT_BOOL("no-rm", 0, "Obsolete", .flags = OPTION_HIDDEN),
+    OPT_BOOL("parallel", 0, "Obsolete", .fallback = "true", .flags = OPTION_HIDDEN),
+    OPT_BOOL("print", 0, "Print what would be built, as JSON"),
+    OPT_STR("progress", 0, "Obsolete: use the global option", .flags = OPTION_HIDDEN),
+    OPT_BOOL("pull", 0, "Always attempt to pull a newer version of the image"),
+    OPT_BOOL("push", 0, "Push service images"),
+    OPT_BOOL("quiet", 'q', "Suppress the build output"),
+    OPT_STR("ssh", 0,
+            "Set SSH authentications used when building service images. (use 'default' for using "
+            "your default SSH Agent)"),
+    OPT_BOOL("with-dependencies", 0, "Also build dependencies (transitively)"),
+    OPTION_END,
+};
+
+/* Services that another one's build context names are built too. */
+static void add_context_services(const struct project *p, bool *selected)
+{
+    for (bool more = true; more;) {
+        more = false;
+        for (size_t i = 0; i < p->services_n; i++) {
+            const struct build *b = selected[i] ? p->services[i].build : NULL;
+            for (size_t k = 0; b && k < b->additional_contexts.n; k++) {
+                const char *value = b->additional_contexts.v[k].value;
+                const struct service *s = value && starts_with(value, "service:")
+                                              ? project_service(p, value + strlen("service:"))
+                                              : NULL;
+                if (s && !selected[s - p->services])
+                    more = selected[s - p->services] = true;
+            }
+        }
+    }
+}
+
+static int print_plan(const struct project *p, const bool *selected, char **names)
+{
+    json_t *targets = json_object();
+    for (size_t i = 0; i < p->services_n; i++) {
+        const struct build *b = p->services[i].build;
+        if (!selected[i] || !b)
+            continue;
+        json_t *t = json_object();
+        jset_str(t, "context", b->context);
+        jset_str(t, "dockerfile", b->dockerfile);
+        jset_str(t, "dockerfile-inline", b->dockerfile_inline);
+        jset_str(t, "target", b->target);
+        json_t *args = json_object();
+        for (size_t k = 0; k < b->args.n; k++)
+            jset_str(args, b->args.v[k].key, b->args.v[k].value);
+        json_object_set_new(t, "args", args);
+        json_t *tags = json_pack("[s]", names[i]);
+        for (size_t k = 0; k < b->tags.n; k++)
+            json_array_append_new(tags, json_string(b->tags.v[k]));
+        json_object_set_new(t, "tags", tags);
+        json_object_set_new(targets, p->services[i].name, t);
+    }
+    json_t *plan AUTOJSON = json_pack("{s:o}", "target", targets);
+    char *text AUTOFREE = json_dumps(plan, JSON_INDENT(2));
+    cli_outf("%s\n", text);
+    return 0;
+}
+
+static int build(struct cli *cli, const struct args *args, const struct project *p,
+                 const bool *selected, char **names, struct err *err)
+{
+    struct build_flags flags = {
+        .no_cache = args_bool(args, "no-cache"),
+        .pull = args_bool(args, "pull"),
+        .quiet = args_bool(args, "quiet"),
+        .args = args_list(args, "build-arg"),
+        .ssh = args_str(args, "ssh"),
+    };
+    const char *memory = args_str(args, "memory");
+    if (*memory && !size_parse(memory, &flags.memory))
+        return err_set(err, ERR_INVALID,
+                       "invalid argument \"%s\" for \"-m, --memory\" flag: invalid size: '%s'",
+                       memory, memory);
+    struct image_job *jobs AUTOFREE = xcalloc(p->services_n + 1, sizeof(*jobs));
+    size_t n = 0;
+    for (size_t i = 0; i < p->services_n; i++) {
+        if (selected[i] && p->services[i].build)
+            jobs[n++] = (struct image_job){
+                .kind = JOB_BUILD, .service = &p->services[i], .image = names[i]};
+    }
+    if (args_bool(args, "print"))
+        return print_plan(p, selected, names);
+    if (cli->dry_run || args_bool(args, "check"))
+        return 0; /* the file has been loaded, and with it each build section checked */
+    struct image_jobs all = {.project = p, .v = jobs, .n = n, .build = &flags};
+    if (flags.quiet)
+        cli->progress = PROGRESS_QUIET;
+    if (image_jobs_run(cli, &all, "Building", err) < 0)
+        return -1;
+    return args_bool(args, "push") ? push_services(cli, p, selected, true, false, false, err) : 0;
+}
+
+static int run(struct cli *cli, const struct args *args, struct err *err)
+{
+    struct project *p;
+    bool *selected = NULL;
+    char **names AUTOSTRV = NULL;
+    if (load_for_services(cli, args->positional, &p, err) < 0)
+        return -1;
+    int rc = choose_services(p, args->positional, args_bool(args, "with-dependencies"), &selected,
+                             err);
+    for (size_t i = 0; i < p->services_n; i++) {
+        char *name AUTOFREE = service_image_name(p, &p->services[i]);
+        strv_push(&names, name);
+    }
+    if (rc == 0) {
+        add_context_services(p, selected);
+        rc = build(cli, args, p, selected, names, err);
+    }
+    free(selected);
+    project_free(p);
+    return rc;
+}
+
+const struct command cmd_build = {
+    .name = "build",
+    .usage = "[OPTIONS] [SERVICE...]",
+    .summary = "Build or rebuild services",
+    .options = options,
+    .args_max = ARGS_ANY,
+    .complete = "@service",
+    .run = run,
+};

@@ -1,0 +1,285 @@
+
+#include "base/fs.h"
+#include "base/mem.h"
+#include "cli/cli.h"
+#include "cli/command.h"
+#include "cli/table.h"
+#include "image/transfer.h"
+#include "model/decode.h"
+#include "model/encode.h"
+#include "model/load.h"
+
+static const struct option options[] = {
+    OPT_BOOL("environment", 0, "Print environment used for interpolation."),
+    OPT_STR("format", 0, "Format the output. Values: [yaml | json]", .words = "yaml json"),
+    OPT_STR("hash", 0, "Print the service config hash, one per line.", .words = "@service"),
+    OPT_BOOL("images", 0, "Print the image names, one per line."),
+    OPT_BOOL("lock-image-digests", 0, "Produces an override file with image digests"),
+    OPT_BOOL("models", 0, "Print the model names, one per line."),
+    OPT_BOOL("networks", 0, "Print the network names, one per line."),
+    OPT_BOOL("no-consistency", 0,
+             "Don't check model consistency - warning: may produce invalid Compose output"),
+    OPT_BOOL("no-env-resolution", 0, "Don't resolve service env files"),
+    OPT_BOOL("no-interpolate", 0, "Don't interpolate environment variables"),
+    OPT_BOOL("no-normalize", 0, "Don't normalize compose model"),
+    OPT_BOOL("no-path-resolution", 0, "Don't resolve file paths"),
+    OPT_STR("output", 'o', "Save to file (default to stdout)", .words = "@file"),
+    OPT_BOOL("profiles", 0, "Print the profile names, one per line."),
+    OPT_BOOL("quiet", 'q', "Only validate the configuration, don't print anything"),
+    OPT_BOOL("resolve-image-digests", 0, "Pin image tags to digests"),
+    OPT_BOOL("services", 0, "Print the service names, one per line."),
+    OPT_BOOL("variables", 0, "Print model variables and default values."),
+    OPT_BOOL("volumes", 0, "Print the volume names, one per line."),
+    OPTION_END,
+};
+
+static void load_options_of(struct cli *cli, const struct args *args, struct load_options *o)
+{
+    cli_load_options(cli, o);
+    o->no_consistency = args_bool(args, "no-consistency");
+    o->no_env_resolution = args_bool(args, "no-env-resolution");
+    o->no_interpolate = args_bool(args, "no-interpolate");
+    o->no_normalize = args_bool(args, "no-normalize");
+    o->no_path_resolution = args_bool(args, "no-path-resolution");
+    if (args->n) {
+        o->services = args->positional;
+        o->only_services = true;
+    }
+}
+
+/* The error has been told with its place. */
+static int told(struct err *err)
+{
+    if (err)
+        *err = (struct err){.kind = ERR_INVALID, .exit_code = 1};
+    return -1;
+}
+
+static int print_environment(struct cli *cli, const struct load_options *o, struct err *err)
+{
+    struct diag d AUTODIAG = DIAG_INIT;
+    char *text AUTOFREE = document_environment(o, &d);
+    cli_diagnostics(cli, &d);
+    if (!text)
+        return told(err);
+    cli_out(text, strlen(text));
+    return 0;
+}
+
+static int print_variables(struct cli *cli, const struct load_options *o, const char *format,
+                           struct err *err)
+{
+    struct diag d AUTODIAG = DIAG_INIT;
+    struct document_variables vars;
+    int rc = document_variables(o, &vars, &d);
+    cli_diagnostics(cli, &d);
+    if (rc < 0)
+        return told(err);
+    struct table t AUTOTABLE = TABLE_WIDE;
+    json_t *all AUTOJSON = json_object();
+    table_row(&t, "NAME", "REQUIRED", "DEFAULT VALUE", "ALTERNATE VALUE", NULL);
+    for (size_t i = 0; i < vars.n; i++) {
+        const struct document_variable *v = &vars.v[i];
+        table_row(&t, v->name, v->required ? "true" : "false", v->value, v->alternative, NULL);
+        json_object_set_new(all, v->name,
+                            json_pack("{s:s, s:b, s:s, s:s}", "Name", v->name, "Required",
+                                      v->required, "DefaultValue", v->value, "PresenceValue",
+                                      v->alternative));
+    }
+    if (streq(format, "json"))
+        cli_out_json(all);
+    else
+        table_print(&t);
+    document_variables_release(&vars);
+    return 0;
+}
+
+/* "web,db" or "*" */
+static bool in_hash_list(const char *list, const char *service)
+{
+    size_t n = strlen(service);
+    if (streq(list, "*"))
+        return true;
+    for (const char *at = list; *at; at += strcspn(at, ","), at += *at == ',') {
+        if (strcspn(at, ",") == n && memcmp(at, service, n) == 0)
+            return true;
+    }
+    return false;
+}
+
+static int print_hashes(struct cli *cli, const struct load_options *o, const char *list,
+                        struct err *err)
+{
+    struct project *p;
+    if (cli_project(cli, o, &p, err) < 0)
+        return -1;
+    for (size_t i = 0; i < p->services_n; i++) {
+        if (!in_hash_list(list, p->services[i].name))
+            continue;
+        char *hash AUTOFREE = service_config_hash(p, &p->services[i]);
+        cli_outf("%s %s\n", p->services[i].name, hash);
+    }
+    project_free(p);
+    return 0;
+}
+
+/* The image with the digest that its registry gives it now: "docker.io/library/nginx:1@sha256:..." */
+static int resolve_image(struct cli *cli, const char *image, const char *platform, char **out,
+                         struct err *err)
+{
+    struct reference ref AUTOREFERENCE = REFERENCE_INIT;
+    struct image_store *store;
+    struct image *found = NULL;
+    if (reference_parse(image, &ref, err) < 0 || cli_store(cli, &store, err) < 0)
+        return -1;
+    if (ref.digest) {
+        *out = xstrdup(image);
+        return 0;
+    }
+    const struct pull_request request = {
+        .reference = image, .platform = platform, .policy = IMAGE_PULL_ALWAYS};
+    char *name AUTOFREE = reference_name(&ref);
+    if (image_pull(store, &request, &found, NULL, err) < 0)
+        return err_wrap(err, "failed to resolve digest for %s", name);
+    *out = xasprintf("%s@%s", name, found->index_digest ? found->index_digest : found->digest);
+    image_free(found);
+    return 0;
+}
+
+static int resolve_images(struct cli *cli, struct document *doc, struct err *err)
+{
+    struct node *services = node_get(doc->root, "services");
+    for (size_t i = 0; node_is(services, NODE_MAPPING) && i < services->map.n; i++) {
+        struct node *s = services->map.v[i].value;
+        const char *image = node_get_str(s, "image");
+        char *resolved AUTOFREE = NULL;
+        if (!image)
+            continue;
+        if (resolve_image(cli, image, node_get_str(s, "platform"), &resolved, err) < 0)
+            return -1;
+        node_put(doc->arena, s, "image",
+                 node_new_string(doc->arena, arena_strdup(doc->arena, resolved),
+                                 node_get(s, "image")->mark));
+    }
+    return 0;
+}
+
+/* Leaves nothing but the images of the services. */
+static void keep_images(struct document *doc)
+{
+    struct arena *a = doc->arena;
+    struct node *services = node_get(doc->root, "services");
+    struct node *root = node_new(a, NODE_MAPPING, doc->root->mark);
+    struct node *kept = node_new(a, NODE_MAPPING, doc->root->mark);
+    for (size_t i = 0; node_is(services, NODE_MAPPING) && i < services->map.n; i++) {
+        struct node *image = node_get(services->map.v[i].value, "image");
+        struct node *one = node_new(a, NODE_MAPPING, doc->root->mark);
+        if (!image)
+            continue;
+        node_put(a, one, "image", image);
+        node_put(a, kept, services->map.v[i].key, one);
+    }
+    node_put(a, root, "services", kept);
+    doc->root = root;
+}
+
+static int encode(struct cli *cli, const struct args *args, struct document *doc,
+                  struct strbuf *out, struct err *err)
+{
+    const char *format = args_str(args, "format");
+    bool lock = args_bool(args, "lock-image-digests");
+    if ((lock || args_bool(args, "resolve-image-digests")) && resolve_images(cli, doc, err) < 0)
+        return -1;
+    if (lock)
+        keep_images(doc);
+    bool raw = args_bool(args, "no-interpolate");
+    unsigned flags = raw ? (unsigned)(ENCODE_UNTYPED | ENCODE_KEEP_DOLLAR) : 0;
+    if (streq(format, "json")) {
+        if (encode_json(doc->root, flags, out, err) < 0)
+            return -1;
+        strbuf_addch(out, '\n');
+    } else {
+        encode_yaml(doc->root, flags, out);
+    }
+    return 0;
+}
+
+static int write_out(const struct args *args, const struct strbuf *out, struct err *err)
+{
+    const char *path = args_str(args, "output");
+    if (*path)
+        return fs_write_atomic(path, out->buf, out->len, 0666, false, err);
+    cli_out(out->buf, out->len);
+    return 0;
+}
+
+static const struct {
+    const char *option;
+    enum config_list list;
+} lists[] = {
+    {"services", LIST_SERVICES}, {"volumes", LIST_VOLUMES},   {"networks", LIST_NETWORKS},
+    {"models", LIST_MODELS},     {"profiles", LIST_PROFILES}, {"images", LIST_IMAGES},
+};
+
+static int print_document(struct cli *cli, const struct args *args, struct document *doc,
+                          struct err *err)
+{
+    struct strbuf out AUTOBUF = STRBUF_INIT;
+    for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+        if (args_bool(args, lists[i].option)) {
+            encode_list(doc, lists[i].list, &out);
+            cli_out(out.buf, out.len);
+            return 0;
+        }
+    }
+    if (encode(cli, args, doc, &out, err) < 0)
+        return -1;
+    return args_bool(args, "quiet") ? 0 : write_out(args, &out, err);
+}
+
+static int check_names(const struct args *args, const struct document *doc, struct err *err)
+{
+    const struct node *services = node_get(doc->root, "services");
+    for (size_t i = 0; i < args->n; i++) {
+        if (!node_get(services, args->positional[i]))
+            return err_set(err, ERR_NOT_FOUND, "no such service: %s", args->positional[i]);
+    }
+    return 0;
+}
+
+static int run(struct cli *cli, const struct args *args, struct err *err)
+{
+    const char *format = args_str(args, "format");
+    struct load_options o;
+    load_options_of(cli, args, &o);
+    if (*format && !streq(format, "yaml") && !streq(format, "json"))
+        return err_set(err, ERR_INVALID, "unsupported format \"%s\"", format);
+    if (args_bool(args, "environment"))
+        return print_environment(cli, &o, err);
+    if (args_bool(args, "variables"))
+        return print_variables(cli, &o, format, err);
+    if (args_given(args, "hash"))
+        return print_hashes(cli, &o, args_str(args, "hash"), err);
+    struct document doc;
+    struct diag d AUTODIAG = DIAG_INIT;
+    int rc = document_load(&o, &doc, &d);
+    cli_diagnostics(cli, &d);
+    if (rc < 0)
+        return told(err);
+    rc = check_names(args, &doc, err);
+    if (rc == 0)
+        rc = print_document(cli, args, &doc, err);
+    document_release(&doc);
+    return rc;
+}
+
+const struct command cmd_config = {
+    .name = "config",
+    .aliases = "convert",
+    .usage = "[OPTIONS] [SERVICE...]",
+    .summary = "Parse, resolve and render compose file in canonical format",
+    .options = options,
+    .args_max = ARGS_ANY,
+    .complete = "@service",
+    .run = run,
+};

@@ -1,0 +1,269 @@
+#include "cli/containers.h"
+
+#include <stdio.h>
+#include <time.h>
+
+#include "base/mem.h"
+#include "base/units.h"
+#include "cli/terminal.h"
+
+int containers_read(struct cli *cli, const char *project, struct container_list *out,
+                    struct err *err)
+{
+    *out = (struct container_list){0};
+    if (cli_paths(cli, err) < 0)
+        return -1;
+    return container_list_read(&cli->paths, project, out, err);
+}
+
+bool container_in_services(const struct container_record *c, const char *const *services)
+{
+    for (size_t i = 0; services && services[i]; i++) {
+        if (streq(services[i], c->service))
+            return true;
+    }
+    return !services || !services[0];
+}
+
+bool container_is_up(const struct container_record *c)
+{
+    return c->status == CONTAINER_RUNNING || c->status == CONTAINER_PAUSED ||
+           c->status == CONTAINER_RESTARTING;
+}
+
+struct container_record *container_choose(struct container_list *list, const char *service,
+                                          int64_t index, bool running, bool oneoffs,
+                                          struct err *err)
+{
+    for (size_t i = 0; i < list->n; i++) {
+        struct container_record *c = &list->v[i];
+        if (!streq(c->service, service) || (c->oneoff && !oneoffs))
+            continue;
+        if ((index && c->number != index) || (running && !container_is_up(c)))
+            continue;
+        return c;
+    }
+    if (!running)
+        err_set(err, ERR_NOT_FOUND, "no container found for service \"%s\"", service);
+    else if (index)
+        err_set(err, ERR_NOT_FOUND, "service \"%s\" is not running container #%lld", service,
+                (long long)index);
+    else
+        err_set(err, ERR_NOT_FOUND, "service \"%s\" is not running", service);
+    return NULL;
+}
+
+const char *container_short_name(const struct container_record *c)
+{
+    size_t n = strlen(c->project);
+    if (strncmp(c->name, c->project, n) == 0 && c->name[n] == '-')
+        return c->name + n + 1;
+    return c->name;
+}
+
+char *ago_text(int64_t then, int64_t now, char out[80])
+{
+    char human[64];
+    snprintf(out, 80, "%s ago", time_human(now > then ? now - then : 0, human));
+    return out;
+}
+
+static char *up_text(const struct container_record *c, int64_t now)
+{
+    char human[64];
+    time_human(now > c->started ? now - c->started : 0, human);
+    if (c->status == CONTAINER_PAUSED)
+        return xasprintf("Up %s (Paused)", human);
+    if (c->health == HEALTH_NONE)
+        return xasprintf("Up %s", human);
+    return xasprintf("Up %s (%s%s)", human, c->health == HEALTH_STARTING ? "health: " : "",
+                     health_status_name(c->health));
+}
+
+char *container_status_text(const struct container_record *c, int64_t now)
+{
+    char ago[80];
+    switch (c->status) {
+    case CONTAINER_RUNNING:
+    case CONTAINER_PAUSED:
+        return up_text(c, now);
+    case CONTAINER_CREATED:
+        return xstrdup("Created");
+    case CONTAINER_RESTARTING:
+        return xasprintf("Restarting (%d) %s", c->exit_code, ago_text(c->finished, now, ago));
+    case CONTAINER_REMOVING:
+        return xstrdup("Removal In Progress");
+    case CONTAINER_EXITED:
+        return xasprintf("Exited (%d) %s", c->exit_code, ago_text(c->finished, now, ago));
+    case CONTAINER_DEAD:
+        return xstrdup("Dead");
+    }
+    return xstrdup("");
+}
+
+static bool is_any_address(const char *ip)
+{
+    return !ip || !*ip;
+}
+
+static void add_port(struct strbuf *out, const char *ip, const struct container_port *p)
+{
+    const char *brackets = strchr(ip, ':') ? "[]" : NULL;
+    strbuf_addf(out, "%s%.1s%s%s:%u->%u/%s", out->len ? ", " : "", brackets ? brackets : "", ip,
+                brackets ? brackets + 1 : "", p->published, p->target, p->protocol);
+}
+
+char *container_ports_text(const struct container_record *c)
+{
+    struct strbuf out = STRBUF_INIT;
+    for (size_t i = 0; i < c->ports_n; i++) {
+        const struct container_port *p = &c->ports[i];
+        if (!p->published) {
+            strbuf_addf(&out, "%s%u/%s", out.len ? ", " : "", p->target, p->protocol);
+        } else if (is_any_address(p->host_ip)) {
+            add_port(&out, "0.0.0.0", p);
+            add_port(&out, "::", p);
+        } else {
+            add_port(&out, p->host_ip, p);
+        }
+    }
+    return strbuf_detach(&out);
+}
+
+char *container_command_text(const struct container_record *c, bool whole)
+{
+    enum { SHOWN = 20 };
+    const char *command = c->command ? c->command : "";
+    if (whole || text_width(command) <= SHOWN)
+        return xasprintf("\"%s\"", command);
+    size_t n = text_fit(command, SHOWN - 1);
+    return xasprintf("\"%.*s…\"", (int)n, command);
+}
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+char *labels_text(const json_t *labels)
+{
+    char **all AUTOSTRV = NULL;
+    const char *key;
+    json_t *value;
+    json_object_foreach ((json_t *)labels, key, value) {
+        char *one AUTOFREE = xasprintf("%s=%s", key, json_string_value(value));
+        strv_push(&all, one);
+    }
+    size_t n = strv_len((const char *const *)all);
+    if (n)
+        qsort(all, n, sizeof(*all), by_text);
+    struct strbuf out = STRBUF_INIT;
+    for (size_t i = 0; i < n; i++)
+        strbuf_addf(&out, "%s%s", i ? "," : "", all[i]);
+    return strbuf_detach(&out);
+}
+
+static json_t *publisher(const char *url, const struct container_port *p)
+{
+    json_t *j = json_object();
+    jset_str(j, "URL", url);
+    json_object_set_new(j, "TargetPort", json_integer(p->target));
+    json_object_set_new(j, "PublishedPort", json_integer(p->published));
+    jset_str(j, "Protocol", p->protocol);
+    return j;
+}
+
+static json_t *publishers(const struct container_record *c)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < c->ports_n; i++) {
+        const struct container_port *p = &c->ports[i];
+        if (!p->published) {
+            json_array_append_new(list, publisher("", p));
+        } else if (is_any_address(p->host_ip)) {
+            json_array_append_new(list, publisher("0.0.0.0", p));
+            json_array_append_new(list, publisher("::", p));
+        } else {
+            json_array_append_new(list, publisher(p->host_ip, p));
+        }
+    }
+    return list;
+}
+
+static char *networks_text(const struct container_record *c)
+{
+    struct strbuf out = STRBUF_INIT;
+    for (size_t i = 0; i < c->networks_n; i++)
+        strbuf_addf(&out, "%s%s", i ? "," : "", c->networks[i].network);
+    return strbuf_detach(&out);
+}
+
+static char *mounts_text(const struct container_record *c, bool whole, size_t *volumes)
+{
+    struct strbuf out = STRBUF_INIT;
+    *volumes = 0;
+    for (size_t i = 0; i < c->mounts_n; i++) {
+        const char *name = c->mounts[i].name ? c->mounts[i].name : c->mounts[i].source;
+        *volumes += streq(c->mounts[i].type, "volume");
+        if (!name)
+            continue;
+        bool cut = !whole && strlen(name) > 15;
+        strbuf_addf(&out, "%s%.*s%s", out.len ? "," : "", cut ? 14 : (int)strlen(name), name,
+                    cut ? "…" : "");
+    }
+    return strbuf_detach(&out);
+}
+
+/* "2026-01-02 15:04:05 +0000 UTC", in local time as Go prints a time. */
+static void created_text(int64_t ns, char *out, size_t size)
+{
+    time_t t = (time_t)(ns / 1000000000);
+    struct tm tm;
+    localtime_r(&t, &tm);
+    strftime(out, size, "%Y-%m-%d %H:%M:%S %z %Z", &tm);
+}
+
+json_t *container_json(const struct container_record *c, bool whole)
+{
+    int64_t now = time_now();
+    size_t volumes;
+    char created[64], ago[80], count[24];
+    char *command AUTOFREE = container_command_text(c, whole);
+    char *labels AUTOFREE = labels_text(c->labels);
+    char *mounts AUTOFREE = mounts_text(c, whole, &volumes);
+    char *networks AUTOFREE = networks_text(c);
+    char *ports AUTOFREE = container_ports_text(c);
+    char *status AUTOFREE = container_status_text(c, now);
+    char *id AUTOFREE = xstrndup(c->id, whole ? strlen(c->id) : 12);
+    created_text(c->created, created, sizeof(created));
+    snprintf(count, sizeof(count), "%zu", volumes);
+    json_t *j = json_object();
+    jset_str(j, "Command", command);
+    jset_str(j, "CreatedAt", created);
+    json_object_set_new(j, "ExitCode", json_integer(c->exit_code));
+    jset_str(j, "Health", health_status_name(c->health));
+    jset_str(j, "ID", id);
+    jset_str(j, "Image", c->image ? c->image : "");
+    jset_str(j, "Labels", labels);
+    jset_str(j, "LocalVolumes", count);
+    jset_str(j, "Mounts", mounts);
+    jset_str(j, "Name", c->name);
+    jset_str(j, "Names", c->name);
+    jset_str(j, "Networks", networks);
+    jset_str(j, "Ports", ports);
+    jset_str(j, "Project", c->project);
+    json_object_set_new(j, "Publishers", publishers(c));
+    jset_str(j, "RunningFor", ago_text(c->created, now, ago));
+    jset_str(j, "Service", c->service);
+    jset_str(j, "Size", "0B");
+    jset_str(j, "State", container_status_name(c->status));
+    jset_str(j, "Status", status);
+    if (c->labels)
+        json_object_set(j, "_labels", c->labels);
+    return j;
+}
+
+char *container_dir(const struct cli *cli, const struct container_record *c)
+{
+    return paths_container(&cli->paths, c->project, c->id);
+}

@@ -1,0 +1,377 @@
+/* compose image ls, inspect, history, fsck */
+#include <stdio.h>
+
+#include "base/mem.h"
+#include "base/units.h"
+#include "cli/cli.h"
+#include "cli/containers.h"
+#include "cli/format.h"
+#include "cli/image_commands.h"
+#include "cli/listing.h"
+
+#define FORMAT_HELP                                                                                \
+    "Format output using a custom template: 'table', 'table TEMPLATE', 'json' or 'TEMPLATE'"
+
+/* ---- ls */
+
+static const struct option ls_options[] = {
+    OPT_BOOL("all", 'a', "Accepted for compatibility: all images are shown"),
+    OPT_BOOL("digests", 0, "Show digests"),
+    OPT_LIST("filter", 'f',
+             "Filter output (dangling=true|false, reference=PATTERN, label=KEY[=VALUE])",
+             .type = "filter"),
+    OPT_STR("format", 0, FORMAT_HELP, .fallback = "table", .words = "table json"),
+    OPT_BOOL("no-trunc", 0, "Don't truncate output"),
+    OPT_BOOL("quiet", 'q', "Only show image IDs"),
+    OPTION_END,
+};
+
+static const struct listing_column ls_columns[] = {
+    {"REPOSITORY", "Repository"}, {"TAG", "Tag"},   {"IMAGE ID", "ID"},
+    {"CREATED", "CreatedSince"},  {"SIZE", "Size"}, {NULL, NULL},
+};
+
+static const struct listing_column ls_digest_columns[] = {
+    {"REPOSITORY", "Repository"}, {"TAG", "Tag"},   {"DIGEST", "Digest"}, {"IMAGE ID", "ID"},
+    {"CREATED", "CreatedSince"},  {"SIZE", "Size"}, {NULL, NULL},
+};
+
+static void split_name(const char *name, char **repository, char **tag)
+{
+    struct reference ref AUTOREFERENCE = REFERENCE_INIT;
+    *repository = *tag = NULL;
+    if (name && reference_parse(name, &ref, NULL) == 0) {
+        char *full AUTOFREE = reference_repository(&ref);
+        *repository = reference_shorten(full);
+        char *colon = strrchr(*repository, ':');
+        if (colon && !strchr(colon, '/'))
+            *colon = '\0';
+        *tag = ref.tag ? xstrdup(ref.tag) : NULL;
+    }
+    if (!*repository)
+        *repository = xstrdup("<none>");
+    if (!*tag)
+        *tag = xstrdup("<none>");
+}
+
+static json_t *image_row(const struct image *image, const char *name, bool whole)
+{
+    char *repository AUTOFREE = NULL, *tag AUTOFREE = NULL;
+    split_name(name, &repository, &tag);
+    char created[40], size[32], ago[80] = "N/A";
+    char *id AUTOFREE = whole ? xstrdup(image->id) : xstrndup(image->id + 7, 12);
+    if (image->created)
+        ago_text(image->created, time_now(), ago);
+    json_t *j = json_object();
+    jset_str(j, "Repository", repository);
+    jset_str(j, "Tag", tag);
+    jset_str(j, "Digest", image->index_digest ? image->index_digest : image->digest);
+    jset_str(j, "ID", id);
+    jset_str(j, "CreatedSince", ago);
+    jset_str(j, "CreatedAt", time_format(image->created, created));
+    jset_str(j, "Size", size_format(image->size, size));
+    jset_str(j, "_name", name);
+    return j;
+}
+
+static bool label_matches(const struct image *image, const char *want)
+{
+    size_t n = strcspn(want, "=");
+    char *key AUTOFREE = xstrndup(want, n);
+    const char *value = image_label(image, key);
+    return value && (!want[n] || streq(value, want + n + 1));
+}
+
+/* "nginx", "nginx:1.25", "*" at an end. */
+static bool reference_matches(const char *name, const char *pattern)
+{
+    char *short_name AUTOFREE = name ? reference_shorten(name) : xstrdup("<none>");
+    size_t n = strlen(pattern);
+    if (n && pattern[n - 1] == '*')
+        return strncmp(short_name, pattern, n - 1) == 0;
+    size_t colon = strcspn(short_name, ":");
+    return streq(short_name, pattern) ||
+           (strlen(pattern) == colon && strncmp(short_name, pattern, colon) == 0);
+}
+
+static int is_listed(const struct image *image, const char *name, const char *const *filters,
+                     struct err *err)
+{
+    for (; *filters; filters++) {
+        const char *f = *filters;
+        bool on;
+        if (starts_with(f, "dangling=") && parse_bool(f + 9, &on)) {
+            if (on != !name)
+                return 0;
+        } else if (starts_with(f, "reference=")) {
+            if (!reference_matches(name, f + 10))
+                return 0;
+        } else if (starts_with(f, "label=")) {
+            if (!label_matches(image, f + 6))
+                return 0;
+        } else {
+            return err_set(err, ERR_INVALID, "invalid filter '%s'", f);
+        }
+    }
+    return 1;
+}
+
+static int add_rows(json_t *rows, const struct image *image, const struct args *args,
+                    struct err *err)
+{
+    const char *const *filters = args_list(args, "filter");
+    bool whole = args_bool(args, "no-trunc");
+    size_t n = strv_len((const char *const *)image->names);
+    for (size_t i = 0; i < (n ? n : 1); i++) {
+        const char *name = n ? image->names[i] : NULL;
+        const char *wanted = args->n ? args->positional[0] : NULL;
+        int shown = is_listed(image, name, filters, err);
+        if (shown < 0)
+            return -1;
+        if (shown && (!wanted || reference_matches(name, wanted)))
+            json_array_append_new(rows, image_row(image, name, whole));
+    }
+    return 0;
+}
+
+static int run_ls(struct cli *cli, const struct args *args, struct err *err)
+{
+    struct image_store *store;
+    struct image_list list = {0};
+    if (cli_store(cli, &store, err) < 0 || image_store_list(store, &list, err) < 0)
+        return -1;
+    json_t *rows AUTOJSON = json_array();
+    int rc = 0;
+    for (size_t i = 0; i < list.n && rc == 0; i++)
+        rc = add_rows(rows, list.v[i], args, err);
+    if (rc == 0 && args_bool(args, "quiet")) {
+        size_t i;
+        json_t *row;
+        json_array_foreach (rows, i, row) {
+            cli_outf("%s\n", jstr(row, "ID", ""));
+        }
+    } else if (rc == 0) {
+        const struct listing_column *columns = args_bool(args, "digests") ? ls_digest_columns
+                                                                          : ls_columns;
+        rc = listing_print(args_str(args, "format"), rows, columns, NULL, err);
+    }
+    image_list_release(&list);
+    return rc;
+}
+
+const struct command image_ls = {
+    .name = "ls",
+    .aliases = "list",
+    .usage = "[OPTIONS] [REPOSITORY[:TAG]]",
+    .summary = "List images",
+    .options = ls_options,
+    .args_max = 1,
+    .wording = ARGS_DOCKER,
+    .run = run_ls,
+};
+
+/* ---- inspect */
+
+static const struct option inspect_options[] = {
+    OPT_STR("format", 'f', "Format output using a custom template: 'json' or a Go template"),
+    OPT_STR("platform", 0, "Inspect a specific platform of the multi-platform image"),
+    OPTION_END,
+};
+
+static json_t *names_json(const struct image *image)
+{
+    json_t *out = json_array();
+    for (char **n = image->names; n && *n; n++) {
+        char *name AUTOFREE = reference_shorten(*n);
+        json_array_append_new(out, json_string(name));
+    }
+    return out;
+}
+
+static json_t *layers_json(const struct image *image)
+{
+    json_t *out = json_array();
+    for (size_t i = 0; i < image->layers_n; i++)
+        json_array_append_new(out, json_string(image->layers[i].diff_id));
+    return json_pack("{s:s, s:o}", "Type", "layers", "Layers", out);
+}
+
+/* docker's shape: GET /images/NAME/json of the Engine API. */
+static int inspect_json(struct image_store *store, const struct image *image, json_t **out,
+                        struct err *err)
+{
+    json_t *raw AUTOJSON = NULL;
+    char created[40];
+    if (image_config_json(store, image, &raw, err) < 0)
+        return -1;
+    json_t *j = json_object(), *config = json_object_get(raw, "config");
+    jset_str(j, "Id", image->id);
+    json_object_set_new(j, "RepoTags", names_json(image));
+    jset_str(j, "Digest", image->index_digest ? image->index_digest : image->digest);
+    jset_str(j, "Created", time_format(image->created, created));
+    jset_str(j, "Author", image->author ? image->author : "");
+    json_object_set(j, "Config", config ? config : json_null());
+    jset_str(j, "Architecture", image->architecture);
+    jset_str(j, "Variant", image->variant);
+    jset_str(j, "Os", image->os);
+    json_object_set_new(j, "Size", json_integer(image->size));
+    json_object_set_new(j, "RootFS", layers_json(image));
+    *out = j;
+    return 0;
+}
+
+static int print_formatted(const char *format, const json_t *all, struct err *err)
+{
+    struct format *f;
+    size_t i;
+    json_t *one;
+    int rc = 0;
+    if (format_parse(format, &f, err) < 0)
+        return -1;
+    json_array_foreach (all, i, one) {
+        struct strbuf out AUTOBUF = STRBUF_INIT;
+        rc = rc < 0 ? rc : format_execute(f, one, &out, err);
+        if (rc == 0)
+            cli_outf("%s\n", out.buf);
+    }
+    format_free(f);
+    return rc;
+}
+
+static int run_inspect(struct cli *cli, const struct args *args, struct err *err)
+{
+    struct image_store *store;
+    const char *platform = args_str(args, "platform"), *format = args_str(args, "format");
+    if (cli_store(cli, &store, err) < 0)
+        return -1;
+    json_t *all AUTOJSON = json_array();
+    for (size_t i = 0; i < args->n; i++) {
+        struct image *image = NULL;
+        json_t *j = NULL;
+        if (image_find(store, args->positional[i], *platform ? platform : NULL, &image, err) < 0)
+            return -1;
+        int rc = inspect_json(store, image, &j, err);
+        image_free(image);
+        if (rc < 0)
+            return -1;
+        json_array_append_new(all, j);
+    }
+    if (*format && !streq(format, "json"))
+        return print_formatted(format, all, err);
+    char *text AUTOFREE = json_dumps(all, *format ? JSON_COMPACT : JSON_INDENT(4));
+    cli_outf("%s\n", text);
+    return 0;
+}
+
+const struct command image_inspect = {
+    .name = "inspect",
+    .usage = "[OPTIONS] IMAGE [IMAGE...]",
+    .summary = "Display detailed information on one or more images",
+    .options = inspect_options,
+    .args_min = 1,
+    .args_max = ARGS_ANY,
+    .wording = ARGS_DOCKER,
+    .complete = "@image",
+    .run = run_inspect,
+};
+
+/* ---- history */
+
+static const struct option history_options[] = {
+    OPT_STR("format", 0, FORMAT_HELP, .fallback = "table", .words = "table json"),
+    OPT_BOOL("no-trunc", 0, "Don't truncate output"),
+    OPTION_END,
+};
+
+static const struct listing_column history_columns[] = {
+    {"IMAGE", "ID"},  {"CREATED", "CreatedSince"}, {"CREATED BY", "CreatedBy"},
+    {"SIZE", "Size"}, {"COMMENT", "Comment"},      {NULL, NULL},
+};
+
+static json_t *history_row(const struct image *image, const struct image_history *h, bool newest,
+                           int64_t bytes, bool whole)
+{
+    enum { SHOWN = 44 };
+    char size[32], ago[80] = "N/A", when[40];
+    const char *by = h->created_by ? h->created_by : "";
+    bool cut = !whole && strlen(by) > SHOWN;
+    char *text AUTOFREE = cut ? xasprintf("%.*s…", SHOWN, by) : xstrdup(by);
+    char *id AUTOFREE = !newest ? xstrdup("<missing>")
+                        : whole ? xstrdup(image->id)
+                                : xstrndup(image->id + 7, 12);
+    if (h->created)
+        ago_text(h->created, time_now(), ago);
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "ID", id, "CreatedSince", ago, "CreatedAt",
+                     time_format(h->created, when), "CreatedBy", text, "Size",
+                     size_format(bytes, size), "Comment", h->comment ? h->comment : "");
+}
+
+static int run_history(struct cli *cli, const struct args *args, struct err *err)
+{
+    struct image_store *store;
+    struct image *image = NULL;
+    if (cli_store(cli, &store, err) < 0 ||
+        image_find(store, args->positional[0], NULL, &image, err) < 0)
+        return -1;
+    json_t *rows AUTOJSON = json_array();
+    size_t layer = image->layers_n;
+    for (size_t i = image->history_n; i-- > 0;) {
+        const struct image_history *h = &image->history[i];
+        int64_t bytes = 0;
+        if (!h->empty_layer && layer > 0) {
+            const struct image_layer *l = &image->layers[--layer];
+            bytes = l->unpacked ? l->unpacked : l->size;
+        }
+        json_array_append_new(rows, history_row(image, h, i + 1 == image->history_n, bytes,
+                                                args_bool(args, "no-trunc")));
+    }
+    image_free(image);
+    return listing_print(args_str(args, "format"), rows, history_columns, NULL, err);
+}
+
+const struct command image_history = {
+    .name = "history",
+    .usage = "[OPTIONS] IMAGE",
+    .summary = "Show the history of an image",
+    .options = history_options,
+    .args_min = 1,
+    .args_max = 1,
+    .wording = ARGS_DOCKER,
+    .complete = "@image",
+    .run = run_history,
+};
+
+/* ---- fsck */
+
+static const struct option fsck_options[] = {
+    OPT_BOOL("deep", 0, "Also check the digest of each blob"),
+    OPT_BOOL("mend", 0, "Remove what is damaged, so that it is pulled or built again"),
+    OPTION_END,
+};
+
+static void on_finding(void *ctx, const char *line)
+{
+    (void)ctx;
+    cli_outf("%s\n", line);
+}
+
+static int run_fsck(struct cli *cli, const struct args *args, struct err *err)
+{
+    struct image_store *store;
+    size_t findings = 0;
+    bool mend = args_bool(args, "mend");
+    if (cli_store(cli, &store, err) < 0 ||
+        image_check(store, args_bool(args, "deep"), mend, on_finding, NULL, &findings, err) < 0)
+        return -1;
+    cli_outf("%zu finding%s%s\n", findings, findings == 1 ? "" : "s",
+             findings && mend ? ", mended" : "");
+    return findings && !mend ? 1 : 0;
+}
+
+const struct command image_fsck = {
+    .name = "fsck",
+    .usage = "[OPTIONS]",
+    .summary = "Check the image store, and mend it",
+    .options = fsck_options,
+    .run = run_fsck,
+};

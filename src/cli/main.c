@@ -1,0 +1,162 @@
+/* compose: reads the command line, finds the command, runs it, tells what went wrong. */
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/fs.h"
+#include "cli/cli.h"
+#include "cli/command.h"
+#include "cli/help.h"
+#include "cli/terminal.h"
+
+static int print_buf(struct strbuf *out)
+{
+    cli_out(out->buf, out->len);
+    strbuf_release(out);
+    return 0;
+}
+
+static int print_program_help(const char *program)
+{
+    struct strbuf out = STRBUF_INIT;
+    help_program(program, terminal_width(STDOUT_FILENO, 80), &out);
+    return print_buf(&out);
+}
+
+static int print_command_help(const char *prefix, const struct command *c)
+{
+    struct strbuf out = STRBUF_INIT;
+    help_command(prefix, c, terminal_width(STDOUT_FILENO, 80), &out);
+    return print_buf(&out);
+}
+
+static const char *plural(int n)
+{
+    return n == 1 ? "argument" : "arguments";
+}
+
+static int wrong_number(const char *prefix, const struct command *c, size_t n, struct err *err)
+{
+    int min = c->args_min, max = c->args_max;
+    if (c->wording == ARGS_DOCKER) {
+        struct strbuf usage AUTOBUF = STRBUF_INIT;
+        help_usage(prefix, c, &usage);
+        int want = (int)n < min ? min : max;
+        const char *least = max == ARGS_ANY ? "at least " : min != max ? "at most " : "";
+        return err_set(err, ERR_INVALID,
+                       "'%s %s' requires %s%d %s\n\n%s\nRun '%s %s --help' for more information",
+                       prefix, c->name, least, want, plural(want), usage.buf, prefix, c->name);
+    }
+    if (max == ARGS_ANY)
+        return err_set(err, ERR_INVALID, "requires at least %d arg(s), only received %zu", min, n);
+    if (min == max)
+        return err_set(err, ERR_INVALID, "accepts %d arg(s), received %zu", max, n);
+    return err_set(err, ERR_INVALID, "accepts between %d and %d arg(s), received %zu", min, max, n);
+}
+
+static int check_arguments(const char *prefix, const struct command *c, const struct args *args,
+                           struct err *err)
+{
+    if (c->args_max == 0 && args->n)
+        return err_set(err, ERR_INVALID, "unknown command \"%s\" for \"%s %s\"",
+                       args->positional[0], prefix, c->name);
+    if ((int)args->n < c->args_min || (c->args_max != ARGS_ANY && (int)args->n > c->args_max))
+        return wrong_number(prefix, c, args->n, err);
+    return 0;
+}
+
+static int run_command(struct cli *cli, const struct args *global, const char *prefix,
+                       const struct command *c, int argc, char **argv, struct err *err)
+{
+    if (c->subcommands) {
+        const char *name = argc ? argv[0] : NULL;
+        const struct command *sub = name ? command_find(c->subcommands, name) : NULL;
+        if (!sub && (!name || streq(name, "--help") || streq(name, "-h")))
+            return print_command_help(prefix, c);
+        if (!sub)
+            return err_set(err, ERR_INVALID, "unknown command \"%s\" for \"%s %s\"", name, prefix,
+                           c->name);
+        char *inner AUTOFREE = xasprintf("%s %s", prefix, c->name);
+        return run_command(cli, global, inner, sub, argc - 1, argv + 1, err);
+    }
+    struct args args;
+    bool help;
+    const struct option *const tables[] = {common_options, c->options, NULL};
+    const struct option_rules rules = {.stop_at_argument = c->stop_at_argument};
+    if (args_parse(&args, tables, rules, argc, argv, &help, err) < 0)
+        return -1;
+    int rc = help ? print_command_help(prefix, c) : check_arguments(prefix, c, &args, err);
+    if (rc == 0 && !help) {
+        bool dry = args_bool(global, "dry-run") || args_bool(&args, "dry-run");
+        rc = cli_init(cli, global, dry, err);
+        if (rc == 0)
+            rc = c->run(cli, &args, err);
+    }
+    args_release(&args);
+    return rc;
+}
+
+static int run_program(struct cli *cli, struct args *global, int argc, char **argv, struct err *err)
+{
+    bool help;
+    const struct option *const tables[] = {global_options, common_options, NULL};
+    const struct option_rules rules = {.stop_at_argument = true};
+    if (args_parse(global, tables, rules, argc, argv, &help, err) < 0)
+        return -1;
+    const struct command *c = NULL;
+    if (args_bool(global, "version"))
+        c = &cmd_version;
+    else if (help || !global->n || streq(global->positional[0], "help"))
+        c = global->n > 1 ? command_find(commands, global->positional[1]) : NULL;
+    else
+        c = command_find(commands, global->positional[0]);
+    if (help || !global->n || streq(global->positional[0], "help")) {
+        if (!args_bool(global, "version"))
+            return c ? print_command_help(cli->program, c) : print_program_help(cli->program);
+    }
+    if (!c) {
+        print_program_help(cli->program);
+        return err_set(err, ERR_INVALID, "unknown command: \"%s %s\"", cli->program,
+                       global->positional[0]);
+    }
+    /* The rest of argv, options included: parsing stopped at the command's name. */
+    int skip = argc - (int)global->n + 1;
+    if (args_bool(global, "version"))
+        return run_command(cli, global, cli->program, c, 0, argv + argc, err);
+    return run_command(cli, global, cli->program, c, argc - skip, argv + skip, err);
+}
+
+/* As a plugin the docker program starts us as `docker-compose compose ...` and first asks who we are. */
+static int plugin_metadata(void)
+{
+    cli_outf("{\"SchemaVersion\":\"0.1.0\",\"Vendor\":\"compose\",\"Version\":\"" COMPOSE_VERSION
+             "\",\"ShortDescription\":\"Compose without a daemon\"}\n");
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    signal(SIGPIPE, SIG_IGN);
+    log_open("compose", getenv("COMPOSE_TRACE") ? STDERR_FILENO : -1);
+    const char *self = argc ? path_base(argv[0]) : "compose";
+    struct cli cli = {.program = "compose"};
+    int skip = argc ? 1 : 0;
+    if (streq(self, "docker-compose")) {
+        if (argc > 1 && streq(argv[1], "docker-cli-plugin-metadata"))
+            return plugin_metadata();
+        cli.program = "docker compose";
+        skip += argc > 1 && streq(argv[1], "compose");
+    }
+    struct args global = {0};
+    struct err err AUTOERR = ERR_INIT;
+    int rc = run_program(&cli, &global, argc - skip, argv + skip, &err);
+    if (rc < 0) {
+        cli_print_error(&cli, &err);
+        rc = err.exit_code ? err.exit_code : 1;
+    }
+    cli_release(&cli);
+    args_release(&global);
+    return rc;
+}

@@ -1,0 +1,206 @@
+#include "cli/provision.h"
+
+#include <stdio.h>
+
+#include "base/map.h"
+#include "base/mem.h"
+#include "base/units.h"
+#include "cli/image_jobs.h"
+#include "model/graph.h"
+
+#define HOUR (3600LL * 1000000000)
+
+int choose_services(const struct project *p, const char *const *names, bool with_dependencies,
+                    bool **selected, struct err *err)
+{
+    struct graph g;
+    if (graph_init(&g, p, err) < 0)
+        return -1;
+    const struct strings wanted = {(const char **)names, strv_len(names)};
+    *selected = xcalloc(p->services_n + 1, sizeof(**selected));
+    int rc = graph_select(&g, &wanted, with_dependencies, *selected, err);
+    graph_release(&g);
+    if (rc < 0) {
+        free(*selected);
+        *selected = NULL;
+    }
+    return rc;
+}
+
+int check_pull_option(const char *value, struct err *err)
+{
+    static const char *const words[] = {"", "policy", "always", "missing", "never", "build"};
+    for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+        if (streq(value, words[i]))
+            return 0;
+    }
+    return err_set(err, ERR_INVALID, "invalid --pull option \"%s\"", value);
+}
+
+/* What a service's policy asks for, once it is known whether the image is here. */
+struct policy {
+    bool always, never, build;
+    int64_t max_age; /* ns, 0: never ask again */
+};
+
+static struct policy policy_of(const struct service *s, const char *option)
+{
+    const char *text = *option && !streq(option, "policy") ? option : s->pull_policy;
+    struct policy p = {0};
+    if (!text || streq(text, "missing") || streq(text, "if_not_present"))
+        return p;
+    p.always = streq(text, "always");
+    p.never = streq(text, "never");
+    p.build = streq(text, "build");
+    if (streq(text, "daily"))
+        p.max_age = 24 * HOUR;
+    else if (streq(text, "weekly"))
+        p.max_age = 7 * 24 * HOUR;
+    else if (starts_with(text, "every_"))
+        duration_parse(text + strlen("every_"), &p.max_age);
+    return p;
+}
+
+struct plan {
+    struct cli *cli;
+    const struct project *project;
+    const struct provision *options;
+    struct map present; /* image name -> "" when it is in the store */
+    struct map pulling; /* image name -> its pull */
+    struct image_job *pulls, *builds;
+    size_t pulls_n, builds_n;
+};
+
+static int find_image(struct plan *plan, const struct service *s, const char *name, bool *found,
+                      struct err *err)
+{
+    *found = map_get(&plan->present, name) != NULL;
+    if (*found)
+        return 0;
+    struct image_store *store;
+    struct image *image = NULL;
+    struct err why AUTOERR = ERR_INIT;
+    if (cli_store(plan->cli, &store, err) < 0)
+        return -1;
+    if (image_find(store, name, s->platform, &image, &why) < 0) {
+        /* A damaged image is as good as none: it is brought again. */
+        if (why.kind == ERR_NOT_FOUND || why.kind == ERR_CORRUPT)
+            return 0;
+        err_move(err, &why);
+        return -1;
+    }
+    /* Written by another program into the layout, and not yet unpacked. */
+    int rc = image->layer_dirs ? 0 : image_unpack(store, &image, NULL, err);
+    image_free(image);
+    *found = rc == 0;
+    if (*found)
+        map_set(&plan->present, name, "");
+    return rc;
+}
+
+static void add_pull(struct plan *plan, const struct service *s, const char *name,
+                     const struct policy *policy, bool found)
+{
+    if (map_get(&plan->pulling, name))
+        return;
+    plan->pulls[plan->pulls_n++] = (struct image_job){
+        .kind = JOB_PULL,
+        .service = s,
+        .image = name,
+        .policy = policy->always || !found ? IMAGE_PULL_ALWAYS : IMAGE_PULL_MISSING,
+        .max_age = policy->max_age,
+        .may_fail = s->build && !plan->options->no_build,
+    };
+    map_set(&plan->pulling, name, &plan->pulls[plan->pulls_n - 1]);
+}
+
+static int plan_service(struct plan *plan, const struct service *s, const char *name,
+                        struct err *err)
+{
+    struct policy policy = policy_of(s, plan->options->pull);
+    bool found;
+    if (find_image(plan, s, name, &found, err) < 0)
+        return -1;
+    bool can_build = s->build && !plan->options->no_build;
+    if (s->build && (plan->options->build || (policy.build && can_build))) {
+        plan->builds[plan->builds_n++] = (struct image_job){
+            .kind = JOB_BUILD, .service = s, .image = name};
+        return 0;
+    }
+    if (found && !policy.always && !policy.max_age)
+        return 0;
+    if (policy.never && !can_build)
+        return err_set(err, ERR_NOT_FOUND, "Error response from daemon: No such image: %s", name);
+    if (s->image && !policy.never && !policy.build)
+        add_pull(plan, s, name, &policy, found);
+    if (!found && can_build)
+        plan->builds[plan->builds_n++] = (struct image_job){
+            .kind = JOB_BUILD, .service = s, .image = name};
+    if (!found && !can_build && !map_get(&plan->pulling, name))
+        return err_set(err, ERR_NOT_FOUND, "Error response from daemon: No such image: %s", name);
+    return 0;
+}
+
+/* Builds that only stood in for a pull are dropped when the pull went well. */
+static void drop_needless_builds(struct plan *plan)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < plan->builds_n; i++) {
+        const struct image_job *pull = map_get(&plan->pulling, plan->builds[i].image);
+        if (!pull || !pull->done || pull->failed)
+            plan->builds[n++] = plan->builds[i];
+    }
+    plan->builds_n = n;
+}
+
+static int run_plan(struct plan *plan, struct err *err)
+{
+    const struct build_flags flags = {.quiet = plan->options->quiet_build};
+    struct image_jobs pulls = {
+        .project = plan->project,
+        .v = plan->pulls,
+        .n = plan->pulls_n,
+        .quiet_pull = plan->options->quiet_pull,
+    };
+    if (image_jobs_run(plan->cli, &pulls, "Running", err) < 0)
+        return -1;
+    drop_needless_builds(plan);
+    struct image_jobs builds = {
+        .project = plan->project,
+        .v = plan->builds,
+        .n = plan->builds_n,
+        .build = &flags,
+    };
+    return image_jobs_run(plan->cli, &builds, "Building", err);
+}
+
+int provision(struct cli *cli, const struct project *p, const struct provision *options,
+              struct err *err)
+{
+    struct plan plan = {
+        .cli = cli,
+        .project = p,
+        .options = options,
+        .pulls = xcalloc(p->services_n + 1, sizeof(struct image_job)),
+        .builds = xcalloc(p->services_n + 1, sizeof(struct image_job)),
+    };
+    char **names AUTOSTRV = NULL;
+    int rc = 0;
+    for (size_t i = 0; i < p->services_n; i++) {
+        char *name AUTOFREE = service_image_name(p, &p->services[i]);
+        strv_push(&names, name);
+    }
+    for (size_t i = 0; i < p->services_n && rc == 0; i++) {
+        if (options->selected[i])
+            rc = plan_service(&plan, &p->services[i], names[i], err);
+    }
+    if (rc == 0 && !cli->dry_run)
+        rc = run_plan(&plan, err);
+    for (size_t i = 0; i < plan.pulls_n; i++)
+        err_release(&plan.pulls[i].err);
+    map_release(&plan.present);
+    map_release(&plan.pulling);
+    free(plan.pulls);
+    free(plan.builds);
+    return rc;
+}
