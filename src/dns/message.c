@@ -113,11 +113,9 @@ static bool read_records(const uint8_t *msg, size_t len, size_t at, unsigned rec
 enum dns_verdict dns_query_parse(const uint8_t *msg, size_t len, struct dns_query *q,
                                  enum dns_rcode *rcode)
 {
-    memset(q, 0, offsetof(struct dns_query, name));
-    q->name[0] = '\0';
-    q->name_len = q->question_end = 0;
-    q->plain = q->edns = false;
-    q->edns_version = 0;
+    /* All but the name's 256 bytes, which are only written where there is a name. */
+    memset(q, 0, offsetof(struct dns_query, name) + 1);
+    memset(&q->name_len, 0, sizeof(*q) - offsetof(struct dns_query, name_len));
     q->udp_size = DNS_UDP_MIN;
     *rcode = DNS_FORMERR;
     if (len < DNS_HEADER)
@@ -133,8 +131,11 @@ enum dns_verdict dns_query_parse(const uint8_t *msg, size_t len, struct dns_quer
         return DNS_QUERY_REFUSE;
     }
     size_t at = DNS_HEADER;
-    if (get16(msg + 4) != 1 || !read_name(msg, len, &at, q) || len - at < 4)
+    if (get16(msg + 4) != 1 || !read_name(msg, len, &at, q) || len - at < 4) {
+        q->name[0] = '\0';
+        q->name_len = 0;
         return DNS_QUERY_REFUSE;
+    }
     q->type = get16(msg + at);
     q->class = get16(msg + at + 2);
     q->question_end = at + 4;

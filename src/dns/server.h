@@ -50,7 +50,7 @@ void dns_zone_add(struct dns_zone *z, const char *id, const char *const *names,
 void dns_zone_add_endpoint(struct dns_zone *z, const struct endpoint *e);
 void dns_zone_remove(struct dns_zone *z, const char *id);
 /* Follows a folder of endpoint files (network_endpoints_dir()), so that containers of other
- * projects on a shared network resolve too. Reads what is there now. */
+ * projects on a shared network resolve too. Reads what is there now. A zone that follows one already goes on with it. */
 int dns_zone_watch(struct dns_zone *z, const char *dir, struct err *err);
 
 /* Endpoints: who asks, and what it may see. */

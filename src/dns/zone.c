@@ -204,8 +204,8 @@ static void read_endpoint(struct dns_zone *z, const char *id)
     json_t *o AUTOJSON = NULL;
     struct ip_addr ipv4 = {0}, ipv6 = {0};
     if (!fs_exists(path)) {
-        if (map_del(&z->files, id))
-            dns_zone_remove(z, id);
+        dns_zone_remove(z, id);
+        map_del(&z->files, id); /* last: id may be its key */
         return;
     }
     if (json_read(path, &o, NULL) < 0)
@@ -248,16 +248,30 @@ static void on_change(uv_fs_event_t *watch, const char *file, int events, int st
 
 int zone_watch(struct dns_zone *z, uv_loop_t *loop, const char *dir, struct err *err)
 {
+    struct stat st;
+    if (stat(dir, &st) < 0)
+        return err_sys(err, errno, "watch %s", dir);
+    /* A network that was removed and made again has another folder under the same name. */
+    if (z->watch && z->watched_dev == st.st_dev && z->watched_ino == st.st_ino)
+        return 0;
     if (!z->watch) {
-        z->dir = xstrdup(dir);
         z->watch = xcalloc(1, sizeof(*z->watch));
         uv_fs_event_init(loop, z->watch);
         z->watch->data = z;
     }
+    char *old AUTOFREE = z->dir;
+    z->dir = xstrdup(dir);
+    z->watched_ino = 0;
     /* Watched before it is read: nothing falls between the two. */
+    uv_fs_event_stop(z->watch);
     int r = uv_fs_event_start(z->watch, on_change, dir, 0);
     if (r < 0)
         return err_set(err, ERR_IO, "watch %s: %s", dir, uv_strerror(r));
     uv_unref((uv_handle_t *)z->watch);
+    z->watched_dev = st.st_dev;
+    z->watched_ino = st.st_ino;
+    map_foreach (&z->files, it) {
+        read_endpoint(z, it->key);
+    }
     return read_folder(z, err);
 }

@@ -2,6 +2,7 @@
 #ifndef DNS_ZONE_H
 #define DNS_ZONE_H
 
+#include <sys/types.h>
 #include <uv.h>
 
 #include "base/err.h"
@@ -34,6 +35,8 @@ struct dns_zone {
     struct map files;   /* id -> itself: those that came from the watched folder */
     char *dir;          /* watched, NULL: none */
     uv_fs_event_t *watch;
+    dev_t watched_dev;
+    ino_t watched_ino;
 };
 
 struct dns_zone *zone_new(struct dns_server *server, const char *network);
