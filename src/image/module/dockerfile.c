@@ -196,7 +196,9 @@ static char **here_marks(const char *line)
             continue;
         char *mark AUTOFREE = xstrndup(p, n);
         strv_push(&marks, mark);
-        p += n + (quote ? 1 : 0);
+        p += n;
+        if (quote && *p == quote)
+            p++;
     }
     return marks;
 }

@@ -1,0 +1,75 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "base/mem.h"
+#include "base/strbuf.h"
+#include "image/module/dockerfile.h"
+
+/* The bases as "name[ platform]" joined by ", ". */
+static char *bases_of(const char *text, const char *const *args)
+{
+    base_images bases;
+    struct strbuf out AUTOBUF = STRBUF_INIT;
+    dockerfile_bases(text, args, &bases);
+    vec_foreach (&bases, b)
+        strbuf_addf(&out, "%s%s%s%s", out.len ? ", " : "", b->name, b->platform ? " " : "",
+                    b->platform ? b->platform : "");
+    base_images_release(&bases);
+    return strbuf_detach(&out);
+}
+
+static void test_bases(void **state)
+{
+    static const struct {
+        const char *text, *bases;
+    } cases[] = {
+        {"FROM debian:12\nRUN x\n", "debian:12"},
+        {"from debian\n", "debian"},
+        {"FROM scratch\nCOPY a /\n", ""},
+        {"# syntax=docker/dockerfile:1\n\nFROM a AS build\nFROM b\nCOPY --from=build /x /x\n",
+         "a, b"},
+        {"FROM a AS Build\nFROM build\nCOPY --from=0 / /\nCOPY --from=c --chown=1 / /\n", "a, c"},
+        {"ARG V=12\nFROM debian:${V}\n", "debian:12"},
+        {"ARG V\nFROM debian:${V:-11}\n", "debian:11"},
+        {"ARG R=reg.example/\nARG V=1\nFROM ${R}x:$V\n", "reg.example/x:1"},
+        {"ARG A=1\nARG B=${A}2\nFROM x:$B\n", "x:12"},
+        {"ARG D=1\nFROM x${D:+-debug}\n", "x-debug"},
+        {"FROM --platform=$BUILDPLATFORM go AS b\nFROM alpine\n", "go linux/test, alpine"},
+        {"FROM \\\n  # between\n  debian \\\n\n  AS x\n", "debian"},
+        {"FROM a\nARG X=1\nFROM b:$X\n", "a, b:"}, /* the ARG of a stage is not seen by FROM */
+        {"FROM a\nRUN <<EOF\nFROM evil\nEOF\nFROM b\n", "a, b"},
+        {"FROM a\nCOPY <<-\"X\" <<Y /d\nFROM e1\n\tX\nFROM e2\nY\nFROM b\n", "a, b"},
+        {"FROM a\nRUN --mount=type=bind,from=tools,source=/ --mount=type=cache,target=/c make\n",
+         "a, tools"},
+        {"FROM a\nRUN echo --from=evil\n", "a"},
+        {"# escape=`\nFROM `\n  win\n", "win"},
+        {"FROM \"quoted\"\r\n", "quoted"},
+        {"FROM a\nFROM a\n", "a"},
+        {"", ""},
+        {"FROM", ""},
+    };
+    const char *args[] = {"BUILDPLATFORM=linux/test", NULL};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        char *bases AUTOFREE = bases_of(cases[i].text, args);
+        assert_string_equal(bases, cases[i].bases);
+    }
+}
+
+static void test_build_args_win(void **state)
+{
+    const char *args[] = {"V=13", "OTHER=x", NULL};
+    (void)state;
+    char *bases AUTOFREE = bases_of("ARG V=12\nFROM debian:$V\n", args);
+    assert_string_equal(bases, "debian:13");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_bases),
+                                       cmocka_unit_test(test_build_args_win)};
+    return cmocka_run_group_tests_name("dockerfile", tests, NULL, NULL);
+}
