@@ -259,6 +259,8 @@ static void begin_stop(struct container *c)
         grace = c->service && c->service->stop_grace_period != UNSET ? c->service->stop_grace_period
                                                                      : STOP_GRACE;
     c->timer_fired = false;
+    health_stop(c->health);
+    c->health = NULL;
     set_state(c, C_STOPPING);
     send_signal(c, grace == 0 ? SIGKILL : stop_signal_of(c));
     c->killed = grace == 0;

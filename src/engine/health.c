@@ -14,7 +14,7 @@
 #include "base/units.h"
 #include "runtime/bundle.h"
 
-enum { OUTPUT_MAX = 4096 };
+enum { OUTPUT_MAX = 4096, KILL_GRACE_MS = 2000 };
 
 static const int64_t SECOND = 1000000000, FIRST_DELAY = 50000000;
 
@@ -105,6 +105,7 @@ struct health {
 
 static void probe_begin(struct health *h);
 static void schedule(struct health *h);
+static void on_stuck(uv_timer_t *timer);
 
 static void health_unref(uv_handle_t *handle)
 {
@@ -122,14 +123,15 @@ static void health_unref(uv_handle_t *handle)
     free(h);
 }
 
-/* The probe's own process inside the container, which the runtime's client does not take along. */
+/* Kills the probe's own process inside the container; the runtime's client sees it end and reaps it.
+ * Killing the client alone would leave its child to us, a subreaper, as a zombie that keeps the
+ * container's pid namespace alive. */
 static void kill_probe(struct health *h)
 {
     char *text AUTOFREE = NULL;
     if (fs_read(h->pid_file, 64, &text, NULL, NULL) == 0 && atoi(text) > 1)
         kill((pid_t)atoi(text), SIGKILL);
-    if (!h->exited)
-        uv_process_kill(&h->process, SIGKILL);
+    uv_timer_start(&h->timer, on_stuck, KILL_GRACE_MS, 0);
 }
 
 /* Docker's rules: a success makes it healthy; `retries` counted failures in a row make it
@@ -165,8 +167,10 @@ static void judge(struct health *h)
 
 static void probe_done(struct health *h)
 {
-    if (h->stopped)
+    if (h->stopped) {
+        uv_close((uv_handle_t *)&h->timer, health_unref);
         return;
+    }
     uv_timer_stop(&h->timer);
     judge(h);
     if (!h->stopped)
@@ -230,6 +234,14 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     free(buf->base);
     if (n < 0)
         close_pipe(h);
+}
+
+/* The client did not end although its child was killed, or it never got so far. */
+static void on_stuck(uv_timer_t *timer)
+{
+    struct health *h = timer->data;
+    if (!h->exited)
+        uv_process_kill(&h->process, SIGKILL);
 }
 
 static void on_timeout(uv_timer_t *timer)
@@ -342,5 +354,6 @@ void health_stop(struct health *h)
     h->stopped = true;
     if (h->probe_handles)
         kill_probe(h);
-    uv_close((uv_handle_t *)&h->timer, health_unref);
+    else
+        uv_close((uv_handle_t *)&h->timer, health_unref);
 }

@@ -232,9 +232,32 @@ static void step_restart(struct operation *op, struct verb_item *item)
         settle_start(op, item);
 }
 
+/* depends_on with restart: true takes the dependents along. */
+static void add_restarted_dependents(struct operation *op, struct verb *v)
+{
+    for (size_t k = 0; k < v->items.n; k++)
+        for (size_t i = 0; i < op->engine->containers.n; i++) {
+            struct container *c = op->engine->containers.v[i];
+            const struct service *s = container_service(c);
+            bool along = false, there = c->record.oneoff || !container_is_running(c);
+            for (size_t d = 0; s && d < s->depends_on_n; d++)
+                along |= s->depends_on[d].restart &&
+                         streq(s->depends_on[d].service, v->items.v[k].c->record.service);
+            for (size_t other = 0; other < v->items.n; other++)
+                there |= v->items.v[other].c == c;
+            struct verb_item item = {.c = c};
+            if (along && !there)
+                vec_push(&v->items, item);
+        }
+}
+
 static int restart_begin(struct operation *op, struct err *err)
 {
-    return begin(op, false, step_restart, err);
+    if (begin(op, false, step_restart, err) < 0)
+        return -1;
+    if (!operation_flag(op, "no_deps"))
+        add_restarted_dependents(op, op->data);
+    return 0;
 }
 
 /* --- kill --- */

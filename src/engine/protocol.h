@@ -9,9 +9,9 @@
  * its secrets and configs come from. Times are in seconds.
  *   ping                             -> done {"version","pid"}
  *   up       project, services, options: no_deps force_recreate no_recreate always_recreate_deps
- *            no_start remove_orphans ignore_orphans renew_anon_volumes wait (bools), wait_timeout,
- *            timeout, scale {service: n}, attach (bool: after "up" the connection stays and carries
- *            "container" events)
+ *            no_start remove_orphans ignore_orphans renew_anon_volumes wait recreate_reasons (the
+ *            detail of Recreate) attach (after "up" the connection stays and carries "container"
+ *            events) (bools), wait_timeout, timeout, scale {service: n}
  *   create   as up with no_start
  *   down     project (optional), services, options: volumes remove_orphans (bools), timeout
  *   start    services                  stop     services, options: timeout

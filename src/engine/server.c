@@ -128,23 +128,92 @@ static void answer_ping(struct client *c)
     client_finish(c, false);
 }
 
-/* Members that several requests share must be of their type: nobody guesses what was meant. */
-static bool well_formed(const json_t *request)
+struct member {
+    const char *name;
+    json_type type; /* JSON_TRUE: a boolean; JSON_REAL: any number */
+};
+
+static bool has_type(const json_t *j, json_type type)
 {
-    static const struct {
-        const char *name;
-        json_type type;
-    } members[] = {{"services", JSON_ARRAY},
-                   {"options", JSON_OBJECT},
-                   {"project", JSON_OBJECT},
-                   {"service", JSON_STRING},
-                   {"environment", JSON_OBJECT}};
-    for (size_t i = 0; i < ARRAY_SIZE(members); i++) {
-        const json_t *j = json_object_get(request, members[i].name);
-        if (j && json_typeof(j) != members[i].type)
-            return false;
+    switch (type) {
+    case JSON_TRUE:
+        return json_is_boolean(j);
+    case JSON_REAL:
+        return json_is_number(j);
+    case JSON_OBJECT:
+    case JSON_ARRAY:
+    case JSON_STRING:
+    case JSON_INTEGER:
+    case JSON_FALSE:
+    case JSON_NULL:
+        break;
     }
-    return true;
+    return json_typeof(j) == type;
+}
+
+/* The first member of o that is unknown or of another type than it must be; NULL: none. */
+static const char *odd_member(const json_t *o, const struct member *members, size_t n)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach ((json_t *)o, key, value) {
+        bool fine = false;
+        for (size_t i = 0; i < n && !fine; i++)
+            fine = streq(members[i].name, key) && has_type(value, members[i].type);
+        if (!fine)
+            return key;
+    }
+    return NULL;
+}
+
+/* Nobody guesses what was meant: a member that is unknown, or no boolean where it must be one, means
+ * that client and supervisor are of different versions. */
+static const char *odd_in_request(const json_t *request)
+{
+    static const struct member top[] = {
+        {"v", JSON_INTEGER},          {"op", JSON_STRING},      {"services", JSON_ARRAY},
+        {"options", JSON_OBJECT},     {"project", JSON_OBJECT}, {"service", JSON_STRING},
+        {"environment", JSON_OBJECT},
+    };
+    static const struct member options[] = {
+        {"no_deps", JSON_TRUE},
+        {"force_recreate", JSON_TRUE},
+        {"no_recreate", JSON_TRUE},
+        {"always_recreate_deps", JSON_TRUE},
+        {"no_start", JSON_TRUE},
+        {"remove_orphans", JSON_TRUE},
+        {"ignore_orphans", JSON_TRUE},
+        {"renew_anon_volumes", JSON_TRUE},
+        {"wait", JSON_TRUE},
+        {"wait_timeout", JSON_REAL},
+        {"timeout", JSON_REAL},
+        {"scale", JSON_OBJECT},
+        {"attach", JSON_TRUE},
+        {"volumes", JSON_TRUE},
+        {"volumes", JSON_ARRAY},
+        {"signal", JSON_STRING},
+        {"stop", JSON_TRUE},
+        {"name", JSON_STRING},
+        {"command", JSON_ARRAY},
+        {"entrypoint", JSON_ARRAY},
+        {"environment", JSON_ARRAY},
+        {"labels", JSON_OBJECT},
+        {"user", JSON_STRING},
+        {"working_dir", JSON_STRING},
+        {"publish", JSON_ARRAY},
+        {"service_ports", JSON_TRUE},
+        {"use_aliases", JSON_TRUE},
+        {"remove", JSON_TRUE},
+        {"tty", JSON_TRUE},
+        {"stdin_open", JSON_TRUE},
+        {"recreate_reasons", JSON_TRUE},
+        {"detach", JSON_TRUE},
+        {"cap_add", JSON_ARRAY},
+        {"cap_drop", JSON_ARRAY},
+    };
+    const char *odd = odd_member(request, top, ARRAY_SIZE(top));
+    return odd ? odd
+               : odd_member(json_object_get(request, "options"), options, ARRAY_SIZE(options));
 }
 
 static void take_request(struct client *c, const char *line, size_t n)
@@ -153,7 +222,7 @@ static void take_request(struct client *c, const char *line, size_t n)
     json_t *request AUTOJSON = json_loadb(line, n, JSON_REJECT_DUPLICATES, &je);
     const char *name = jstr(request, "op", NULL);
     json_int_t version = jint(request, "v", -1);
-    if (!json_is_object(request) || version < 0 || !name || !well_formed(request)) {
+    if (!json_is_object(request) || version < 0 || !name) {
         refuse(c, "malformed request");
         return;
     }
@@ -166,6 +235,12 @@ static void take_request(struct client *c, const char *line, size_t n)
         return;
     }
     log_trace("request %s", name);
+    const char *odd = odd_in_request(request);
+    if (odd) {
+        char *message AUTOFREE = xasprintf("%s: unknown or malformed member \"%s\"", name, odd);
+        refuse(c, message);
+        return;
+    }
     const struct operation_kind *kind = operation_kind_find(name);
     if (streq(name, "ping")) {
         answer_ping(c);

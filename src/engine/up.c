@@ -263,7 +263,8 @@ static void step_recreate(struct operation *op, struct up *up, struct slot *slot
     struct container *c = slot->c;
     switch (slot->state) {
     case SLOT_NEW:
-        told(op, c, "Recreate", "working", slot->why);
+        told(op, c, "Recreate", "working",
+             operation_flag(op, "recreate_reasons") ? slot->why : NULL);
         keep_volumes(slot);
         slot->state = SLOT_STOPPING;
         container_stop(c, operation_seconds(op, "timeout"));
