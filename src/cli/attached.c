@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <stdio.h>
 
+#include "base/fd.h"
 #include "base/mem.h"
 #include "base/units.h"
 #include "cli/client.h"
@@ -31,7 +32,6 @@ struct attached {
     uv_signal_t interrupt, terminate;
     struct map running; /* ids of containers that run or will run again */
     bool up;            /* the operation has ended well */
-    bool kill_wanted;   /* as soon as the "stop" has been hung up */
     bool interrupted, failed;
     bool has_code; /* exit_code is decided */
     int exit_code;
@@ -127,24 +127,18 @@ static void on_stop_event(void *ctx, const char *name, const json_t *event)
     }
 }
 
-static void send_stop(struct attached *a, const char *op);
-
 static void on_stop_closed(void *ctx, struct err *err)
 {
     struct attached *a = ctx;
     client_free(a->stopping);
     a->stopping = NULL;
-    if (a->kill_wanted && a->phase == PHASE_KILLING) {
-        a->kill_wanted = false;
-        send_stop(a, "kill");
-    } else if (err && a->phase != PHASE_ENDING) {
+    if (err && a->phase != PHASE_ENDING)
         fail(a, err);
-    }
 }
 
-static void send_stop(struct attached *a, const char *op)
+static void send_stop(struct attached *a)
 {
-    json_t *request AUTOJSON = request_new(op, NULL);
+    json_t *request AUTOJSON = request_new("stop", NULL);
     json_t *services = json_array();
     const struct project *p = a->o->project;
     for (size_t i = 0; i < p->services_n; i++) {
@@ -152,13 +146,33 @@ static void send_stop(struct attached *a, const char *op)
             json_array_append_new(services, json_string(p->services[i].name));
     }
     json_object_set_new(request, "services", services);
-    if (a->o->timeout >= 0 && streq(op, "stop"))
+    if (a->o->timeout >= 0)
         request_int(request, "timeout", a->o->timeout);
     const struct client_handler handler = {on_stop_event, on_stop_closed, a};
     struct err err AUTOERR = ERR_INIT;
     if (client_open(&a->loop, &a->cli->paths, p->name, true, request, &handler, &a->stopping,
                     &err) < 0)
         fail(a, &err);
+}
+
+/* The stop goes on and sees them end: a request of its own would wait for it. */
+static void kill_all(struct attached *a)
+{
+    struct container_list list AUTOCONTAINERS = {0};
+    containers_read(a->cli, a->o->project->name, &list, NULL);
+    for (size_t i = 0; i < list.n; i++) {
+        const struct container_record *c = &list.v[i];
+        if (c->oneoff || c->pid <= 0 || !in_set(a, a->o->selected, c->service) ||
+            pid_start_time(c->pid) != c->pid_start)
+            continue;
+        char *id AUTOFREE = xasprintf("Container %s", c->name);
+        bool killed = kill(c->pid, SIGKILL) == 0;
+        progress_event(&a->stop_progress, &(struct progress_event){
+                                              .id = id,
+                                              .status = killed ? "Killed" : "Error while Killing",
+                                              .state = killed ? PROGRESS_DONE : PROGRESS_ERROR,
+                                          });
+    }
 }
 
 /* ---- events of the operation and its containers */
@@ -204,7 +218,7 @@ static void abort_all(struct attached *a, int code)
     a->phase = PHASE_STOPPING;
     fprintf(stderr, "%sAborting on container exit...%s\n",
             a->cli->color_err ? "\033[31m\033[1m" : "", a->cli->color_err ? "\033[0m" : "");
-    send_stop(a, "stop");
+    send_stop(a);
 }
 
 static void on_die(struct attached *a, const json_t *event, struct container_record *c)
@@ -329,15 +343,11 @@ static void on_signal(uv_signal_t *s, int signum)
         cli_outf("Gracefully Stopping... press Ctrl+C again to force\n");
         if (!a->up && a->watching)
             client_cancel(a->watching);
-        send_stop(a, "stop");
+        send_stop(a);
         break;
     case PHASE_STOPPING:
         a->phase = PHASE_KILLING;
-        a->kill_wanted = a->stopping != NULL;
-        if (a->stopping)
-            client_cancel(a->stopping);
-        else
-            send_stop(a, "kill");
+        kill_all(a);
         break;
     case PHASE_KILLING:
         finish(a);

@@ -267,3 +267,11 @@ char *container_dir(const struct cli *cli, const struct container_record *c)
 {
     return paths_container(&cli->paths, c->project, c->id);
 }
+
+const json_t *container_section(const struct container_record *c)
+{
+    /* The record keeps the slice of the project, as model/decode.h travels. */
+    const json_t *services = json_object_get(json_object_get(c->config, "document"), "services");
+    const json_t *own = json_object_get(services, c->service);
+    return own ? own : c->config;
+}

@@ -31,6 +31,8 @@ char *container_command_text(const struct container_record *c, bool whole);
 /* What --format sees of a container; new reference. "_labels" is for {{.Label}}. */
 json_t *container_json(const struct container_record *c, bool whole);
 
+/* The service's section that the container was made from, or NULL; borrowed. */
+const json_t *container_section(const struct container_record *c);
 /* Folder with the container's log and status; heap. */
 char *container_dir(const struct cli *cli, const struct container_record *c);
 /* "a=b,c=d" */

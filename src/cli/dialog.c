@@ -4,6 +4,7 @@
 
 #include "base/fs.h"
 #include "base/mem.h"
+#include "cli/dry_run.h"
 
 struct dialog {
     struct cli *cli;
@@ -112,6 +113,8 @@ int dialog_run(struct cli *cli, const char *project, const json_t *request, cons
     struct dialog d = {.cli = cli, .hooks = hooks};
     if (cli_paths(cli, err) < 0)
         return -1;
+    if (cli->dry_run)
+        return dry_run_show(cli, project, request, title, err);
     uv_loop_t loop;
     uv_loop_init(&loop);
     const struct client_handler handler = {.event = on_event, .closed = on_closed, .ctx = &d};

@@ -143,9 +143,9 @@ int main(int argc, char **argv)
     const char *self = argc ? path_base(argv[0]) : "compose";
     struct cli cli = {.program = "compose"};
     int skip = argc ? 1 : 0;
+    if (argc > 1 && streq(argv[1], "docker-cli-plugin-metadata"))
+        return plugin_metadata();
     if (streq(self, "docker-compose")) {
-        if (argc > 1 && streq(argv[1], "docker-cli-plugin-metadata"))
-            return plugin_metadata();
         cli.program = "docker compose";
         skip += argc > 1 && streq(argv[1], "compose");
     }

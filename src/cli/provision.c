@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/units.h"
 #include "cli/image_jobs.h"
+#include "cli/progress.h"
 #include "model/graph.h"
 
 #define HOUR (3600LL * 1000000000)
@@ -153,6 +154,23 @@ static void drop_needless_builds(struct plan *plan)
     plan->builds_n = n;
 }
 
+/* --dry-run: what would be pulled and built. */
+static void show_plan(struct plan *plan)
+{
+    struct progress p;
+    progress_init(&p, plan->cli, "Running");
+    for (size_t i = 0; i < plan->pulls_n; i++)
+        progress_event(&p, &(struct progress_event){.id = plan->pulls[i].service->name,
+                                                    .text = "Pulled",
+                                                    .state = PROGRESS_DONE});
+    for (size_t i = 0; i < plan->builds_n; i++)
+        progress_event(&p, &(struct progress_event){.id = plan->builds[i].image,
+                                                    .status = "Built",
+                                                    .state = PROGRESS_DONE});
+    progress_flush(&p);
+    progress_release(&p);
+}
+
 static int run_plan(struct plan *plan, struct err *err)
 {
     const struct build_flags flags = {.quiet = plan->options->quiet_build};
@@ -194,7 +212,9 @@ int provision(struct cli *cli, const struct project *p, const struct provision *
         if (options->selected[i])
             rc = plan_service(&plan, &p->services[i], names[i], err);
     }
-    if (rc == 0 && !cli->dry_run)
+    if (rc == 0 && cli->dry_run)
+        show_plan(&plan);
+    else if (rc == 0)
         rc = run_plan(&plan, err);
     for (size_t i = 0; i < plan.pulls_n; i++)
         err_release(&plan.pulls[i].err);

@@ -36,7 +36,9 @@ struct stream {
     struct strbuf in;  /* from the monitor, not yet taken apart */
     struct strbuf out; /* to the monitor, not yet written */
     pid_t pid;         /* of the container, 0: not known yet */
-    bool input_open, ended;
+    bool input_open;
+    bool exited; /* its exit code is known */
+    bool ended;
     struct stream_result *result;
 };
 
@@ -83,9 +85,10 @@ static void take_status(struct stream *s, const char *line, struct err *err)
         return;
     if (status.phase == MONITOR_RUNNING)
         s->pid = status.pid;
+    /* What it wrote may still follow; the stream ends with its exit frame, or with the monitor. */
     if (status.phase == MONITOR_EXITED || status.phase == MONITOR_FAILED) {
         s->result->exit_code = status.exit_code;
-        s->ended = true;
+        s->exited = true;
     }
     if (status.phase == MONITOR_FAILED)
         err_set(err, ERR_INVALID, "%s", status.message);
@@ -143,10 +146,12 @@ static int read_monitor(struct stream *s, struct err *err)
     ssize_t n = read(s->sock, chunk, sizeof(chunk));
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return 0;
-    if (n < 0)
+    if (n < 0 && !(errno == ECONNRESET && s->exited))
         return err_sys(err, errno, "read from the container's monitor");
-    if (n == 0)
+    n = n < 0 ? 0 : n;
+    if (n == 0 && !s->exited)
         return err_set(err, ERR_UNAVAILABLE, "the container's monitor has gone");
+    s->ended = s->ended || n == 0;
     strbuf_add(&s->in, chunk, (size_t)n);
     return take_input(s, err);
 }
