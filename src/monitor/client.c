@@ -81,7 +81,7 @@ static void queue_put(struct client *c, const void *data, size_t n)
 {
     if (c->sent == c->queued)
         c->sent = c->queued = 0;
-    if (c->queued + n > c->capacity) {
+    if (c->sent && c->queued + n > c->capacity) {
         memmove(c->queue, c->queue + c->sent, c->queued - c->sent);
         c->queued -= c->sent;
         c->sent = 0;
@@ -94,7 +94,8 @@ static void queue_put(struct client *c, const void *data, size_t n)
         c->queue = queue;
         c->capacity = capacity;
     }
-    memcpy(c->queue + c->queued, data, n);
+    if (n)
+        memcpy(c->queue + c->queued, data, n);
     c->queued += n;
 }
 

@@ -61,9 +61,11 @@ static const char *last_message(const char *log, size_t *len)
             continue;
         bool json = *line == '{', harmless = false;
         if (json) {
-            const char *level = strstr(line, "\"level\":");
-            harmless = level && level < end && !memmem(level, 24, "error", 5) &&
-                       !memmem(level, 24, "fatal", 5);
+            const char *level = memmem(line, (size_t)(end - line), "\"level\":", 8);
+            size_t rest = level ? (size_t)(end - level) : 0;
+            rest = rest < 24 ? rest : 24;
+            harmless = level && !memmem(level, rest, "error", 5) &&
+                       !memmem(level, rest, "fatal", 5);
         }
         if (harmless)
             continue;

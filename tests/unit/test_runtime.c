@@ -1,0 +1,190 @@
+/* The choice of a runtime, signals, state lines, cgroups. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <signal.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fs.h"
+#include "base/mem.h"
+#include "runtime/cgroup.h"
+#include "runtime/monitor.h"
+#include "runtime/oci.h"
+
+static void test_signal_names(void **state)
+{
+    (void)state;
+    const struct {
+        const char *name;
+        int number;
+    } cases[] = {
+        {"SIGTERM", SIGTERM},
+        {"term", SIGTERM},
+        {"Term", SIGTERM},
+        {"15", 15},
+        {"SIGPOLL", SIGPOLL},
+        {"RTMIN+3", SIGRTMIN + 3},
+        {"SIGRTMAX", SIGRTMAX},
+        {"SIGRTMAX-1", SIGRTMAX - 1},
+        {"0", -1},
+        {"999", -1},
+        {"SIG", -1},
+        {"", -1},
+        {"TERMINATE", -1},
+        {"15x", -1},
+        {"RTMIN+99", -1},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+        if (signal_by_name(cases[i].name) != cases[i].number)
+            fail_msg("%s: %d", cases[i].name, signal_by_name(cases[i].name));
+    assert_string_equal(signal_name(SIGTERM), "SIGTERM");
+    assert_null(signal_name(0));
+    assert_null(signal_name(4000));
+}
+
+static void test_state_lines(void **state)
+{
+    (void)state;
+    struct monitor_status s;
+    assert_true(monitor_status_parse("starting\n", &s));
+    assert_int_equal(s.phase, MONITOR_STARTING);
+    assert_true(monitor_status_parse("running 12 345 678\n", &s));
+    assert_int_equal(s.phase, MONITOR_RUNNING);
+    assert_true(s.pid == 12 && s.start_time == 345 && s.started == 678);
+    assert_true(monitor_status_parse("exited 137 9 1 5 6\n", &s));
+    assert_true(s.phase == MONITOR_EXITED && s.exit_code == 137 && s.signal == 9 && s.oom);
+    assert_true(s.started == 5 && s.finished == 6);
+    assert_true(monitor_status_parse("failed 127 exec: \"x\": not found\nmore", &s));
+    assert_true(s.phase == MONITOR_FAILED && s.exit_code == 127);
+    assert_string_equal(s.message, "exec: \"x\": not found");
+    assert_false(monitor_status_parse("", &s));
+    assert_false(monitor_status_parse("running\n", &s));
+    assert_false(monitor_status_parse("exited 1 2\n", &s));
+}
+
+/* A folder with an executable of this name, first in PATH. */
+static char *fake_program(const char *name)
+{
+    char dir[] = "/tmp/test-runtime.XXXXXX";
+    assert_non_null(mkdtemp(dir));
+    char *path AUTOFREE = path_join(dir, name);
+    assert_int_equal(fs_write_atomic(path, "#!/bin/sh\n", 10, 0755, false, NULL), 0);
+    return xstrdup(dir);
+}
+
+static void test_a_named_runtime_is_taken_or_missed(void **state)
+{
+    (void)state;
+    struct err err AUTOERR = ERR_INIT;
+    struct oci_runtime rt;
+    char *dir AUTOFREE = fake_program("my-runtime");
+    char *path AUTOFREE = path_join(dir, "my-runtime");
+    assert_int_equal(oci_runtime_choose(path, "/run/x", &rt, &err), 0);
+    assert_string_equal(rt.name, "my-runtime");
+    assert_string_equal(rt.path, path);
+    assert_string_equal(rt.state, "/run/x/runtime-my-runtime");
+    oci_runtime_release(&rt);
+    setenv("COMPOSE_RUNTIME", path, 1);
+    assert_int_equal(oci_runtime_choose(NULL, "/run/x", &rt, &err), 0);
+    assert_string_equal(rt.path, path);
+    assert_non_null(strstr(rt.why, "COMPOSE_RUNTIME"));
+    oci_runtime_release(&rt);
+    unsetenv("COMPOSE_RUNTIME");
+    assert_int_equal(oci_runtime_choose("no-such-runtime", "/run/x", &rt, &err), -1);
+    assert_int_equal(err.kind, ERR_NOT_FOUND);
+    assert_non_null(strstr(err.msg, "\"no-such-runtime\""));
+    fs_remove_all(dir, NULL);
+}
+
+static void test_crun_where_it_serves(void **state)
+{
+    (void)state;
+    struct err err AUTOERR = ERR_INIT;
+    struct oci_runtime rt;
+    char *old AUTOFREE = xstrdup(getenv("PATH"));
+    char *a AUTOFREE = fake_program("crun"), *b AUTOFREE = fake_program("runc");
+    char *both AUTOFREE = xasprintf("%s:%s", a, b);
+    setenv("PATH", both, 1);
+    assert_int_equal(oci_runtime_choose(NULL, "/run/x", &rt, &err), 0);
+    char *held AUTOFREE = cgroup_hybrid_controllers();
+    bool refuses = cgroup_mode() == CGROUP_HYBRID && *held;
+    assert_string_equal(rt.name, refuses ? "runc" : "crun");
+    assert_true(strlen(rt.why) > 10);
+    oci_runtime_release(&rt);
+    setenv("PATH", old, 1);
+    fs_remove_all(a, NULL);
+    fs_remove_all(b, NULL);
+}
+
+static void test_exec_command_line(void **state)
+{
+    (void)state;
+    struct oci_runtime rt = {(char *)"runc", (char *)"/bin/runc", (char *)"/run/s", NULL};
+    char **v AUTOSTRV = oci_exec_argv(&rt, "id", "/run/p.json", "/run/pid");
+    const char *want[] = {"/bin/runc",   "--root",     "/run/s",   "exec", "--process",
+                          "/run/p.json", "--pid-file", "/run/pid", "id"};
+    for (size_t i = 0; i < ARRAY_SIZE(want); i++)
+        assert_string_equal(v[i], want[i]);
+    assert_null(v[ARRAY_SIZE(want)]);
+}
+
+static void test_usage_of_our_own_cgroup(void **state)
+{
+    (void)state;
+    struct cgroup_usage u;
+    struct err err AUTOERR = ERR_INIT;
+    if (cgroup_usage_read(getpid(), &u, &err) < 0)
+        fail_msg("%s", err.msg);
+    assert_true(u.system_cpu_ns > 0);
+    assert_int_equal(cgroup_usage_read(0x3ffffff, &u, &err), -1);
+}
+
+static void test_recover_believes_what_was_noted(void **state)
+{
+    (void)state;
+    char dir[] = "/tmp/test-runtime.XXXXXX";
+    assert_non_null(mkdtemp(dir));
+    struct paths p = {dir, dir};
+    char *run AUTOFREE = paths_container_run(&p, "c"), *st AUTOFREE = path_join(dir, "status");
+    char *noted AUTOFREE = path_join(run, "state"), *root AUTOFREE = path_join(dir, "runtime-x");
+    struct oci_runtime rt = {(char *)"x", (char *)"/bin/true", root, NULL};
+    struct monitor_status out;
+    struct err err AUTOERR = ERR_INIT;
+    assert_int_equal(monitor_recover(&p, &rt, "c", dir, &out, &err), -1);
+    assert_int_equal(err.kind, ERR_NOT_FOUND);
+    assert_int_equal(fs_mkdir_p(run, 0700, NULL), 0);
+    fs_write_atomic(st, "running 999999 1 2\n", 19, 0644, false, NULL);
+    assert_int_equal(monitor_recover(&p, &rt, "c", dir, &out, &err), 0);
+    assert_int_equal(out.phase, MONITOR_EXITED);
+    assert_int_equal(out.exit_code, -1); /* nobody was there to see it */
+    fs_write_atomic(st, "running 999999 1 2\n", 19, 0644, false, NULL);
+    fs_write_atomic(noted, "exited 6 0 0 2 3\n", 17, 0644, false, NULL);
+    assert_int_equal(monitor_recover(&p, &rt, "c", dir, &out, &err), 0);
+    assert_int_equal(out.exit_code, 6);
+    assert_int_equal(monitor_status_read(dir, &out, &err), 0);
+    assert_true(out.phase == MONITOR_EXITED && out.exit_code == 6);
+    unlink(noted);
+    fs_write_atomic(st, "starting\n", 9, 0644, false, NULL);
+    assert_int_equal(monitor_recover(&p, &rt, "c", dir, &out, &err), 0);
+    assert_int_equal(out.phase, MONITOR_STARTING);
+    fs_remove_all(dir, NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_signal_names),
+        cmocka_unit_test(test_state_lines),
+        cmocka_unit_test(test_a_named_runtime_is_taken_or_missed),
+        cmocka_unit_test(test_crun_where_it_serves),
+        cmocka_unit_test(test_exec_command_line),
+        cmocka_unit_test(test_usage_of_our_own_cgroup),
+        cmocka_unit_test(test_recover_believes_what_was_noted),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
