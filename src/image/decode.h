@@ -29,6 +29,9 @@ bool media_is_index(const char *media_type);
 int image_decode(const json_t *manifest, const json_t *config, struct image **image,
                  struct err *err);
 
+/* RFC 3339 to ns since the epoch; 0: not said (NULL), not readable, or before 1970. */
+int64_t image_time(const char *text);
+
 /* The entry of an index that serves the platform best, or NULL. */
 const json_t *index_choose(const json_t *index, const struct image_platform *platform);
 

@@ -71,11 +71,17 @@ static char *dup_member(const json_t *o, const char *key)
     return s ? xstrdup(s) : NULL;
 }
 
+int64_t image_time(const char *text)
+{
+    /* Reproducible builders write Go's zero time, the year 1, which does not fit. */
+    int year = text ? atoi(text) : 0;
+    int64_t ns;
+    return year >= 1970 && year < 2262 && time_parse(text, &ns) ? ns : 0;
+}
+
 static int64_t time_member(const json_t *o, const char *key)
 {
-    int64_t ns;
-    const char *s = jstr(o, key, NULL);
-    return s && time_parse(s, &ns) && ns > 0 ? ns : 0;
+    return image_time(jstr(o, key, NULL));
 }
 
 static int compare_strings(const void *a, const void *b)

@@ -6,7 +6,6 @@
 #include "base/fd.h"
 #include "base/fs.h"
 #include "base/mem.h"
-#include "base/units.h"
 #include "image/layout.h"
 
 char *entry_name(const json_t *entry)
@@ -125,11 +124,9 @@ int entry_image(struct image_store *store, const json_t *entry,
     }
     const json_t *annotations = json_object_get(entry, "annotations");
     const char *index = jstr(annotations, ANNOTATION_INDEX, NULL);
-    const char *pulled = jstr(annotations, ANNOTATION_PULLED, NULL);
     if (index && !image->index_digest)
         image->index_digest = xstrdup(index);
-    if (pulled && !time_parse(pulled, &image->pulled))
-        image->pulled = 0;
+    image->pulled = image_time(jstr(annotations, ANNOTATION_PULLED, NULL));
     *out = image;
     return 0;
 }

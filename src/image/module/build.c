@@ -306,7 +306,7 @@ static void add_limits(struct building *b)
 {
     const struct build *build = b->request->build;
     if (build->shm_size > 0)
-        argf(b, "--shm-size", "%lldb", (long long)build->shm_size);
+        argf(b, "--shm-size", "%lld", (long long)build->shm_size);
     if (b->request->memory > 0)
         argf(b, "--memory", "%lldb", (long long)b->request->memory);
     for (size_t i = 0; i < build->ulimits_n; i++)
@@ -379,8 +379,10 @@ static int make_command(struct building *b, const char *id_file, struct err *err
 static void on_line(void *ctx, const char *line)
 {
     struct building *b = ctx;
-    const char *step = strstr(line, "STEP ");
-    if (step && (step == line || step[-1] == ' ')) {
+    /* "STEP 2/5: RUN ...", in builds of several stages "[1/2] STEP 2/5: ...". */
+    const char *step = line[0] == '[' ? strstr(line, "] STEP ") : NULL;
+    step = step ? step + 2 : line;
+    if (starts_with(step, "STEP ")) {
         free(b->step);
         b->step = xstrdup(step);
     }

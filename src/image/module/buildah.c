@@ -105,28 +105,94 @@ static int run(char **argv, struct err *err)
     return err_set(err, ERR_IO, "buildah: %.500s", last ? last + 1 : out.buf);
 }
 
+/* The image as the builder gets it. buildah refuses images whose config has no history of their
+ * layers (the specification lets it be missing): those get one, and so another ID there. */
+struct handover {
+    const struct image *image;
+    char id[72];
+    char *config, *manifest; /* texts, NULL: those of the store */
+    char manifest_digest[72];
+};
+
+static void handover_release(struct handover *h)
+{
+    free(h->config);
+    free(h->manifest);
+}
+
+static bool history_agrees(const struct image *image)
+{
+    size_t layers = 0;
+    for (size_t i = 0; i < image->history_n; i++)
+        layers += !image->history[i].empty_layer;
+    return layers == image->layers_n;
+}
+
+static int handover_init(struct image_store *store, const struct image *image, struct handover *h,
+                         struct err *err)
+{
+    *h = (struct handover){.image = image};
+    snprintf(h->id, sizeof(h->id), "%s", image->id);
+    snprintf(h->manifest_digest, sizeof(h->manifest_digest), "%s", image->digest);
+    if (history_agrees(image))
+        return 0;
+    json_t *stored AUTOJSON = NULL;
+    if (image_config_json(store, image, &stored, err) < 0)
+        return -1;
+    json_t *config AUTOJSON = json_copy(stored), *history = json_array();
+    for (size_t i = 0; i < image->layers_n; i++)
+        json_array_append_new(history, json_pack("{s:s}", "created_by", "unknown"));
+    json_object_set_new(config, "history", history);
+    h->config = json_dumps(config, JSON_COMPACT | JSON_SORT_KEYS);
+    digest_of(h->config, strlen(h->config), h->id);
+    struct layer_descriptor *layers AUTOFREE = xcalloc(image->layers_n + 1, sizeof(*layers));
+    for (size_t i = 0; i < image->layers_n; i++)
+        layers[i] = (struct layer_descriptor){image->layers[i].digest, image->layers[i].media_type,
+                                              image->layers[i].size};
+    h->manifest = manifest_text(h->id, strlen(h->config), layers, image->layers_n);
+    digest_of(h->manifest, strlen(h->manifest), h->manifest_digest);
+    return 0;
+}
+
+/* A blob of the view: the store's own, or a text of the handover. */
+static int view_blob(struct work *work, const char *blobs, const char *digest, const char *text,
+                     struct err *err)
+{
+    char *path AUTOFREE = path_join(blobs, digest + 7);
+    char *target AUTOFREE = layout_blob(work->store, digest);
+    if (text)
+        return fs_write_atomic(path, text, strlen(text), 0644, false, err);
+    if (symlink(target, path) < 0 && errno != EEXIST) /* an image may have a layer twice */
+        return err_sys(err, errno, "link %s", path);
+    return 0;
+}
+
 /* An OCI layout of the one image, over the blobs of the store: its path has no colon and nobody
  * rewrites its index meanwhile. */
-static int make_view(struct work *work, const struct image *image, char **path, struct err *err)
+static int make_view(struct work *work, const struct handover *h, char **path, struct err *err)
 {
     char *dir AUTOFREE = work_path(work, "view");
-    char *blobs AUTOFREE = path_join(dir, "blobs");
+    char *blobs AUTOFREE = path_join(dir, "blobs/sha256");
     char *index_path AUTOFREE = path_join(dir, "index.json");
     char *marker AUTOFREE = path_join(dir, "oci-layout");
-    char *target AUTOFREE = path_join(work->store->dir, "blobs");
-    char *manifest AUTOFREE = layout_blob(work->store, image->digest);
-    struct stat st;
-    if (stat(manifest, &st) < 0)
-        return err_sys(err, errno, "%s", manifest);
-    if (mkdir(dir, 0700) < 0 || symlink(target, blobs) < 0)
-        return err_sys(err, errno, "mkdir %s", dir);
-    json_t *m AUTOJSON = NULL;
-    if (layout_read_json(work->store, image->digest, MANIFEST_MAX, &m, err) < 0)
+    char *manifest AUTOFREE = path_join(blobs, h->manifest_digest + 7);
+    if (fs_mkdir_p(blobs, 0700, err) < 0 ||
+        view_blob(work, blobs, h->manifest_digest, h->manifest, err) < 0 ||
+        view_blob(work, blobs, h->id, h->config, err) < 0)
         return -1;
+    for (size_t i = 0; i < h->image->layers_n; i++)
+        if (view_blob(work, blobs, h->image->layers[i].digest, NULL, err) < 0)
+            return -1;
+    struct stat st;
+    json_t *m AUTOJSON = NULL;
+    if (json_read(manifest, &m, err) < 0)
+        return -1;
+    if (stat(manifest, &st) < 0)
+        return err_sys(err, errno, "stat %s", manifest);
     json_t *index AUTOJSON = json_pack("{s:i,s:[{s:s,s:s,s:I,s:{s:s}}]}", "schemaVersion", 2,
                                        "manifests", "mediaType", manifest_media_type(m), "digest",
-                                       image->digest, "size", (json_int_t)st.st_size, "annotations",
-                                       ANNOTATION_NAME, "image");
+                                       h->manifest_digest, "size", (json_int_t)st.st_size,
+                                       "annotations", ANNOTATION_NAME, "image");
     static const char version[] = "{\"imageLayoutVersion\":\"1.0.0\"}";
     if (json_write(index_path, index, false, err) < 0 ||
         fs_write_atomic(marker, version, sizeof(version) - 1, 0644, false, err) < 0)
@@ -135,12 +201,12 @@ static int make_view(struct work *work, const struct image *image, char **path, 
     return 0;
 }
 
-static int pull_view(struct buildah *b, const struct image *image, struct err *err)
+static int pull_view(struct buildah *b, const struct handover *h, struct err *err)
 {
     struct work work AUTOWORK = WORK_INIT;
     char *view AUTOFREE = NULL;
-    if (work_begin(b->store, &work, err) < 0 || assembly_pin(&work, image, err) < 0 ||
-        make_view(&work, image, &view, err) < 0)
+    if (work_begin(b->store, &work, err) < 0 || assembly_pin(&work, h->image, err) < 0 ||
+        make_view(&work, h, &view, err) < 0)
         return -1;
     char **argv AUTOSTRV = buildah_command(b, "pull");
     char *source AUTOFREE = xasprintf("oci:%s:image", view);
@@ -149,19 +215,19 @@ static int pull_view(struct buildah *b, const struct image *image, struct err *e
     return run(argv, err);
 }
 
-static int take_locked(struct buildah *b, const struct image *image, const char *name,
+static int take_locked(struct buildah *b, const struct handover *h, const char *name,
                        struct err *err)
 {
     json_t *images AUTOJSON = NULL;
     if (read_list(b, "overlay-images/images.json", &images, err) < 0)
         return -1;
-    const json_t *known = find(images, image->id + 7);
+    const json_t *known = find(images, h->id + 7);
     if (known && has_name(known, name))
         return 0;
-    if (!known && pull_view(b, image, err) < 0)
+    if (!known && pull_view(b, h, err) < 0)
         return -1;
     char **argv AUTOSTRV = buildah_command(b, "tag");
-    strv_push(&argv, image->id + 7);
+    strv_push(&argv, h->id + 7);
     strv_push(&argv, name);
     return run(argv, err);
 }
@@ -173,10 +239,15 @@ int buildah_take(struct buildah *b, const struct image *image, const char *name,
     /* Not the image's own digest: that one is locked while its layers are unpacked. */
     digest_dependent(image->id, digest);
     int lock = -1;
-    if (layout_lock_digest(b->store, digest, &stop, &lock, err) < 0)
+    struct handover h;
+    if (handover_init(b->store, image, &h, err) < 0 ||
+        layout_lock_digest(b->store, digest, &stop, &lock, err) < 0) {
+        handover_release(&h);
         return -1;
-    int rc = take_locked(b, image, name, err);
+    }
+    int rc = take_locked(b, &h, name, err);
     layout_unlock_digest(b->store, digest, lock);
+    handover_release(&h);
     return rc < 0 ? err_wrap(err, "hand image %s to the builder", name) : 0;
 }
 
