@@ -13,13 +13,13 @@ enum { DEPTH_MAX = 64 };
 
 enum node_type { NODE_TEXT, NODE_ACTION, NODE_IF, NODE_RANGE, NODE_WITH };
 
-enum term_type { TERM_FIELD, TERM_CONST, TERM_FUNC, TERM_PIPE, TERM_VARIABLE };
+enum term_type { TERM_FIELD, TERM_CONST, TERM_FUNC, TERM_PIPE };
 
 struct pipe;
 
 struct term {
     enum term_type type;
-    char **path;       /* TERM_FIELD: names; empty: the dot itself */
+    char **path;       /* TERM_FIELD: names, empty: the dot; TERM_PIPE: what follows ")" */
     json_t *value;     /* TERM_CONST */
     char *name;        /* TERM_FUNC */
     struct pipe *pipe; /* TERM_PIPE */
@@ -95,9 +95,8 @@ static int parse_quoted(struct reader *r, struct term *t)
     return t->value ? 0 : broken(r, "a string that is not valid UTF-8");
 }
 
-static void parse_field(struct reader *r, struct term *t)
+static void parse_path(struct reader *r, struct term *t)
 {
-    t->type = TERM_FIELD;
     t->path = xcalloc(1, sizeof(*t->path));
     while (*r->at == '.') {
         r->at++;
@@ -131,7 +130,8 @@ static int parse_term(struct reader *r, struct term *t)
 {
     *t = (struct term){0};
     if (*r->at == '.') {
-        parse_field(r, t);
+        t->type = TERM_FIELD;
+        parse_path(r, t);
         return 0;
     }
     if (*r->at == '"' || *r->at == '`')
@@ -147,6 +147,8 @@ static int parse_term(struct reader *r, struct term *t)
         skip_space(r);
         if (*r->at++ != ')')
             return broken(r, "unclosed left paren");
+        if (*r->at == '.')
+            parse_path(r, t);
         return 0;
     }
     size_t n = 0;
@@ -398,7 +400,7 @@ static int eval_pipe(struct run *r, const struct pipe *p, const json_t *dot, jso
 static int eval_field(struct run *r, const struct term *t, const json_t *dot, json_t **out)
 {
     const json_t *v = dot;
-    for (char **name = t->path; *name; name++) {
+    for (char **name = t->path; name && *name; name++) {
         const json_t *next = json_object_get(v, *name);
         if (!next && r->headings) {
             *out = json_string("");
@@ -420,15 +422,15 @@ static int eval_term(struct run *r, const struct term *t, const json_t *dot, jso
     case TERM_FIELD:
         return eval_field(r, t, dot, out);
     case TERM_CONST:
-    case TERM_VARIABLE:
         *out = json_incref(t->value);
         return 0;
     case TERM_FUNC:
         return format_func_call(t->name, NULL, 0, out, r->err);
     case TERM_PIPE:
-        return eval_pipe(r, t->pipe, dot, out);
+        break;
     }
-    return -1;
+    json_t *value AUTOJSON = NULL;
+    return eval_pipe(r, t->pipe, dot, &value) < 0 ? -1 : eval_field(r, t, value, out);
 }
 
 /* {{.Label "key"}} */

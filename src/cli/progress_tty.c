@@ -120,7 +120,7 @@ static void draw_item(const struct progress *p, struct strbuf *out,
     char timer[24];
     snprintf(timer, sizeof(timer), "%.1fs ", (double)(now - item->begin) / 1e9);
 
-    int room = width - text_width(prefix) - (int)strlen(indent) - 2 - (int)strlen(timer) - 1;
+    int room = width - text_width(prefix) - (int)strlen(indent) - 2 - (int)strlen(timer);
     char *head AUTOFREE = xstrndup(left, text_fit(left, room > 0 ? room : 0));
     int fill = pad - (int)strlen(indent) - text_width(head);
     struct strbuf body AUTOBUF = STRBUF_INIT;

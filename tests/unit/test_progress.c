@@ -1,0 +1,120 @@
+/* Progress as it reaches a terminal, a pipe and a program. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <pty.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "cli/dry_run.h"
+#include "cli/progress.h"
+
+/* What a mode wrote for the usual life of a network and two containers. */
+static char *shown(enum progress_mode mode, bool dry_run, bool color, unsigned short cols)
+{
+    int master = -1, slave = -1;
+    struct winsize ws = {.ws_row = 24, .ws_col = cols};
+    assert_int_equal(openpty(&master, &slave, NULL, NULL, &ws), 0);
+    struct cli cli = {
+        .progress = mode, .progress_fd = slave, .dry_run = dry_run, .color_err = color};
+    struct progress p;
+    progress_init(&p, &cli, "Running");
+    const struct progress_event events[] = {
+        {.id = "Network p_default", .status = "Created", .state = PROGRESS_DONE},
+        {.id = "Container p-db-1", .status = "Starting"},
+        {.id = "Container p-db-1", .status = "Starting"},
+        {.id = "Container p-longer-1",
+         .status = "Error a rather long sentence that does not fit",
+         .state = PROGRESS_ERROR},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(events); i++)
+        progress_event(&p, &events[i]);
+    progress_flush(&p);
+    progress_release(&p);
+    close(slave);
+    fcntl(master, F_SETFL, O_NONBLOCK);
+    struct strbuf out = STRBUF_INIT;
+    char buf[4096];
+    ssize_t n;
+    while ((n = read(master, buf, sizeof(buf))) > 0) {
+        for (ssize_t i = 0; i < n; i++) {
+            if (buf[i] != '\r')
+                strbuf_addch(&out, buf[i]);
+        }
+    }
+    close(master);
+    return strbuf_detach(&out);
+}
+
+static void test_plain(void **state)
+{
+    (void)state;
+    char *got AUTOFREE = shown(PROGRESS_PLAIN, false, false, 80);
+    assert_string_equal(got,
+                        " Network p_default  Created\n Container p-db-1  Starting\n"
+                        " Container p-longer-1  Error a rather long sentence that does not fit\n");
+    char *dry AUTOFREE = shown(PROGRESS_PLAIN, true, false, 80);
+    assert_non_null(strstr(dry, " DRY-RUN MODE -  Network p_default  Created\n"));
+}
+
+static void test_json(void **state)
+{
+    (void)state;
+    char *got AUTOFREE = shown(PROGRESS_JSON, false, false, 80);
+    assert_non_null(strstr(got, "{\"id\":\"Network p_default\",\"status\":\"Created\"}\n"));
+    char *dry AUTOFREE = shown(PROGRESS_JSON, true, false, 80);
+    assert_non_null(strstr(dry, "{\"dry-run\":true,\"id\":\"Network p_default\""));
+}
+
+static void test_quiet(void **state)
+{
+    (void)state;
+    char *got AUTOFREE = shown(PROGRESS_QUIET, false, false, 80);
+    assert_string_equal(got, "");
+}
+
+static void test_terminal(void **state)
+{
+    (void)state;
+    char *got AUTOFREE = shown(PROGRESS_TTY, false, false, 60);
+    assert_non_null(strstr(got, "[+] Running 2/3"));
+    assert_non_null(strstr(got, " ✔ Network p_default     Created "));
+    assert_non_null(strstr(got, " ⠋ Container p-db-1      Starting "));
+    assert_non_null(strstr(got, " ✘ Container p-longer-1  Error a rather long"));
+    assert_non_null(strstr(got, "..."));
+    assert_null(strstr(got, "\033[32m"));
+    char *color AUTOFREE = shown(PROGRESS_TTY, false, true, 60);
+    assert_non_null(strstr(color, "\033[32m✔\033[0m"));
+    /* Too narrow for anything: still no crash, no line longer than the terminal by more than words. */
+    char *narrow AUTOFREE = shown(PROGRESS_TTY, false, false, 12);
+    assert_non_null(strstr(narrow, "[+] Running"));
+}
+
+static void test_differences(void **state)
+{
+    (void)state;
+    json_t *a AUTOJSON = json_loads(
+        "{\"image\":\"x\",\"environment\":{\"A\":\"1\",\"B\":\"2\"},\"l\":[1,2]}", 0, NULL);
+    json_t *b AUTOJSON = json_loads(
+        "{\"image\":\"x\",\"environment\":{\"A\":\"9\",\"C\":\"3\"},\"l\":[1,3]}", 0, NULL);
+    char *none AUTOFREE = json_differences(a, a);
+    assert_string_equal(none, "");
+    char *some AUTOFREE = json_differences(a, b);
+    assert_string_equal(some, "environment.A, environment.B, environment.C and 1 more");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_plain),       cmocka_unit_test(test_json),
+        cmocka_unit_test(test_quiet),       cmocka_unit_test(test_terminal),
+        cmocka_unit_test(test_differences),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
