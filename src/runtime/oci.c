@@ -184,20 +184,6 @@ static int kill_directly(const struct oci_runtime *rt, const char *id, int sig, 
     return 0;
 }
 
-int oci_kill(const struct oci_runtime *rt, const char *id, int signal, bool all, struct err *err)
-{
-    if (!all) {
-        int rc = kill_directly(rt, id, signal, err);
-        if (rc <= 0)
-            return rc;
-    }
-    char number[16];
-    snprintf(number, sizeof(number), "%d", signal);
-    const char *one[] = {"kill", id, number, NULL};
-    const char *each[] = {"kill", "--all", id, number, NULL};
-    return command(rt, id, all ? each : one, err);
-}
-
 int oci_pause(const struct oci_runtime *rt, const char *id, struct err *err)
 {
     char *bundle AUTOFREE = bundle_folder(rt, id);
@@ -219,6 +205,26 @@ int oci_resume(const struct oci_runtime *rt, const char *id, struct err *err)
     char *bundle AUTOFREE = bundle_folder(rt, id);
     char *mark AUTOFREE = path_join(bundle, "frozen");
     unlink(mark);
+    return 0;
+}
+
+int oci_kill(const struct oci_runtime *rt, const char *id, int signal, bool all, struct err *err)
+{
+    if (!all) {
+        int rc = kill_directly(rt, id, signal, err);
+        if (rc <= 0)
+            return rc;
+    }
+    char number[16];
+    snprintf(number, sizeof(number), "%d", signal);
+    const char *one[] = {"kill", id, number, NULL};
+    const char *each[] = {"kill", "--all", id, number, NULL};
+    if (command(rt, id, all ? each : one, err) < 0)
+        return -1;
+    /* runc thaws what it kills, crun does not. */
+    char *bundle AUTOFREE = bundle_folder(rt, id);
+    if (signal == SIGKILL && is_frozen(bundle))
+        oci_resume(rt, id, NULL);
     return 0;
 }
 

@@ -192,6 +192,23 @@ static void test_refusal_of_the_runtime_is_told(void **state)
     assert_string_equal(text, "");
 }
 
+static void test_oom_kill_is_noticed(void **state)
+{
+    struct box *b = *state;
+    static const char *const files[] = {"memory.events", "memory.oom_control"}; /* v2, v1 */
+    for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+        char *list AUTOFREE = xasprintf("%s\n", b->state);
+        char *events AUTOFREE = xasprintf("state/%s", files[i]);
+        put(b, "run/cgroup", list, 0644);
+        put(b, events, "low 0\noom 3\noom_kill 2\n", 0644);
+        start(b, "kill -KILL $$", NULL, 0);
+        assert_true(wait_end(b).oom);
+        put(b, events, "low 0\noom 3\noom_kill 0\n", 0644);
+        start(b, "kill -KILL $$", NULL, 0);
+        assert_false(wait_end(b).oom);
+    }
+}
+
 static void test_watcher_sees_every_state(void **state)
 {
     struct box *b = *state;
@@ -434,6 +451,7 @@ int main(void)
         T(test_exit_code_and_output_are_kept),
         T(test_death_by_signal_is_128_and_the_number),
         T(test_refusal_of_the_runtime_is_told),
+        T(test_oom_kill_is_noticed),
         T(test_watcher_sees_every_state),
         T(test_attached_client_gives_stdin_and_gets_all),
         T(test_late_client_gets_the_log_first),
