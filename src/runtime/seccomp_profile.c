@@ -6,6 +6,8 @@
 
 #include "base/mem.h"
 
+/* clang-format off: it would give every name a line of its own. */
+
 /* Harmless for any process. */
 static const char *const always[] = {"_llseek",
                                      "_newselect",
@@ -430,6 +432,8 @@ static const char *const sys_rawio[] = {"iopl", "ioperm", NULL};
 static const char *const sys_time[] = {"settimeofday", "stime", "clock_settime", "clock_settime64",
                                        NULL};
 static const char *const sys_tty_config[] = {"vhangup", NULL};
+
+/* clang-format on */
 
 static const char *const socket_call[] = {"socket", NULL};
 static const char *const personality_call[] = {"personality", NULL};
