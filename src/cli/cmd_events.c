@@ -49,13 +49,22 @@ static char *local_time(int64_t ns)
     return xasprintf("%s.%06lld", stamp, (long long)(ns % 1000000000 / 1000));
 }
 
+/* "health_status: healthy" is one word to Docker. Heap. */
+static char *action_of(const json_t *event)
+{
+    const char *action = jstr(event, "action", ""), *health = jstr(event, "health", NULL);
+    return streq(action, "health_status") && health ? xasprintf("%s: %s", action, health)
+                                                    : xstrdup(action);
+}
+
 static void print_json(const json_t *event)
 {
     char when[40];
+    char *action AUTOFREE = action_of(event);
     json_t *j AUTOJSON = json_pack(
         "{s:s, s:s, s:s, s:s, s:s, s:o}", "time", time_format(jint(event, "time", 0), when), "type",
         "container", "service", jstr(event, "service", ""), "id", jstr(event, "id", ""), "action",
-        jstr(event, "action", ""), "attributes", attributes(event));
+        action, "attributes", attributes(event));
     cli_out_json(j);
 }
 

@@ -52,7 +52,7 @@ static int run(struct cli *cli, const struct args *args, struct err *err)
     bool detach = args_bool(args, "detach");
     struct exec_options o = {
         .id = c->id,
-        .runtime = jstr(container_section(c), "runtime", NULL),
+        .runtime = c->runtime,
         .command = args->positional + 1,
         .environment = (const char *const *)environment,
         .user = text_or_null(args, "user"),

@@ -5,6 +5,8 @@
 #include "base/fs.h"
 #include "base/mem.h"
 #include "cli/dry_run.h"
+#include "net/network.h"
+#include "volume/volume.h"
 
 struct dialog {
     struct cli *cli;
@@ -143,8 +145,28 @@ int dialog_run(struct cli *cli, const char *project, const json_t *request, cons
     return d.exit_code;
 }
 
+/* Networks and volumes outlive a `down` that could not or should not remove them. */
+static bool has_resources(struct cli *cli, const char *project)
+{
+    struct network_state **networks = NULL;
+    struct volume_state *volumes = NULL;
+    size_t n = 0;
+    bool found = false;
+    if (network_list(&cli->paths, &networks, NULL) == 0)
+        for (size_t i = 0; networks[i]; i++)
+            found |= networks[i]->project && streq(networks[i]->project, project);
+    network_list_free(networks);
+    if (volume_list(&cli->paths, project, &volumes, &n, NULL) == 0) {
+        found |= n > 0;
+        for (size_t i = 0; i < n; i++)
+            volume_state_release(&volumes[i]);
+        free(volumes);
+    }
+    return found;
+}
+
 bool project_is_known(struct cli *cli, const char *project)
 {
     char *dir AUTOFREE = paths_project(&cli->paths, project);
-    return fs_is_dir(dir);
+    return fs_is_dir(dir) || has_resources(cli, project);
 }

@@ -277,7 +277,7 @@ static int run_exec(struct watch *w, const struct rule *r, struct err *err)
             continue;
         const struct exec_options o = {
             .id = c->id,
-            .runtime = jstr(container_section(c), "runtime", NULL),
+            .runtime = c->runtime,
             .command = (const char *const *)argv,
             .user = node_get_str(r->exec, "user"),
             .working_dir = node_get_str(r->exec, "working_dir"),

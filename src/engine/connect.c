@@ -139,6 +139,8 @@ void connect_begin(struct container *c)
     j->mounts_n = 0;
     free(c->record.command);
     c->record.command = STEAL(j->command);
+    free(c->record.runtime);
+    c->record.runtime = xstrdup(j->runtime.name);
     keep_endpoints(c, j->endpoints, j->endpoints_n);
     enter_zones(c, j->endpoints, j->endpoints_n);
     c->internal_only = j->internal_only;

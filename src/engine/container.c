@@ -315,7 +315,7 @@ void container_pause(struct container *c, bool pause)
     struct oci_runtime rt;
     struct err err AUTOERR = ERR_INIT;
     if (c->state != C_RUNNING ||
-        oci_runtime_choose(c->service->runtime, c->engine->paths->run, &rt, &err) < 0)
+        oci_runtime_choose(c->record.runtime, c->engine->paths->run, &rt, &err) < 0)
         return;
     int rc = pause ? oci_pause(&rt, c->record.id, &err) : oci_resume(&rt, c->record.id, &err);
     oci_runtime_release(&rt);

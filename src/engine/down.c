@@ -16,7 +16,8 @@ struct down_item {
 
 struct down {
     VEC(struct down_item) items;
-    bool whole; /* no services were named: networks go too */
+    bool whole;              /* no services were named: networks go too */
+    struct project_ref *ref; /* of the request, else as last applied, else NULL */
     struct removal_job *removal;
 };
 
@@ -28,27 +29,28 @@ static bool named(char **names, const char *service)
     return !names;
 }
 
-/* Does the project (the one in the request, else the last one applied) know the service? */
-static bool known(const struct operation *op, const char *service)
+/* Without a file there are no orphans: everything of the project goes. */
+static bool known(const struct operation *op, const struct down *d, const char *service)
 {
-    const json_t *project = json_object_get(op->request, "project");
-    if (project)
-        return json_object_get(project_services((json_t *)project), service) != NULL;
-    return true;
+    return !json_object_get(op->request, "project") || project_service(d->ref->project, service);
 }
 
 static int down_begin(struct operation *op, struct err *err)
 {
-    (void)err;
     struct engine *e = op->engine;
     struct down *d = xcalloc(1, sizeof(*d));
     op->data = d;
+    json_t *project = json_object_get(op->request, "project");
+    if (!project)
+        d->ref = project_ref_get(e->project);
+    else if (project_ref_new(project, NULL, false, &d->ref, err) < 0)
+        return -1;
     char **names AUTOSTRV = operation_services(op);
     d->whole = !names;
     for (size_t i = 0; i < e->containers.n; i++) {
         struct container *c = e->containers.v[i];
         bool wanted = named(names, c->record.service) &&
-                      (known(op, c->record.service) || operation_flag(op, "remove_orphans") ||
+                      (known(op, d, c->record.service) || operation_flag(op, "remove_orphans") ||
                        c->record.oneoff);
         struct down_item item = {.c = c};
         if (wanted)
@@ -111,7 +113,8 @@ static bool down_step(struct operation *op)
         return false;
     if (op->cancelled || op->failure.msg || !d->whole)
         return true;
-    d->removal = resources_remove(op, operation_flag(op, "volumes"));
+    d->removal = resources_remove(op, d->ref ? d->ref->project : NULL,
+                                  operation_flag(op, "volumes"));
     return false;
 }
 
@@ -122,6 +125,7 @@ static void down_release(struct operation *op)
         return;
     vec_release(&d->items);
     removal_job_free(d->removal);
+    project_ref_put(d->ref);
     free(d);
 }
 

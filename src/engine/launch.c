@@ -79,7 +79,7 @@ void launch_health(struct container *c)
     image_free(found);
     struct oci_runtime rt;
     if (!config.command ||
-        oci_runtime_choose(c->service->runtime, c->engine->paths->run, &rt, &err) < 0) {
+        oci_runtime_choose(c->record.runtime, c->engine->paths->run, &rt, &err) < 0) {
         health_config_release(&config);
         c->record.health = HEALTH_NONE;
         return;
@@ -194,7 +194,7 @@ static int start_monitor(struct container *c, pid_t adopt, struct err *err)
     char **respawn AUTOSTRV = control_supervisor_argv(c->engine->paths, c->engine->project_name);
     char *dir AUTOFREE = paths_container(c->engine->paths, c->record.project, c->record.id);
     struct oci_runtime rt;
-    if (oci_runtime_choose(s->runtime, c->engine->paths->run, &rt, err) < 0)
+    if (oci_runtime_choose(c->record.runtime, c->engine->paths->run, &rt, err) < 0)
         return -1;
     struct monitor_request r = {
         .paths = c->engine->paths,

@@ -103,8 +103,7 @@ static int named_volume(const struct prepare_job *j, const struct service_mount 
     struct container_mount m = {
         .type = xstrdup("volume"),
         .name = xstrdup(v.name),
-        .source = sm->subpath ? xasprintf("%s/%s", v.mountpoint, sm->subpath)
-                              : xstrdup(v.mountpoint),
+        .source = xstrdup(v.mountpoint), /* subpath: the bundle's, which resolves it safely */
         .target = xstrdup(sm->target),
         .read_only = sm->read_only,
     };
@@ -148,8 +147,7 @@ static int image_mount(const struct prepare_job *j, const struct service_mount *
     } else {
         struct container_mount m = {
             .type = xstrdup("image"),
-            .source = sm->subpath ? xasprintf("%s/%s", image->layer_dirs[0], sm->subpath)
-                                  : xstrdup(image->layer_dirs[0]),
+            .source = xstrdup(image->layer_dirs[0]),
             .target = xstrdup(sm->target),
             .read_only = true,
         };

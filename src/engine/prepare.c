@@ -499,8 +499,7 @@ struct cleanup_job *cleanup_job_new(struct engine *e, struct container *c, bool 
     for (size_t i = 0; volumes && i < c->record.mounts_n; i++)
         if (c->record.mounts[i].anonymous && c->record.mounts[i].name)
             strv_push(&j->volumes, c->record.mounts[i].name);
-    const char *runtime = jstr(c->record.config, "runtime", NULL);
-    j->runtime = runtime ? xstrdup(runtime) : NULL;
+    j->runtime = c->record.runtime ? xstrdup(c->record.runtime) : NULL;
     return j;
 }
 

@@ -165,6 +165,14 @@ void resource_job_free(struct resource_job *j)
     free(j);
 }
 
+static bool is_kept(const struct removal_job *j, const char *name)
+{
+    for (size_t i = 0; j->kept_names && j->kept_names[i]; i++)
+        if (streq(j->kept_names[i], name))
+            return true;
+    return false;
+}
+
 static void remove_networks(struct removal_job *j)
 {
     struct network_state **list;
@@ -172,7 +180,7 @@ static void remove_networks(struct removal_job *j)
         return;
     for (size_t i = 0; list[i]; i++) {
         struct err err AUTOERR = ERR_INIT;
-        if (!list[i]->project || !streq(list[i]->project, j->project))
+        if (!list[i]->project || !streq(list[i]->project, j->project) || is_kept(j, list[i]->name))
             continue;
         if (network_remove(j->paths, list[i]->name, &err) == 0)
             note(&j->removed, "Network", list[i]->name);
@@ -192,6 +200,10 @@ static void remove_volumes(struct removal_job *j)
         return;
     for (size_t i = 0; i < n; i++) {
         struct err err AUTOERR = ERR_INIT;
+        if (is_kept(j, list[i].name)) {
+            volume_state_release(&list[i]);
+            continue;
+        }
         if (volume_remove(j->paths, list[i].name, &err) == 0) {
             if (!list[i].anonymous)
                 note(&j->removed, "Volume", list[i].name);
@@ -224,9 +236,15 @@ static void on_removed(void *arg)
     engine_kick(j->op->engine);
 }
 
-struct removal_job *resources_remove(struct operation *op, bool volumes)
+struct removal_job *resources_remove(struct operation *op, const struct project *p, bool volumes)
 {
     struct removal_job *j = xcalloc(1, sizeof(*j));
+    for (size_t i = 0; p && i < p->networks_n; i++)
+        if (p->networks[i].external)
+            strv_push(&j->kept_names, p->networks[i].name);
+    for (size_t i = 0; p && i < p->volumes_n; i++)
+        if (p->volumes[i].external)
+            strv_push(&j->kept_names, p->volumes[i].name);
     j->op = op;
     j->paths = op->engine->paths;
     j->project = xstrdup(op->engine->project_name);
@@ -246,6 +264,7 @@ void removal_job_free(struct removal_job *j)
     if (!j)
         return;
     free(j->project);
+    strv_free(j->kept_names);
     strv_free(j->removed);
     strv_free(j->kept);
     err_release(&j->err);

@@ -34,6 +34,7 @@ struct removal_job {
     struct operation *op;
     const struct paths *paths;
     char *project;
+    char **kept_names; /* external networks and volumes: not ours to remove */
     bool volumes;
     bool done;
     /* out: "Network NAME", "Volume NAME"; kept: those still in use, with the reason */
@@ -42,7 +43,8 @@ struct removal_job {
 };
 
 /* Removes the project's networks, with volumes its volumes, and its folders. */
-struct removal_job *resources_remove(struct operation *op, bool volumes);
+/* p: says what is external; may be NULL. */
+struct removal_job *resources_remove(struct operation *op, const struct project *p, bool volumes);
 void removal_report(struct removal_job *j);
 void removal_job_free(struct removal_job *j);
 

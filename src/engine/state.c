@@ -48,9 +48,9 @@ static int by_name(const char *const *names, size_t n, const char *s, int fallba
 
 void container_record_release(struct container_record *c)
 {
-    char *strings[] = {c->id,       c->name,     c->project,      c->service,
-                       c->image,    c->image_id, c->command,      c->config_hash,
-                       c->hostname, c->error,    c->health_output};
+    char *strings[] = {c->id,       c->name,     c->project,       c->service,
+                       c->image,    c->image_id, c->command,       c->config_hash,
+                       c->hostname, c->error,    c->health_output, c->runtime};
     for (size_t i = 0; i < ARRAY_SIZE(strings); i++)
         free(strings[i]);
     json_decref(c->labels);
@@ -150,6 +150,7 @@ static json_t *record_to_json(const struct container_record *c)
     jset_str(o, "command", c->command);
     jset_str(o, "config_hash", c->config_hash);
     jset_str(o, "hostname", c->hostname);
+    jset_str(o, "runtime", c->runtime);
     json_object_set(o, "labels", c->labels);
     json_object_set(o, "config", c->config);
     json_object_set_new(o, "hide_aliases", json_boolean(c->hide_aliases));
@@ -243,6 +244,7 @@ static int record_from_json(const json_t *o, struct container_record *c, struct 
         .command = dup_member(o, "command"),
         .config_hash = dup_member(o, "config_hash"),
         .hostname = dup_member(o, "hostname"),
+        .runtime = dup_member(o, "runtime"),
         .labels = json_incref(json_object_get(o, "labels")),
         .config = json_incref(json_object_get(o, "config")),
         .hide_aliases = jbool(o, "hide_aliases", false),

@@ -60,6 +60,7 @@ struct container_record {
     char *command; /* as ps shows it, unquoted and untruncated */
     char *config_hash;
     char *hostname;
+    char *runtime;  /* OCI runtime that runs it, NULL: never started */
     json_t *labels; /* object of strings */
     json_t *config; /* the normalized service section that it was made from, as JSON */
 
