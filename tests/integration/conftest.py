@@ -61,11 +61,12 @@ def base_images(shared):
 
 
 @pytest.fixture
-def make_project(base_images, request):
+def make_project(request):
     """Makes projects; each has roots of its own. All are taken down, and nothing may be left."""
     made = []
 
-    def make(images=base_images, **options) -> Project:
+    def make(with_base: bool = True, **options) -> Project:
+        images = request.getfixturevalue("base_images") if with_base else None
         made.append(Project(images, **options))
         return made[-1]
 

@@ -263,6 +263,15 @@ class Project:
     def state(self, service: str) -> str | None:
         return next((c["State"] for c in self.ps() if c["Service"] == service), None)
 
+    def ended(self, service: str, seconds: float = 10) -> int:
+        """The exit code of a container that has ended, as ps says it at the first look and ever after."""
+        def look():
+            return next((c for c in self.ps() if c["Service"] == service and c["State"] == "exited"), None)
+        first = wait_for(look, f"{service} to end", seconds)["ExitCode"]
+        wait_for(lambda: self.record(service)["status"] == "exited", f"{service}'s end on disk")
+        assert self.record(service)["exit_code"] == first, "ps told another exit code at first"
+        return first
+
     def health(self, service: str) -> str | None:
         return next((c.get("Health", "") for c in self.ps() if c["Service"] == service), None)
 
@@ -290,14 +299,29 @@ class Project:
         """A program of the machine in a container's network."""
         return run("nsenter", "-n", "-t", self.pid(service), *command, **options)
 
+    def popen_in_netns(self, service: str, *command) -> subprocess.Popen:
+        """The same in the background; ended with the test."""
+        child = subprocess.Popen(["nsenter", "-n", "-t", str(self.pid(service)), *map(str, command)],
+                                 stdin=subprocess.DEVNULL, start_new_session=True)
+        self.children.append(child)
+        return child
+
     def supervisor(self, project: str | None = None) -> int | None:
-        needle = f"supervise {project or self.name}"
-        return next((pid for pid, args in processes_of(self.tmp).items()
-                     if re.search(r" supervise .*\b" + re.escape(project or self.name) + r"$", args)
-                     or needle in args), None)
+        """The process that supervises the project, None: there is none."""
+        found = self.supervisors(project)
+        return found[0] if found else None
+
+    def supervisors(self, project: str | None = None) -> list[int]:
+        # A monitor's arguments end with the command that starts a supervisor.
+        return [pid for pid, args in processes_of(self.tmp).items()
+                if args.endswith(f" {project or self.name}") and " supervise " in args and not self._is_monitor(args)]
+
+    @staticmethod
+    def _is_monitor(args: str) -> bool:
+        return args.split(" ")[0].endswith("compose-monitor")
 
     def monitors(self) -> list[int]:
-        return [pid for pid, args in processes_of(self.tmp).items() if "compose-monitor" in args.split(" ")[0]]
+        return [pid for pid, args in processes_of(self.tmp).items() if self._is_monitor(args)]
 
     def logs(self, *args) -> str:
         return self.compose("logs", "--no-color", *args).out
@@ -347,7 +371,8 @@ class Project:
             with contextlib.suppress(OSError, ValueError):
                 if json.loads(path.read_text()).get("bridge"):
                     self.bridges.append(json.loads(path.read_text())["bridge"])
-        for project in sorted(p.name for p in self.root.glob("projects/*")):
+        # Backwards: a test's second project, which may use what the first owns, is named after it.
+        for project in sorted((path.name for path in self.root.glob("projects/*")), reverse=True):
             try:
                 result = self.compose("-p", project, "down", "-v", "-t", "0", "--remove-orphans", code=None,
                                       cwd=self.tmp)

@@ -10,8 +10,11 @@ from test_network import fetch, sleeper, web
 
 DOCKERS_RULES = """
 table ip filter {
-    chain DOCKER-USER { return; }
-    chain DOCKER-FORWARD { }
+    chain DOCKER-USER {
+        return
+    }
+    chain DOCKER-FORWARD {
+    }
     chain FORWARD {
         type filter hook forward priority filter; policy drop;
         jump DOCKER-USER
@@ -19,7 +22,13 @@ table ip filter {
     }
 }
 """
-PLAIN_DROP = "table inet site { chain forward { type filter hook forward priority filter; policy drop; } }"
+PLAIN_DROP = """
+table inet site {
+    chain forward {
+        type filter hook forward priority filter; policy drop;
+    }
+}
+"""
 
 
 @pytest.fixture
@@ -38,9 +47,9 @@ def test_traffic_passes_a_forward_policy_of_drop(project, outside, docker_rules)
     assert fetch("http://127.0.0.1:41300/") == "web"
     assert outside.run("curl", "-sS", "--max-time", "3", f"http://{outside.near}:41300/").stdout.strip() == "web"
     assert project.exec("x", "ping", "-c", "1", "-W", "2", outside.far, code=None).code == 0, "the way out"
-    assert project.sh("x", "wget -qO- -T 2 http://web/") == "web"
+    assert project.sh("x", "timeout 2 wget -qO- http://web/") == "web"
     address = project.address("web")
-    assert project.exec("other", "wget", "-qO-", "-T", "1", f"http://{address}/", code=None).code != 0
+    assert project.exec("other", "timeout", "1", "wget", "-qO-", f"http://{address}/", code=None).code != 0
     project("down", "-t", "0")
     assert run("nft", "list", "table", "ip", "filter").stdout == before, "Docker's table is as it was"
 

@@ -5,6 +5,12 @@ import json
 import pytest
 
 
+@pytest.fixture
+def project(make_project):
+    """Nothing runs here, so no image is needed."""
+    return make_project(with_base=False)
+
+
 def config(project, *args, **options) -> dict:
     return json.loads(project(*args, "config", "--format", "json", **options).out)
 
@@ -99,7 +105,7 @@ def test_interpolation(project):
 def test_unset_variable_is_warned_about(project):
     project.file("services: {web: {image: base, command: echo $NOT_THERE}}")
     result = project("config")
-    assert 'The "NOT_THERE" variable is not set. Defaulting to a blank string.' in result.err.replace('\\"', '"')
+    assert 'compose.yaml:1:40: warning: the "NOT_THERE" variable is not set: defaulting to a blank string' in result.err
 
 
 def test_required_variable(project):
@@ -262,7 +268,6 @@ def test_unknown_key(project):
     ("depends_on: {db: {condition: soonish}}", "condition"),
     ("stop_grace_period: 5 parsecs", "stop_grace_period"),
     ("mem_limit: many", "mem_limit"),
-    ("restart: sometimes", "restart"),
 ])
 def test_wrong_type(project, line, word):
     project.write("compose.yaml", f"services:\n  db: {{image: base}}\n  web:\n    image: base\n    {line}\n"
@@ -342,7 +347,7 @@ def test_cycle_is_printed_as_a_path(project):
             depends_on:
               a: {condition: service_started}
         """)
-    result = refused(project, "cycle", "compose.yaml:4:", "compose.yaml:7:", "compose.yaml:10:")
+    result = refused(project, "cycle", "compose.yaml:4:", "compose.yaml:7:", "compose.yaml:11:")
     assert result.err.replace('"', "").replace(" ", "").count("->") >= 2
 
 
@@ -367,15 +372,15 @@ def test_config_output_is_a_file_again(project):
 def test_config_lists(project):
     project.file("""
         services:
-          web: {image: base, profiles: [p], networks: [n], volumes: ["v:/v"]}
+          web: {image: base, profiles: [p], networks: [n], volumes: ["vol:/v"]}
           db: {image: "other:1"}
         networks: {n: {}}
-        volumes: {v: {}}
+        volumes: {vol: {}}
         """)
     every = ("--profile", "*")
     assert set(project(*every, "config", "--services").out.split()) == {"web", "db"}
     assert set(project(*every, "config", "--images").out.split()) == {"base", "other:1"}
-    assert project(*every, "config", "--volumes").out.split() == ["v"]
+    assert project(*every, "config", "--volumes").out.split() == ["vol"]
     assert "p" in project(*every, "config", "--profiles").out.split()
     hashes = dict(line.split() for line in project(*every, "config", "--hash", "*").out.splitlines())
     assert set(hashes) == {"web", "db"} and all(len(h) == 64 for h in hashes.values())

@@ -101,7 +101,8 @@ def test_up_wait_says_who_is_unhealthy(project):
 def test_up_wait_takes_a_finished_one_shot_as_success(project):
     write(project, {"once": {"image": "base", "command": "true"}, "x": sleeper()})
     project.up("--wait")
-    write(project, {"once": {"image": "base", "command": ["sh", "-c", "exit 9"]}, "x": sleeper()})
+    slow = {"test": "test -e /seen || { touch /seen; exit 1; }", "interval": "500ms"}
+    write(project, {"once": {"image": "base", "command": ["sh", "-c", "exit 9"]}, "x": sleeper(healthcheck=slow)})
     result = project.up("--wait", code=1)
     assert "once" in result.err and "9" in result.err
 

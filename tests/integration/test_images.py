@@ -220,7 +220,7 @@ def test_server_error_is_tried_again(project):
 
 
 def test_disk_full_while_unpacking(make_project):
-    project = make_project(None)
+    project = make_project(with_base=False)
     run("mount", "-t", "tmpfs", "-o", "size=12m,mode=711", "tmpfs", project.root)
     docker_archive(project.dir / "big.tar", "big:1", [busybox_layer(), big_layer("a", 30)])
     result = project("image", "load", "-i", "big.tar", code=None)

@@ -41,8 +41,8 @@ def unreachable(*command) -> bool:
 def test_services_reach_each_other(project):
     write(project, {"web": web(), "x": sleeper()})
     project.up()
-    wait_for(lambda: "web" in project.sh("x", "wget -qO- -T 2 http://web/", code=None), "an answer by name")
-    assert project.sh("x", f"wget -qO- -T 2 http://{project.name}-web-1/") == "web"
+    wait_for(lambda: "web" in project.sh("x", "timeout 2 wget -qO- http://web/", code=None), "an answer by name")
+    assert project.sh("x", f"timeout 2 wget -qO- http://{project.name}-web-1/") == "web"
     assert project.sh("x", "ping -c 1 -W 1 web | grep -c ' 0% packet loss'") == "1"
 
 
@@ -52,9 +52,9 @@ def test_networks_are_apart(project):
           networks={"front": {}, "back": {}})
     project.up()
     address = project.address("web", "front")
-    wait_for(lambda: project.sh("near", f"wget -qO- -T 2 http://{address}/", code=None) == "web", "an answer")
-    assert project.sh("both", "wget -qO- -T 2 http://web/") == "web"
-    assert project.exec("far", "wget", "-qO-", "-T", "1", f"http://{address}/", code=None).code != 0
+    wait_for(lambda: project.sh("near", f"timeout 2 wget -qO- http://{address}/", code=None) == "web", "an answer")
+    assert project.sh("both", "timeout 2 wget -qO- http://web/") == "web"
+    assert project.exec("far", "timeout", "1", "wget", "-qO-", f"http://{address}/", code=None).code != 0
     assert project.exec("far", "nslookup", "web", code=None).code != 0
     assert len(project.sh("both", "ls /sys/class/net").split()) == 3  # lo, eth0, eth1
 
@@ -67,7 +67,7 @@ def test_aliases_and_static_addresses(project):
     project.up()
     assert project.address("web", "n") == "10.77.5.20"
     for name in ("www", "site.example.org", "web"):
-        wait_for(lambda: project.sh("x", f"wget -qO- -T 2 http://{name}/", code=None) == "web", name)
+        wait_for(lambda: project.sh("x", f"timeout 2 wget -qO- http://{name}/", code=None) == "web", name)
     assert "default via 10.77.5.1" in project.sh("x", "ip route")
 
 
@@ -127,10 +127,13 @@ def test_external_network_is_shared_and_kept(project):
         "name": f"{project.name}b", "services": {"x": sleeper(networks=["n"])},
         "networks": {"n": {"external": True, "name": shared}}}))
     project.up(cwd=other_file)
-    wait_for(lambda: project("exec", "-T", "x", "wget", "-qO-", "-T", "2", "http://web/", cwd=other_file,
+    wait_for(lambda: project("exec", "-T", "x", "timeout", "2", "wget", "-qO-", "http://web/", cwd=other_file,
                              code=None).out.strip() == "web", "an answer from another project")
+    project("down", "-t", "0", code=None)
+    assert list(project.root.glob(f"networks/{shared}")), "it is in use"
     project("down", cwd=other_file)
-    assert project.sh("web", "true") == ""
+    project("down")
+    assert not list(project.root.glob(f"networks/{shared}"))
 
 
 def test_missing_external_network(project):
@@ -154,7 +157,7 @@ def test_published_port_from_everywhere(project, outside):
     assert fetch(f"http://{outside.near}:{port}/") == "web", "this machine's own address"
     assert outside.run("curl", "-sS", "--max-time", "3", f"http://{outside.near}:{port}/").stdout.strip() == "web"
     for service in ("x", "web", "y"):
-        got = project.sh(service, f"wget -qO- -T 3 http://{outside.near}:{port}/")
+        got = project.sh(service, f"timeout 3 wget -qO- http://{outside.near}:{port}/")
         assert got == "web", f"from {service}, through the machine's address"
     assert f":{port}->80/tcp" in project("ps").out
     assert project("port", "web", "80").out.strip().endswith(f":{port}")
@@ -171,19 +174,26 @@ def test_port_on_one_address(project, outside):
         "an unpublished port is not reached by the container's own address"
 
 
+ECHO = ("import socket, sys\ns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\ns.bind(('0.0.0.0', 5000))\n"
+        "while True:\n  data, peer = s.recvfrom(2000)\n  s.sendto(data, peer)\n")
+ASK = ("import socket, sys\ns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\ns.settimeout(0.5)\n"
+       "s.sendto(b'hello', (sys.argv[1], int(sys.argv[2])))\nprint(s.recvfrom(100))\n")
+
+
 def test_udp_port(project, outside):
     port = free_port()
-    # An echo server: each datagram's sender gets it back.
-    write(project, {"echo": sleeper(command=["sh", "-c", "while :; do nc -u -l -p 5000 -e cat; done"],
-                                    ports=[f"{port}:5000/udp"])})
+    write(project, {"echo": sleeper(ports=[f"{port}:5000/udp"]), "x": sleeper()})
     project.up()
-    script = ("import socket, sys\ns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\ns.settimeout(0.5)\n"
-              "s.sendto(b'hello', (sys.argv[1], int(sys.argv[2])))\nprint(s.recv(100).decode())")
-    for argv in (["/usr/bin/python3", "-c", script, "127.0.0.1", str(port)],
-                 outside.argv("/usr/bin/python3", "-c", script, outside.near, port)):
-        wait_for(lambda: "hello" in subprocess.run(argv, capture_output=True, text=True, check=False).stdout,
-                 f"a datagram back: {argv[-2]}")
-        project("restart", "-t", "0")  # busybox's nc serves one peer only
+    project.popen_in_netns("echo", "/usr/bin/python3", "-c", ECHO)
+    here = ["/usr/bin/python3", "-c", ASK]
+    there = ["nsenter", "-n", "-t", str(project.pid("x")), *here]
+    for who, argv, address in (("this machine", here, "127.0.0.1"), ("this machine", here, outside.near),
+                               ("another machine", outside.argv(*here), outside.near), ("a container", there, outside.near)):
+        def answer():
+            done = subprocess.run([*argv, address, str(port)], capture_output=True, text=True, check=False)
+            return done.stdout if "hello" in done.stdout else None
+        back = wait_for(answer, f"a datagram back to {who} from {address}")
+        assert f"('{address}', {port})" in back, "it comes from where it was sent"
 
 
 def test_port_range_and_ephemeral_port(project):
@@ -246,7 +256,8 @@ def test_scaled_service_shares_a_port_range(project):
 
 
 def test_pool_avoids_the_routes_of_the_machine(project):
-    run("ip", "link", "add", "lan0", "type", "dummy")
+    run("ip", "link", "add", "lan0", "type", "veth", "peer", "name", "lan1")
+    run("ip", "link", "set", "lan1", "up")
     try:
         run("ip", "addr", "add", "172.17.3.4/16", "dev", "lan0")
         run("ip", "link", "set", "lan0", "up")

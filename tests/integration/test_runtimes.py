@@ -1,12 +1,11 @@
 """runc and crun: the choice, and that both do the job."""
 
 import fcntl
-import json
 from pathlib import Path
 
 import pytest
 
-from harness import SLOWER, run, wait_for
+from harness import SLOWER, processes_of, run, wait_for
 from test_network import fetch, sleeper, web, write
 
 V2 = Path("/sys/fs/cgroup/unified/cgroup.controllers")
@@ -83,6 +82,15 @@ def test_choice_is_explained(project):
         assert "runc" in result.text and "hybrid" in result.text.lower()
 
 
+def test_a_container_keeps_its_runtime(project):
+    """What is chosen today does not matter to a container of yesterday."""
+    write(project, {"x": sleeper()})
+    project.up(env={"COMPOSE_RUNTIME": "runc"})
+    assert project.exec("x", "echo", "hi", env={"COMPOSE_RUNTIME": "crun"}).out == "hi\n"
+    project("pause", env={"COMPOSE_RUNTIME": "crun"})
+    project("down", "-t", "1", env={"COMPOSE_RUNTIME": "crun"})
+
+
 def test_unknown_runtime(project):
     write(project, {"x": sleeper(runtime="nosuchruntime")})
     result = project.up(code=None)
@@ -92,4 +100,5 @@ def test_unknown_runtime(project):
 def test_runtime_of_a_service(project):
     write(project, {"x": sleeper(runtime="runc")})
     project.up()
-    assert json.loads(next(project.root.glob("projects/*/containers/*/container.json")).read_text())["config"]["runtime"] == "runc"
+    assert any("--runtime=" in args and args.split("--runtime=")[1].split(" ")[0].endswith("/runc")
+               for args in processes_of(project.tmp).values()), "its monitor was given it"

@@ -105,15 +105,15 @@ def test_volumes_from(project):
 
 def test_external_volume(project):
     name = f"{project.name}_kept"
-    write(project, {"x": sleeper(volumes=["v:/v"])}, volumes={"v": {"external": True, "name": name}})
+    write(project, {"x": sleeper(volumes=["vol:/v"])}, volumes={"vol": {"external": True, "name": name}})
     result = project.up(code=None)
     assert result.code != 0
     assert f'external volume "{name}" not found' in result.err
-    write(project, {"x": sleeper(volumes=["v:/v"])}, volumes={"v": {"name": name}})
+    write(project, {"x": sleeper(volumes=["vol:/v"])}, volumes={"vol": {"name": name}})
     project.up()
     project.sh("x", "echo a > /v/f")
     project("down", "-t", "0")
-    write(project, {"x": sleeper(volumes=["v:/v"])}, volumes={"v": {"external": True, "name": name}})
+    write(project, {"x": sleeper(volumes=["vol:/v"])}, volumes={"vol": {"external": True, "name": name}})
     project.up()
     assert project.sh("x", "cat /v/f") == "a"
     project("down", "-v", "-t", "0")
@@ -123,9 +123,9 @@ def test_external_volume(project):
 def test_volume_of_driver_opts(project):
     (project.dir / "real").mkdir()
     (project.dir / "real/f").write_text("bound")
-    write(project, {"x": sleeper(volumes=["b:/b", "t:/t"])}, volumes={
-        "b": {"driver_opts": {"type": "none", "o": "bind", "device": str(project.dir / "real")}},
-        "t": {"driver_opts": {"type": "tmpfs", "device": "tmpfs", "o": "size=1m"}}})
+    write(project, {"x": sleeper(volumes=["bound:/b", "ram:/t"])}, volumes={
+        "bound": {"driver_opts": {"type": "none", "o": "bind", "device": str(project.dir / "real")}},
+        "ram": {"driver_opts": {"type": "tmpfs", "device": "tmpfs", "o": "size=1m"}}})
     project.up()
     assert project.sh("x", "cat /b/f") == "bound"
     assert "1024" in project.sh("x", "df -k /t | tail -1")
@@ -134,11 +134,11 @@ def test_volume_of_driver_opts(project):
 
 
 def test_volume_shared_by_running_services(project):
-    write(project, {"w": {"image": "base", "command": ["sh", "-c", "echo made > /d/f"], "volumes": ["d:/d"]},
-                    "r": sleeper(volumes=["d:/d"], depends_on={"w": {"condition": "service_completed_successfully"}})},
-          volumes={"d": {}})
+    write(project, {"w": {"image": "base", "command": ["sh", "-c", "echo made > /d/f"], "volumes": ["data:/d"]},
+                    "r": sleeper(volumes=["data:/d"], depends_on={"w": {"condition": "service_completed_successfully"}})},
+          volumes={"data": {}})
     project.up()
     assert project.sh("r", "cat /d/f") == "made"
     wait_for(lambda: project.state("w") == "exited", "the writer to end")
     names = json.loads("[" + ",".join(project("volumes", "--format", "json").out.splitlines()) + "]")
-    assert [v["Name"] for v in names] == [f"{project.name}_d"]
+    assert [v["Name"] for v in names] == [f"{project.name}_data"]
