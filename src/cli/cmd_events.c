@@ -78,8 +78,8 @@ static void print_line(const json_t *event)
         strbuf_addf(&text, "%s%s=%s", text.len ? ", " : "", key, json_string_value(value));
     }
     char *when AUTOFREE = local_time(jint(event, "time", 0));
-    cli_outf("%s container %s %s (%s)\n", when, jstr(event, "action", ""), jstr(event, "id", ""),
-             text.buf);
+    char *action AUTOFREE = action_of(event);
+    cli_outf("%s container %s %s (%s)\n", when, action, jstr(event, "id", ""), text.buf);
 }
 
 static bool on_event(void *ctx, const json_t *event)

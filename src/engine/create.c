@@ -95,6 +95,13 @@ struct container *container_create(struct engine *e, const struct container_spec
     const struct service *s = spec->service;
     const struct project *p = spec->project->project;
     char *name AUTOFREE = name_of(spec);
+    if (s->restart.unknown) {
+        err_set(err, ERR_INVALID,
+                "invalid restart policy: unknown policy '%s'; use one of 'no', 'always', "
+                "'on-failure', or 'unless-stopped'",
+                s->restart.unknown);
+        return NULL;
+    }
     if (name_is_taken(e, name, spec, err))
         return NULL;
     char id[65];

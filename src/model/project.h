@@ -132,6 +132,7 @@ enum restart_kind { RESTART_NO, RESTART_ALWAYS, RESTART_ON_FAILURE, RESTART_UNLE
 /* restart: and deploy.restart_policy, merged as the reference does (deploy wins). */
 struct restart_policy {
     enum restart_kind kind;
+    const char *unknown;  /* the policy as written where it is none of these, else NULL */
     int64_t max_attempts; /* UNSET: no limit */
     int64_t delay, window; /* ns, UNSET: default backoff */
 };
