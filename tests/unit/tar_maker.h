@@ -16,28 +16,39 @@ struct tar_item {
     const char *pax_key, *pax_value; /* one pax record before the entry */
 };
 
+static inline void tar_octal(char *field, int digits, unsigned long long value)
+{
+    for (int i = digits; i-- > 0; value /= 8)
+        field[i] = (char)('0' + value % 8);
+}
+
+static inline void tar_text(char *field, size_t room, const char *text)
+{
+    size_t n = strlen(text);
+    memcpy(field, text, n < room ? n : room);
+}
+
 static inline void tar_block(struct strbuf *tar, const struct tar_item *i, char type, size_t size)
 {
     char h[512] = {0};
-    snprintf(h, 100, "%s", i->name);
-    snprintf(h + 100, 8, "%07o", i->mode);
-    snprintf(h + 108, 8, "%07o", i->uid);
-    snprintf(h + 116, 8, "%07o", i->gid);
-    snprintf(h + 124, 12, "%011zo", size);
-    snprintf(h + 136, 12, "%011llo", (unsigned long long)i->mtime);
-    memset(h + 148, ' ', 8);
+    tar_text(h, 100, i->name);
+    tar_octal(h + 100, 7, i->mode);
+    tar_octal(h + 108, 7, i->uid);
+    tar_octal(h + 116, 7, i->gid);
+    tar_octal(h + 124, 11, size);
+    tar_octal(h + 136, 11, (unsigned long long)i->mtime);
     h[156] = type;
-    snprintf(h + 157, 100, "%s", i->link ? i->link : "");
-    memcpy(h + 257,
-           "ustar\0"
-           "00",
-           8);
-    snprintf(h + 329, 8, "%07o", i->major);
-    snprintf(h + 337, 8, "%07o", i->minor);
+    tar_text(h + 157, 100, i->link ? i->link : "");
+    tar_text(h + 257, 5, "ustar");
+    memcpy(h + 263, "00", 2);
+    tar_octal(h + 329, 7, i->major);
+    tar_octal(h + 337, 7, i->minor);
+    memset(h + 148, ' ', 8); /* the checksum counts itself as spaces */
     unsigned sum = 0;
     for (int k = 0; k < 512; k++)
         sum += (unsigned char)h[k];
-    snprintf(h + 148, 8, "%06o", sum);
+    tar_octal(h + 148, 6, sum);
+    h[154] = '\0';
     strbuf_add(tar, h, 512);
 }
 
