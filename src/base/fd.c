@@ -51,6 +51,8 @@ unsigned long long pid_start_time(pid_t pid)
     buf[n] = '\0';
     /* The command name (field 2) may hold spaces and parentheses: start behind the last one. */
     char *p = strrchr(buf, ')');
+    if (p && (p[2] == 'Z' || p[2] == 'X')) /* ended, and not yet reaped */
+        return 0;
     for (int field = 2; p && field < 22; field++)
         p = strchr(p + 1, ' ');
     return p ? strtoull(p + 1, NULL, 10) : 0;

@@ -18,7 +18,7 @@ void fd_close_ptr(int *fd);
 int fd_write_all(int fd, const void *data, size_t n);
 /* pidfd_open(2), Linux 5.3; -1 with errno. */
 int fd_pidfd(pid_t pid);
-/* Start time of a process in clock ticks since boot (proc(5), stat field 22); 0: no such process.
+/* Start time of a process in clock ticks since boot (proc(5), stat field 22); 0: it has ended.
  * Together with the pid it names a process uniquely. */
 unsigned long long pid_start_time(pid_t pid);
 
