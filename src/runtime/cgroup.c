@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <linux/magic.h>
 #include <signal.h>
 #include <stdio.h>
@@ -149,6 +150,18 @@ bool cgroup_remove(const char *dir)
         usleep(2000);
     }
     return false;
+}
+
+void cgroup_remove_by_id(const char *id)
+{
+    bool v2 = cgroup_mode() == CGROUP_V2;
+    char *pattern AUTOFREE = xasprintf(ROOT "%s/compose/*/%s", v2 ? "" : "/*", id);
+    glob_t found = {0};
+    /* An ID is hex digits: nothing in it means anything to glob(3). */
+    if (!id[strspn(id, "0123456789abcdef")] && glob(pattern, GLOB_NOSORT, NULL, &found) == 0)
+        for (size_t i = 0; i < found.gl_pathc; i++)
+            cgroup_remove(found.gl_pathv[i]);
+    globfree(&found);
 }
 
 /* "key value" lines; 0 where there is no such key. */

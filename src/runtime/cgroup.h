@@ -20,6 +20,9 @@ char **cgroup_folders(const char *cgroup_path);
 /* Removes one of them with its children, killing what still runs in it. False: it could not. */
 bool cgroup_remove(const char *dir);
 
+/* cgroup_remove() of "/compose/PROJECT/ID" in every hierarchy, for a container of which only the ID
+ * is known. */
+void cgroup_remove_by_id(const char *id);
 /* Removes a cgroup that containers were below ("/compose/PROJECT"), in every hierarchy, where nothing
  * is left in it: runtimes make it and never remove it. For `down`, when no container of the project
  * is being started. */

@@ -229,13 +229,15 @@ int oci_kill(const struct oci_runtime *rt, const char *id, int signal, bool all,
 }
 
 /* The cgroup folders that bundle_write() has noted: a runtime killed half-way may know nothing of
- * them any more. */
-static void remove_cgroups(const char *bundle)
+ * them any more. Where RUN is gone, they are found by the container's ID. */
+static void remove_cgroups(const char *bundle, const char *id)
 {
     char *path AUTOFREE = path_join(bundle, "cgroup");
     char *list AUTOFREE = NULL;
-    if (fs_read(path, 16384, &list, NULL, NULL) < 0)
+    if (fs_read(path, 16384, &list, NULL, NULL) < 0) {
+        cgroup_remove_by_id(id);
         return;
+    }
     char *rest = NULL;
     for (char *dir = strtok_r(list, "\n", &rest); dir; dir = strtok_r(NULL, "\n", &rest))
         cgroup_remove(dir);
@@ -247,7 +249,7 @@ int oci_delete(const struct oci_runtime *rt, const char *id, struct err *err)
     const char *words[] = {"delete", "--force", id, NULL};
     int rc = command(rt, id, words, &failure);
     char *bundle AUTOFREE = bundle_folder(rt, id);
-    remove_cgroups(bundle);
+    remove_cgroups(bundle, id);
     /* A runtime killed while it made its state leaves a folder that it then cannot read itself. */
     char *left AUTOFREE = path_join(rt->state, id);
     if (fs_exists(left) && fs_remove_all(left, err) < 0)
