@@ -24,6 +24,7 @@
 #include "net/plan.h"
 #include "net/store.h"
 #include "net/sysctl.h"
+#include "net/teardown.h"
 
 uint32_t network_group(const struct network_state *n)
 {
@@ -217,28 +218,28 @@ static int realise(const struct paths *paths, struct network_state *n, struct er
     return made && !n->made ? reattach(paths, n, &nl, err) : 0;
 }
 
-/* Takes away what realise() made; what is not there is fine. */
-static int unrealise(const struct network_state *n, struct err *err)
+static int remove_tables(const struct network_state *n, struct err *err)
 {
-    struct netlink nl AUTONETLINK = {0};
     char table[NFT_TABLE_MAX];
-    if (n->driver != NETWORK_BRIDGE)
-        return 0;
-    /* All in one transaction: the kernel waits for a grace period for each that deletes something.
-     */
     struct strbuf commands AUTOBUF = STRBUF_INIT;
+    /* All in one transaction: the kernel waits for a grace period for each that deletes something. */
     nft_table_name(n, table);
     strbuf_addf(&commands, "add table inet %s\ndelete table inet %s\n", table, table);
     firewall_withdraw(n, &commands);
-    if (nft_run(commands.buf, NULL, NULL) < 0) {
-        /* Somebody changed the other firewall's rules in between: ours go all the same. */
-        if (nft_network_delete(n, err) < 0)
-            return -1;
-    }
-    if (netlink_open(&nl, NETLINK_ROUTE, err) < 0)
-        return -1;
-    link_delete_group(&nl, network_group(n));
-    return netlink_commit(&nl, err);
+    if (nft_run(commands.buf, NULL, NULL) == 0)
+        return 0;
+    /* Somebody changed the other firewall's rules in between: ours go all the same. */
+    return nft_network_delete(n, err);
+}
+
+/* Takes away what realise() made; what is not there is fine. */
+static int unrealise(const struct network_state *n, struct err *err)
+{
+    if (n->driver != NETWORK_BRIDGE)
+        return 0;
+    struct teardown *links = teardown_start(network_group(n));
+    int r = remove_tables(n, err);
+    return teardown_finish(links, n->bridge, r < 0 ? NULL : err) < 0 ? -1 : r;
 }
 
 static int forget(const struct paths *paths, const char *name, struct err *err)

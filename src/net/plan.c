@@ -103,16 +103,15 @@ static int survey_machine(const struct paths *paths, struct survey *s, struct er
     return survey_routes(s, err);
 }
 
-/* A subnet that the user names may lie inside a larger route, which it then overrides. */
+/* A subnet that the user names may lie inside a larger route to elsewhere (a company's 10.0.0.0/8), which
+ * it then overrides; not inside a network that the host itself is in. */
 static int refuse_conflict(const struct survey *s, const struct ip_net *subnet, struct err *err)
 {
     char text[IP_TEXT_MAX];
     for (size_t i = 0; i < s->refused.n; i++) {
         const struct pool_taken *t = &s->refused.v[i];
-        bool network = starts_with(t->what, "network ");
-        if (!ip_net_overlaps(&t->net, subnet))
-            continue;
-        if (!network && t->net.prefix < subnet->prefix && !ip_net_contains(subnet, &t->net.addr))
+        bool route = starts_with(t->what, "route ");
+        if (!ip_net_overlaps(&t->net, subnet) || (route && t->net.prefix < subnet->prefix))
             continue;
         return err_set(err, ERR_CONFLICT, "subnet %s overlaps %s", ip_net_format(subnet, text),
                        t->what);
