@@ -168,12 +168,13 @@ void endpoint_unref(struct dns_endpoint *e)
     server_part_closed(s);
 }
 
+/* *port 0: whatever is free, the container may want any other; set to what it is. */
 static int bind_socket(int type, uint16_t *port, struct err *err)
 {
-    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f00000b)};
+    struct sockaddr_in addr = {
+        .sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f00000b), .sin_port = htons(*port)};
     socklen_t len = sizeof(addr);
     int fd = socket(AF_INET, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    /* Port 0: whatever is free, the container may want any other. */
     if (fd < 0 || bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 ||
         (type == SOCK_STREAM && listen(fd, LISTEN_BACKLOG) < 0) ||
         getsockname(fd, (struct sockaddr *)&addr, &len) < 0) {
@@ -186,20 +187,42 @@ static int bind_socket(int type, uint16_t *port, struct err *err)
     return fd;
 }
 
+static void close_fd(int *fd)
+{
+    if (*fd >= 0)
+        close(*fd);
+    *fd = -1;
+}
+
+static int bind_both(struct dns_endpoint *e, uint16_t *udp_port, uint16_t *tcp_port,
+                     struct err *err)
+{
+    int buffer = 1024 * 1024;
+    e->udp_fd = bind_socket(SOCK_DGRAM, udp_port, err);
+    if (e->udp_fd < 0)
+        return -1;
+    setsockopt(e->udp_fd, SOL_SOCKET, SO_RCVBUFFORCE, &buffer, sizeof(buffer));
+    e->tcp_fd = bind_socket(SOCK_STREAM, tcp_port, err);
+    return e->tcp_fd < 0 ? -1 : 0;
+}
+
 /* In the container's namespace. */
 static int open_sockets(void *arg, struct err *err)
 {
     struct dns_endpoint *e = arg;
-    uint16_t udp_port, tcp_port;
-    int buffer = 1024 * 1024;
-    e->udp_fd = bind_socket(SOCK_DGRAM, &udp_port, err);
-    if (e->udp_fd < 0)
+    uint16_t udp_port = 0, tcp_port = 0;
+    struct err redirect AUTOERR = ERR_INIT;
+    if (bind_both(e, &udp_port, &tcp_port, err) < 0)
         return -1;
-    setsockopt(e->udp_fd, SOL_SOCKET, SO_RCVBUFFORCE, &buffer, sizeof(buffer));
-    e->tcp_fd = bind_socket(SOCK_STREAM, &tcp_port, err);
-    if (e->tcp_fd < 0)
-        return -1;
-    return nft_dns_redirect(udp_port, tcp_port, err);
+    if (nft_dns_redirect(udp_port, tcp_port, &redirect) == 0)
+        return 0;
+    /* A kernel that cannot translate addresses in namespaces: port 53 itself, which the container then
+     * cannot have. */
+    log_line("dns: container %.12s: %s", e->id, redirect.msg);
+    close_fd(&e->udp_fd);
+    close_fd(&e->tcp_fd);
+    udp_port = tcp_port = 53;
+    return bind_both(e, &udp_port, &tcp_port, err);
 }
 
 static void open_work(uv_work_t *work)
@@ -210,13 +233,6 @@ static void open_work(uv_work_t *work)
         err_sys(&e->err, errno, "open network namespace %s", e->netns);
     else
         netns_run(e->netns_fd, open_sockets, e, &e->err);
-}
-
-static void close_fd(int *fd)
-{
-    if (*fd >= 0)
-        close(*fd);
-    *fd = -1;
 }
 
 static void poll_closed(uv_handle_t *handle)
