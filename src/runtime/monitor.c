@@ -264,26 +264,31 @@ int monitor_connect(const struct paths *p, const char *id, struct err *err)
     return STEAL_FD(fd);
 }
 
-/* Is this process still the container's? */
-static bool is_alive(const struct monitor_status *st)
-{
-    return st->pid > 0 && st->start_time && pid_start_time(st->pid) == st->start_time;
-}
+enum fate { FATE_ALIVE, FATE_ZOMBIE, FATE_GONE };
 
-/* State (field 3) and wait status (field 52) of stat(5), for a process that nobody has reaped. */
-static bool is_zombie(pid_t pid, int *wait_status)
+/* What has become of a process that started at start (0: whenever; then it is filled in). Of one that
+ * nobody has reaped the kernel still tells the wait status: proc(5), stat, fields 3, 22 and 52. */
+static enum fate fate_of(pid_t pid, unsigned long long *start, int *wait_status)
 {
-    char path[64];
-    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    char *path AUTOFREE = xasprintf("/proc/%d/stat", (int)pid);
     char *text AUTOFREE = NULL;
-    if (fs_read(path, STATUS_MAX, &text, NULL, NULL) < 0)
-        return false;
+    if (pid <= 0 || fs_read(path, STATUS_MAX, &text, NULL, NULL) < 0)
+        return FATE_GONE;
     char *p = strrchr(text, ')');
-    bool zombie = p && p[1] == ' ' && (p[2] == 'Z' || p[2] == 'X');
-    for (int field = 2; p && field < 52; field++)
+    if (!p || p[1] != ' ')
+        return FATE_GONE;
+    char state = p[2];
+    for (int field = 2; p && field < 22; field++)
         p = strchr(p + 1, ' ');
-    *wait_status = p ? atoi(p + 1) : -1;
-    return zombie && p;
+    unsigned long long started = p ? strtoull(p + 1, NULL, 10) : 0;
+    for (int field = 22; p && field < 52; field++)
+        p = strchr(p + 1, ' ');
+    if (!*start)
+        *start = started;
+    if (!p || *start != started)
+        return FATE_GONE;
+    *wait_status = atoi(p + 1);
+    return state == 'Z' || state == 'X' ? FATE_ZOMBIE : FATE_ALIVE;
 }
 
 static void set_ended(struct monitor_status *st, int wait_status)
@@ -301,17 +306,11 @@ static void find_started(const char *run, struct monitor_status *out)
     char *path AUTOFREE = path_join(run, "pid");
     char *text AUTOFREE = NULL;
     *out = (struct monitor_status){.phase = MONITOR_STARTING};
-    if (fs_read(path, 64, &text, NULL, NULL) < 0)
+    if (fs_read(path, 64, &text, NULL, NULL) < 0 || atoi(text) <= 0)
         return;
+    out->phase = MONITOR_RUNNING;
     out->pid = atoi(text);
-    out->start_time = out->pid > 0 ? pid_start_time(out->pid) : 0;
     out->started = time_now();
-    if (out->start_time) {
-        out->phase = MONITOR_RUNNING;
-    } else if (out->pid > 0) {
-        out->pid = 0;
-        set_ended(out, -1);
-    }
 }
 
 /* So that the next one who asks finds it written. */
@@ -345,10 +344,10 @@ int monitor_recover(const struct paths *p, const struct oci_runtime *rt, const c
     }
     if (out->phase == MONITOR_RUNNING) {
         int wait_status = -1;
-        bool zombie = is_alive(out) && is_zombie(out->pid, &wait_status);
-        if (is_alive(out) && !zombie)
+        enum fate fate = fate_of(out->pid, &out->start_time, &wait_status);
+        if (fate == FATE_ALIVE)
             return 0;
-        set_ended(out, zombie ? wait_status : -1);
+        set_ended(out, fate == FATE_ZOMBIE ? wait_status : -1);
     }
     if (oci_delete(rt, id, err) < 0)
         return -1;

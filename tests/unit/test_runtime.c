@@ -8,8 +8,10 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/fd.h"
 #include "base/fs.h"
 #include "base/mem.h"
 #include "runtime/cgroup.h"
@@ -169,6 +171,18 @@ static void test_recover_believes_what_was_noted(void **state)
     assert_int_equal(monitor_status_read(dir, &out, &err), 0);
     assert_true(out.phase == MONITOR_EXITED && out.exit_code == 6);
     unlink(noted);
+    pid_t pid = fork();
+    if (pid == 0) {
+        usleep(50000);
+        _exit(7);
+    }
+    char *line AUTOFREE = xasprintf("running %d %llu 5\n", (int)pid, pid_start_time(pid));
+    fs_write_atomic(st, line, strlen(line), 0644, false, NULL);
+    siginfo_t si;
+    assert_int_equal(waitid(P_PID, (id_t)pid, &si, WEXITED | WNOWAIT), 0);
+    assert_int_equal(monitor_recover(&p, &rt, "c", dir, &out, &err), 0);
+    assert_true(out.phase == MONITOR_EXITED && out.exit_code == 7); /* still a zombie */
+    waitpid(pid, NULL, 0);
     fs_write_atomic(st, "starting\n", 9, 0644, false, NULL);
     assert_int_equal(monitor_recover(&p, &rt, "c", dir, &out, &err), 0);
     assert_int_equal(out.phase, MONITOR_STARTING);
