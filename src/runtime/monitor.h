@@ -18,8 +18,17 @@
  *     attach [stdin] [logs]  state lines stop; frames follow both ways: 1 byte type (0 stdin, 1 stdout,
  *                         2 stderr, 3 exit status as decimal text, 4 end of stdin, 5 resize "ROWS COLS"),
  *                         4 bytes length big-endian, data
- *     supervisor [fd]     watch [fd], and: when this connection breaks while the container runs, the monitor
- *                         starts the supervisor again (argv in monitor_request.respawn)
+ *     supervisor [fd]     watch [fd], and: when this connection breaks while the container runs, the
+ *                         monitor starts the supervisor again (argv in monitor_request.respawn), after
+ *                         a random part of half a second and unless another one has come; "leave"
+ *                         before closing says that nobody has to
+ * State lines start with a letter, frames with a byte below 6: a client can tell them apart.
+ *
+ * RUN/containers/ID/state holds the same line as DIR/status, but at the moment a thing happens:
+ * before the process is reaped and the runtime's traces are removed. monitor.lock is held as long as
+ * a monitor, or a runtime that it was starting, lives. A monitor killed at whatever moment loses no
+ * output of a container without a terminal: FIFOs are emptied only by what is in the log (a line may
+ * come twice). stdin of a container with stdin_open and without a terminal ends with its monitor.
  */
 #ifndef RUNTIME_MONITOR_H
 #define RUNTIME_MONITOR_H
