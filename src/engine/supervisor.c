@@ -272,6 +272,8 @@ int supervisor_main(const struct paths *p, const char *project, int listen_fd, i
     }
     if (listen_fd < 0)
         open_log(p, project);
+    /* runc is a Go program that lives for milliseconds: with one thread it starts a fifth faster. */
+    setenv("GOMAXPROCS", "1", 0);
     /* The pool's threads work by turns: an arena for each would only keep memory. */
     mallopt(M_ARENA_MAX, 2);
     /* Containers of a monitor that died become our children: their exit codes reach us. */
