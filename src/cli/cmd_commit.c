@@ -45,9 +45,8 @@ static int commit_paused(struct cli *cli, const struct args *args, const struct 
 {
     struct oci_runtime rt = {0};
     bool pause = args_bool(args, "pause") && c->status == CONTAINER_RUNNING;
-    if (pause &&
-        (oci_runtime_choose(c->runtime, cli->paths.run, &rt, err) < 0 ||
-         oci_pause(&rt, c->id, err) < 0)) {
+    if (pause && (oci_runtime_choose(c->runtime, cli->paths.run, &rt, err) < 0 ||
+                  oci_pause(&rt, c->id, err) < 0)) {
         oci_runtime_release(&rt);
         return -1;
     }

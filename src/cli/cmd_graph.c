@@ -1,7 +1,6 @@
 #include "base/mem.h"
 #include "cli/cli.h"
 #include "cli/command.h"
-#include "cli/up_options.h"
 #include "model/graph.h"
 
 static const struct option options[] = {
@@ -103,7 +102,7 @@ static int run(struct cli *cli, const struct args *args, struct err *err)
     struct graph g;
     if (!streq(format, "text") && !streq(format, "dot") && !streq(format, "json"))
         return err_set(err, ERR_INVALID, "unsupported format \"%s\"", format);
-    if (load_for_services(cli, args->positional, &p, err) < 0)
+    if (cli_project(cli, NULL, &p, err) < 0)
         return -1;
     int rc = graph_init(&g, p, err);
     if (rc == 0) {
@@ -124,7 +123,6 @@ const struct command cmd_graph = {
     .usage = "[OPTIONS]",
     .summary = "Print the dependency graph: what starts after what",
     .options = options,
-    .args_max = ARGS_ANY,
     .flags = COMMAND_OURS,
     .run = run,
 };

@@ -30,6 +30,7 @@ struct exec {
     struct oci_runtime runtime;
     char *process, *pid_file, *log, *console; /* paths; console: with a tty */
     int listener;                             /* console socket, -1: none */
+    int dir;                                  /* that it is in, -1: none */
     int master;                               /* the process's terminal, -1: none */
     int signals;
     pid_t pid;
@@ -38,12 +39,17 @@ struct exec {
 
 /* ---- starting */
 
+/* The folder's path may be too long for a socket address, but not the way through our descriptor of
+ * it, which the runtime can go too. */
 static int open_console(struct exec *e, struct err *err)
 {
     struct sockaddr_un sa = {.sun_family = AF_UNIX};
-    if (strlen(e->console) >= sizeof(sa.sun_path))
-        return err_set(err, ERR_INVALID, "%s: path too long for a socket", e->console);
-    strcpy(sa.sun_path, e->console);
+    char *dir AUTOFREE = path_dir(e->process);
+    e->dir = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (e->dir < 0)
+        return err_sys(err, errno, "open %s", dir);
+    e->console = xasprintf("/proc/%d/fd/%d/%s.tty", (int)getpid(), e->dir, path_base(e->process));
+    snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", e->console);
     e->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (e->listener < 0 || bind(e->listener, (struct sockaddr *)&sa, sizeof(sa)) < 0 ||
         listen(e->listener, 1) < 0)
@@ -68,10 +74,7 @@ static int prepare(struct exec *e, struct cli *cli, struct err *err)
         return -1;
     e->pid_file = xasprintf("%s.pid", e->process);
     e->log = xasprintf("%s.log", e->process);
-    if (!o->tty)
-        return 0;
-    e->console = xasprintf("%s.tty", e->process);
-    return open_console(e, err);
+    return o->tty ? open_console(e, err) : 0;
 }
 
 /* oci_exec_argv() and what makes the runtime leave at once. */
@@ -341,7 +344,8 @@ static void forget(char **path)
 
 int exec_run(struct cli *cli, const struct exec_options *o, struct err *err)
 {
-    struct exec e = {.o = o, .listener = -1, .master = -1, .signals = -1, .keys = o->keys};
+    struct exec e = {
+        .o = o, .listener = -1, .dir = -1, .master = -1, .signals = -1, .keys = o->keys};
     int rc = cli_paths(cli, err);
     if (rc == 0)
         rc = prepare(&e, cli, err);
@@ -352,6 +356,7 @@ int exec_run(struct cli *cli, const struct exec_options *o, struct err *err)
     forget(&e.log);
     forget(&e.console);
     fd_close_ptr(&e.listener);
+    fd_close_ptr(&e.dir);
     fd_close_ptr(&e.master);
     fd_close_ptr(&e.signals);
     oci_runtime_release(&e.runtime);
