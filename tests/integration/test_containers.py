@@ -38,6 +38,14 @@ def limit(project, v1: tuple[str, str], v2: str) -> str:
     raise AssertionError(f"no {v1} and no {v2} for {pid}")
 
 
+def text_of(path: str) -> str:
+    """A file of /proc; empty when its process has just gone."""
+    try:
+        return Path(path).read_text(errors="replace")
+    except OSError:
+        return ""
+
+
 # --- the process -----------------------------------------------------------------------------------
 
 
@@ -354,10 +362,11 @@ def test_exit_code_and_signal(project):
 
 
 def test_processes_left_in_the_container_die_with_it(project):
-    service(project, init=False, command=["sh", "-c", "sleep 12345 & exec sleep 600"])
-    pids = [int(p) for p in os.listdir("/proc") if p.isdigit()
-            and os.path.exists(f"/proc/{p}/cmdline") and b"12345" in Path(f"/proc/{p}/cmdline").read_bytes()]
-    assert pids
+    service(project, init=False, command=["sh", "-c", "sleep 12345 & sleep 600"])
+    def sleepers() -> list[int]:
+        return [int(p) for p in os.listdir("/proc") if p.isdigit() and project.record("x")["id"] in text_of(f"/proc/{p}/cgroup")
+                and "12345" in text_of(f"/proc/{p}/cmdline").split("\0")]
+    pids = wait_for(sleepers, "the process in the background")
     project("down", "-t", "0")
     assert not any(alive(pid) for pid in pids)
 

@@ -162,7 +162,7 @@ def test_stop_goes_the_other_way_round(project):
         x-slow: &slow
           image: base
           init: true
-          command: ["sh", "-c", "trap 'sleep 0.3; exit 0' TERM; while :; do sleep 0.05; done"]
+          command: ["sh", "-c", "trap 'sleep 0.3; exit 0' TERM; echo ready; while :; do sleep 0.05; done"]
         services:
           db: *slow
           api: {<<: *slow, depends_on: [db]}
@@ -170,6 +170,7 @@ def test_stop_goes_the_other_way_round(project):
           side: {<<: *slow, depends_on: [db]}
         """)
     project.up()
+    wait_for(lambda: project.logs().count("ready") == 4, "all to hear signals")
     result = project("stop")
     at = times(project)
     assert at["web"]["finished"] < at["api"]["finished"] < at["db"]["finished"]
