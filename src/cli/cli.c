@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/fs.h"
 #include "base/mem.h"
 #include "base/strbuf.h"
 #include "base/units.h"
@@ -155,6 +156,14 @@ static bool name_is_given(const struct cli *cli)
     return *args_str(cli->global, "project-name") || (env && *env);
 }
 
+static bool is_on_disk(struct cli *cli, const char *project)
+{
+    if (cli_paths(cli, NULL) < 0)
+        return false;
+    char *dir AUTOFREE = paths_project(&cli->paths, project);
+    return fs_is_dir(dir);
+}
+
 /* All of them are services of containers that exist. */
 static bool have_containers(struct cli *cli, const char *project, const char *const *services)
 {
@@ -183,13 +192,13 @@ int cli_project_name(struct cli *cli, char **name, const char *const *services, 
     }
     struct project *p = NULL;
     int rc = 0;
-    if (services && *services && !have_containers(cli, found, services)) {
-        if (name_is_given(cli))
-            project_load(&options, &p, &d); /* without a file there is nothing to check against */
-        else
-            rc = cli_project(cli, &options, &p, err);
-    }
-    if (rc == 0 && p)
+    bool check = services && *services && !have_containers(cli, found, services);
+    /* A project that this machine has never seen must at least have a file that loads. */
+    if (!name_is_given(cli) && (check || !is_on_disk(cli, found)))
+        rc = cli_project(cli, &options, &p, err);
+    else if (check)
+        project_load(&options, &p, &d); /* without a file there is nothing to check against */
+    if (rc == 0 && p && services)
         rc = cli_check_services(p, services, err);
     project_free(p);
     if (rc < 0)

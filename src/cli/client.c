@@ -9,8 +9,15 @@
 #include "engine/protocol.h"
 #include "model/decode.h"
 
+enum { ATTEMPTS = 5 };
+
 struct client {
     uv_pipe_t pipe;
+    const struct paths *paths;
+    char *project, *request; /* to be sent again, see on_read() */
+    int attempts;
+    bool answered; /* an event has come */
+    bool again;    /* the pipe is being closed to connect anew */
     struct client_handler handler;
     struct strbuf in;
     size_t scanned; /* bytes of in that hold no newline */
@@ -68,9 +75,16 @@ void request_str(json_t *request, const char *name, const char *value)
         request_json(request, name, json_string(value));
 }
 
+static int connect_client(struct client *c, uv_loop_t *loop, bool start, struct err *err);
+
 static void on_close(uv_handle_t *h)
 {
     struct client *c = container_of((uv_pipe_t *)h, struct client, pipe);
+    if (c->again && !c->closing) {
+        c->again = false;
+        if (connect_client(c, h->loop, true, &c->err) == 0)
+            return;
+    }
     c->handler.closed(c->handler.ctx, c->err.msg ? &c->err : NULL);
 }
 
@@ -79,7 +93,8 @@ static void client_close(struct client *c)
     if (c->closing)
         return;
     c->closing = true;
-    uv_close((uv_handle_t *)&c->pipe, on_close);
+    if (!c->again)
+        uv_close((uv_handle_t *)&c->pipe, on_close);
 }
 
 void client_cancel(struct client *c)
@@ -97,6 +112,7 @@ static void handle_line(struct client *c, const char *line, size_t n)
         client_close(c);
         return;
     }
+    c->answered = true;
     if (streq(name, "done") || streq(name, "error"))
         c->finished = true;
     c->handler.event(c->handler.ctx, name, event);
@@ -113,6 +129,13 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
 {
     struct client *c = container_of((uv_pipe_t *)s, struct client, pipe);
     if (n < 0) {
+        /* A supervisor that was killed still accepts while the kernel takes it apart: one that said
+         * nothing has not begun. */
+        if (!c->answered && !c->closing && ++c->attempts < ATTEMPTS) {
+            c->again = true;
+            uv_close((uv_handle_t *)&c->pipe, on_close);
+            return;
+        }
         if (!c->finished)
             err_set(&c->err, ERR_UNAVAILABLE,
                     "the supervisor of the project ended; the containers run on, try again");
@@ -135,40 +158,45 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
     }
 }
 
-static void free_quietly(void *ctx, struct err *err)
+static int connect_client(struct client *c, uv_loop_t *loop, bool start, struct err *err)
 {
-    (void)err;
-    client_free(ctx);
+    int fd AUTOCLOSE = -1;
+    if (control_connect(c->paths, c->project, start, &fd, err) < 0)
+        return -1;
+    /* One that has gone in between shows when we read. */
+    if (fd_write_all(fd, c->request, strlen(c->request)) < 0 && errno != EPIPE &&
+        errno != ECONNRESET)
+        return err_sys(err, errno, "send to the supervisor");
+    uv_pipe_init(loop, &c->pipe, 0);
+    int rc = uv_pipe_open(&c->pipe, fd);
+    if (rc < 0) {
+        /* A handle that was initialised is closed on the loop: told there. */
+        err_set(&c->err, ERR_IO, "open the supervisor's socket: %s", uv_strerror(rc));
+        client_close(c);
+        return 0;
+    }
+    (void)STEAL_FD(fd);
+    uv_read_start((uv_stream_t *)&c->pipe, on_alloc, on_read);
+    return 0;
 }
 
 int client_open(uv_loop_t *loop, const struct paths *paths, const char *project, bool start,
                 const json_t *request, const struct client_handler *handler, struct client **out,
                 struct err *err)
 {
-    int fd AUTOCLOSE = -1;
-    if (control_connect(paths, project, start, &fd, err) < 0)
-        return -1;
-    struct strbuf line AUTOBUF = STRBUF_INIT;
     char *text AUTOFREE = json_dumps(request, JSON_COMPACT);
     if (!text)
         return err_set(err, ERR_INVALID, "a request that is not valid UTF-8");
-    strbuf_addf(&line, "%s\n", text);
-    if (fd_write_all(fd, line.buf, line.len) < 0)
-        return err_sys(err, errno, "send to the supervisor");
-
     struct client *c = xcalloc(1, sizeof(*c));
+    c->paths = paths;
+    c->project = xstrdup(project);
+    c->request = xasprintf("%s\n", text);
     c->handler = *handler;
     c->in = (struct strbuf)STRBUF_INIT;
-    uv_pipe_init(loop, &c->pipe, 0);
-    int rc = uv_pipe_open(&c->pipe, fd);
-    if (rc < 0) {
-        /* A handle that was initialised is closed on the loop; nobody is told of this one. */
-        c->handler = (struct client_handler){.closed = free_quietly, .ctx = c};
-        client_close(c);
-        return err_set(err, ERR_IO, "open the supervisor's socket: %s", uv_strerror(rc));
+    if (connect_client(c, loop, start, err) < 0) {
+        client_free(c);
+        return -1;
     }
-    (void)STEAL_FD(fd);
-    uv_read_start((uv_stream_t *)&c->pipe, on_alloc, on_read);
     *out = c;
     return 0;
 }
@@ -177,6 +205,8 @@ void client_free(struct client *c)
 {
     if (!c)
         return;
+    free(c->project);
+    free(c->request);
     strbuf_release(&c->in);
     err_release(&c->err);
     free(c);
