@@ -259,7 +259,7 @@ int zone_watch(struct dns_zone *z, uv_loop_t *loop, const char *dir, struct err 
         uv_fs_event_init(loop, z->watch);
         z->watch->data = z;
     }
-    char *old AUTOFREE = z->dir;
+    free(z->dir);
     z->dir = xstrdup(dir);
     z->watched_ino = 0;
     /* Watched before it is read: nothing falls between the two. */

@@ -257,9 +257,6 @@ static int wire(struct wiring *w, struct err *err)
     w->bridge = link_index(w->network->bridge);
     if (!w->bridge)
         return err_set(err, ERR_NOT_FOUND, "its bridge %s is missing", w->network->bridge);
-    char digits[9];
-    random_hex(4, digits);
-    w->e->veth = xasprintf("veth%.7s", digits);
     w->netns_fd = netns;
     w->host = &host;
     if (netlink_open(&host, NETLINK_ROUTE, err) < 0)
@@ -285,12 +282,14 @@ static int adopt(const struct paths *paths, const struct network_state *n,
     if (network_endpoint(paths, n->name, c->container_id, e, NULL) < 0)
         return 0;
     int veth = e->veth ? link_index(e->veth) : 0, bridge = link_index(n->bridge);
-    if (!veth || !e->netns || !streq(e->netns, c->netns)) {
-        endpoint_release(e);
-        return 0;
-    }
     if (netlink_open(&host, NETLINK_ROUTE, err) < 0)
         return -1;
+    if (!veth || !e->ifname || !e->netns || !streq(e->netns, c->netns)) {
+        if (veth)
+            link_delete(&host, e->veth);
+        endpoint_release(e);
+        return netlink_commit(&host, err);
+    }
     link_set_master(&host, veth, bridge);
     link_set_port(&host, veth, true, !n->icc);
     return netlink_commit(&host, err) < 0 ? -1 : 1;
@@ -307,6 +306,11 @@ static void fill(const struct network_state *n, const struct endpoint_config *c,
         .netns = c->netns ? xstrdup(c->netns) : NULL,
         .names = names_of(c),
     };
+    if (n->driver == NETWORK_BRIDGE) {
+        char digits[9];
+        random_hex(4, digits);
+        e->veth = xasprintf("veth%.7s", digits);
+    }
 }
 
 static int connect_new(const struct paths *paths, const struct network_state *n,
@@ -318,7 +322,10 @@ static int connect_new(const struct paths *paths, const struct network_state *n,
                      &e->gateway4, err) < 0 ||
         take_address(paths, n, c->container_id, c->ipv6_address, AF_INET6, &e->ipv6,
                      &e->ipv6_prefix, &e->gateway6, err) < 0 ||
-        choose_mac(c, e, w.mac, err) < 0 || wire(&w, err) < 0)
+        choose_mac(c, e, w.mac, err) < 0)
+        return -1;
+    /* Before and after: whoever is killed in between has left word of the interface. */
+    if (store_endpoint_save(paths, e, err) < 0 || wire(&w, err) < 0)
         return -1;
     return store_endpoint_save(paths, e, err);
 }
@@ -335,6 +342,8 @@ int network_connect(const struct paths *paths, const struct network_state *netwo
         r = connect_new(paths, network, config, e, err);
     if (r >= 0)
         return 0;
+    char *file AUTOFREE = store_endpoint_path(paths, network->name, config->container_id);
+    unlink(file);
     store_address_drop(paths, network->name, &e->ipv4, config->container_id);
     store_address_drop(paths, network->name, &e->ipv6, config->container_id);
     endpoint_release(e);

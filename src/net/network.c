@@ -283,6 +283,24 @@ static int create_new(const struct paths *paths, const struct network_config *co
     return -1;
 }
 
+/* Endpoints whose namespace is gone, after a reboot or a kill at a bad moment, give back what they hold. */
+static void sweep(const struct paths *paths, const char *name)
+{
+    struct endpoint *endpoints = NULL;
+    size_t n = 0;
+    store_addresses_sweep(paths, name);
+    if (network_endpoints(paths, name, &endpoints, &n, NULL) < 0)
+        return;
+    for (size_t i = 0; i < n; i++) {
+        struct endpoint *e = &endpoints[i];
+        /* A pin may also lie in a mount namespace that is not ours: the interface has the last word. */
+        if (e->netns && !netns_exists(e->netns) && (!e->veth || !link_index(e->veth)))
+            network_disconnect(paths, name, e->container_id, NULL);
+        endpoint_release(e);
+    }
+    free(endpoints);
+}
+
 int network_create(const struct paths *paths, const struct network_config *config,
                    struct network_state **out, struct err *err)
 {
@@ -303,6 +321,7 @@ int network_create(const struct paths *paths, const struct network_config *confi
         return create_new(paths, config, out, err) < 0
                    ? err_wrap(err, "create network %s", config->name)
                    : 0;
+    sweep(paths, n->name);
     if (realise(paths, n, err) < 0) {
         network_state_free(n);
         return err_wrap(err, "network %s", config->name);

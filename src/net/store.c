@@ -3,9 +3,11 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
-#include <limits.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/fs.h"
@@ -330,7 +332,10 @@ int network_endpoints(const struct paths *paths, const char *network, struct end
 
 /* Addresses. */
 
-enum { ADDRESS_TRIES = 1 << 17 }; /* of an IPv6 range: more containers than a machine holds */
+enum {
+    ADDRESS_TRIES = 1 << 17, /* of an IPv6 range: more containers than a machine holds */
+    SWEEP_AFTER_S = 60,
+};
 
 static char *address_path(const struct paths *paths, const char *network, const struct ip_addr *a)
 {
@@ -445,4 +450,25 @@ void store_address_drop(const struct paths *paths, const char *network, const st
     holder[n] = '\0';
     if (streq(holder, container_id))
         unlink(path);
+}
+
+void store_addresses_sweep(const struct paths *paths, const char *network)
+{
+    char *network_dir AUTOFREE = paths_network(paths, network);
+    char *path AUTOFREE = path_join(network_dir, "addresses");
+    DIR *dir = opendir(path);
+    for (struct dirent *d; dir && (d = readdir(dir));) {
+        char holder[256];
+        struct stat st;
+        ssize_t n = readlinkat(dirfd(dir), d->d_name, holder, sizeof(holder) - 1);
+        if (n <= 0 || fstatat(dirfd(dir), d->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+            continue;
+        holder[n] = '\0';
+        char *file AUTOFREE = store_endpoint_path(paths, network, holder);
+        /* A minute: whoever connects a container right now is between the two. */
+        if (!fs_exists(file) && time(NULL) - st.st_mtime > SWEEP_AFTER_S)
+            unlinkat(dirfd(dir), d->d_name, 0);
+    }
+    if (dir)
+        closedir(dir);
 }

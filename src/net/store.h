@@ -32,4 +32,7 @@ int store_address_take(const struct paths *paths, const struct network_state *n,
 void store_address_drop(const struct paths *paths, const char *network, const struct ip_addr *addr,
                         const char *container_id);
 
+/* Gives back addresses that a process took and was killed before it wrote the endpoint's file. */
+void store_addresses_sweep(const struct paths *paths, const char *network);
+
 #endif
