@@ -48,12 +48,13 @@ static int try_connect(const char *dir, int *fd, struct err *err)
     return 0;
 }
 
-/* Takes the supervisor's lock and binds its socket; the caller holds spawn.lock. */
-static int claim(const char *dir, struct control_listener *out, struct err *err)
+/* Takes the supervisor's lock and binds its socket; the caller holds spawn.lock. wait: whoever holds the
+ * lock does not answer any more, so the kernel is about to release it. */
+static int claim(const char *dir, bool wait, struct control_listener *out, struct err *err)
 {
     char *lock_path AUTOFREE = path_join(dir, "lock");
     int lock AUTOCLOSE = -1;
-    if (fs_lock(lock_path, false, &lock, err) < 0)
+    if (fs_lock(lock_path, wait, &lock, err) < 0)
         return -1;
     int dir_fd AUTOCLOSE = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
     struct sockaddr_un sa;
@@ -160,7 +161,7 @@ int control_connect(const struct paths *p, const char *project, bool start, int 
     if (try_connect(dir, fd, &first) == 0)
         return 0;
     struct control_listener l;
-    if (claim(dir, &l, err) < 0)
+    if (claim(dir, true, &l, err) < 0)
         return err_wrap(err, "start the supervisor of project \"%s\"", project);
     int rc = spawn_supervisor(p, dir, project, &l, err);
     if (rc == 0)
@@ -177,7 +178,7 @@ int control_listen(const struct paths *p, const char *project, struct control_li
     int held AUTOCLOSE = -1;
     if (fs_mkdir_p(dir, 0700, err) < 0 || fs_lock(spawn_lock, true, &held, err) < 0)
         return -1;
-    return claim(dir, out, err);
+    return claim(dir, false, out, err);
 }
 
 bool control_retire(const struct paths *p, const char *project, struct control_listener *l)
