@@ -74,6 +74,9 @@ struct container *engine_container_by_name(const struct engine *e, const char *n
 /* The first container of a service that is no one-off, or NULL. */
 struct container *engine_service_container(const struct engine *e, const char *service);
 
+/* Reaps what a killed monitor left to us. */
+void engine_reap_strays(struct engine *e);
+
 /* Tells clients that follow events. extra: further members, taken; may be NULL. */
 void engine_container_event(struct engine *e, const struct container *c, const char *action,
                             json_t *take_extra);

@@ -229,6 +229,7 @@ void launch_take_lost(struct container *c)
     struct monitor_status st;
     struct err err AUTOERR = ERR_INIT;
     c->lost = false;
+    c->orphaned = true;
     monitor_link_close(c->link);
     c->link = NULL;
     bool known = monitor_status_read(dir, &st, NULL) == 0;
@@ -274,5 +275,7 @@ void launch_end(struct container *c)
     fd_close_ptr(&c->pidfd);
     fd_close_ptr(&c->tty_fd);
     c->pidfd = c->tty_fd = -1;
-    c->up = c->ended = c->lost = false;
+    if (c->orphaned)
+        engine_reap_strays(c->engine);
+    c->up = c->ended = c->lost = c->orphaned = false;
 }

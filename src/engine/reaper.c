@@ -1,16 +1,19 @@
 #include "engine/reaper.h"
 
+#include <dirent.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/fs.h"
 #include "base/mem.h"
 
 struct child {
     uv_poll_t poll;
     struct reaper *reaper;
     struct child *next;
+    pid_t pid;
     int pidfd;
 };
 
@@ -65,6 +68,7 @@ void reaper_watch(struct reaper *r, pid_t pid)
     }
     struct child *c = xcalloc(1, sizeof(*c));
     c->reaper = r;
+    c->pid = pid;
     c->pidfd = fd;
     c->poll.data = c;
     c->next = r->children;
@@ -72,6 +76,45 @@ void reaper_watch(struct reaper *r, pid_t pid)
     uv_poll_init(r->loop, &c->poll, fd);
     uv_poll_start(&c->poll, UV_READABLE, on_ended);
     uv_unref((uv_handle_t *)&c->poll);
+}
+
+static bool watched(const struct reaper *r, pid_t pid)
+{
+    for (const struct child *c = r->children; c; c = c->next)
+        if (c->pid == pid)
+            return true;
+    return false;
+}
+
+/* proc(5), /proc/PID/task/TID/children: a child belongs to the thread that made or inherited it. */
+static void sweep_thread(struct reaper *r, const char *tid, bool (*known)(void *arg, pid_t pid),
+                         void *arg)
+{
+    char *path AUTOFREE = xasprintf("/proc/self/task/%s/children", tid);
+    char *list AUTOFREE = NULL;
+    if (fs_read(path, 1 << 20, &list, NULL, NULL) < 0)
+        return;
+    for (char *p = list, *end; *p; p = end) {
+        pid_t pid = (pid_t)strtol(p, &end, 10);
+        if (end == p)
+            break;
+        while (*end == ' ')
+            end++;
+        siginfo_t si;
+        if (pid > 0 && !watched(r, pid) && !known(arg, pid))
+            waitid(P_PID, (id_t)pid, &si, WEXITED | WNOHANG);
+    }
+}
+
+void reaper_sweep(struct reaper *r, bool (*known)(void *arg, pid_t pid), void *arg)
+{
+    DIR *d = opendir("/proc/self/task");
+    if (!d)
+        return;
+    for (struct dirent *e; (e = readdir(d));)
+        if (e->d_name[0] != '.')
+            sweep_thread(r, e->d_name, known, arg);
+    closedir(d);
 }
 
 void reaper_close(struct reaper *r)

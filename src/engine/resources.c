@@ -5,6 +5,7 @@
 #include "base/fs.h"
 #include "base/mem.h"
 #include "net/network.h"
+#include "runtime/cgroup.h"
 #include "volume/volume.h"
 
 char *service_image(const struct project *p, const struct service *s)
@@ -224,6 +225,8 @@ static void remove_run(void *arg)
     remove_networks(j);
     if (j->volumes)
         remove_volumes(j);
+    char *cgroup AUTOFREE = xasprintf("/compose/%s", j->project);
+    cgroup_remove_empty(cgroup);
     char *dir AUTOFREE = paths_project(j->paths, j->project);
     if (fs_remove_all(dir, &first) < 0 && !j->err.msg)
         err_move(&j->err, &first);

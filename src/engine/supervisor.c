@@ -151,6 +151,20 @@ void engine_container_event(struct engine *e, const struct container *c, const c
     server_broadcast(e->server, o);
 }
 
+static bool is_known_child(void *arg, pid_t pid)
+{
+    const struct engine *e = arg;
+    for (size_t i = 0; i < e->containers.n; i++)
+        if (e->containers.v[i]->record.pid == pid || health_pid(e->containers.v[i]->health) == pid)
+            return true;
+    return false;
+}
+
+void engine_reap_strays(struct engine *e)
+{
+    reaper_sweep(e->reaper, is_known_child, e);
+}
+
 static void sweep_gone(struct engine *e)
 {
     for (size_t i = 0; i < e->containers.n;) {
