@@ -52,6 +52,9 @@ int image_store_open(const struct paths *paths, struct image_store **out, struct
     struct image_store *store = xcalloc(1, sizeof(*store));
     store->paths = (struct paths){xstrdup(paths->root), xstrdup(paths->run)};
     store->dir = STEAL(dir);
+    char *boot AUTOFREE = NULL;
+    if (fs_read("/proc/sys/kernel/random/boot_id", 64, &boot, NULL, NULL) == 0)
+        snprintf(store->boot, sizeof(store->boot), "%.*s", (int)strcspn(boot, "\n"), boot);
     pthread_mutex_init(&store->mutex, NULL);
     pthread_cond_init(&store->slot_free, NULL);
     /* One more than processors: while one layer waits for the network another one unpacks. */
@@ -160,7 +163,10 @@ bool layout_has_blob(const struct image_store *store, const char *digest, int64_
 bool layout_has_layer(const struct image_store *store, const char *digest)
 {
     char *path AUTOFREE = layout_layer(store, digest);
-    return fs_exists(path);
+    char *unsynced AUTOFREE = path_join(path, "unsynced"), *boot AUTOFREE = NULL;
+    if (!fs_exists(path))
+        return false;
+    return fs_read(unsynced, 64, &boot, NULL, NULL) < 0 || streq(boot, store->boot);
 }
 
 int layout_read_json(const struct image_store *store, const char *digest, size_t max, json_t **out,

@@ -25,7 +25,8 @@ enum { MANIFEST_MAX = 4 << 20, CONFIG_MAX = 8 << 20, INDEX_MAX = 64 << 20 };
 
 struct image_store {
     struct paths paths;
-    char *dir; /* ROOT/images */
+    char *dir;     /* ROOT/images */
+    char boot[40]; /* this boot's ID */
     pthread_mutex_t mutex;
     pthread_cond_t slot_free;
     int slots;         /* layers that may still enter work in this process */
@@ -43,6 +44,8 @@ int layout_lock(struct image_store *store, bool shared, int *fd, struct err *err
 char *layout_blob(const struct image_store *store, const char *digest);
 char *layout_layer(const struct image_store *store, const char *digest);
 bool layout_has_blob(const struct image_store *store, const char *digest, int64_t size);
+/* Whether the layer is there unpacked. One that may not have reached the disk before the machine
+ * went down (layers/HEX/unsynced names an earlier boot) does not count. */
 bool layout_has_layer(const struct image_store *store, const char *digest);
 /* A whole JSON blob. */
 int layout_read_json(const struct image_store *store, const char *digest, size_t max, json_t **out,

@@ -5,6 +5,7 @@
  *                                         diff ID, or made of its chain where it needs what
  *                                         lies below
  *     ROOT/images/layers/HEX/layer.json   { diff_id, size, ... }
+ *     ROOT/images/layers/HEX/unsynced     boot ID; gone when the files have reached the disk
  *     ROOT/images/tmp/ID/                 work in progress; `lock` in it is held by its owner, so
  *                                         what a dead owner leaves is swept by the next command
  *     ROOT/images/lock                    held for each change of index.json and each sweep

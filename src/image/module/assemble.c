@@ -87,6 +87,45 @@ static int receive_file(struct work *work, const struct layer_spec *spec, const 
     return layer_receive(work, spec, layer_source_file, &file, r, err);
 }
 
+/* From where the caller has it: a file, or what it fetches. */
+static int receive_new(struct run *run, struct layer_task *t, struct layer_spec *spec,
+                       struct layer_result *r, struct err *err)
+{
+    struct assembly *a = run->a;
+    const char *own = a->files ? a->files[t->layer] : NULL;
+    if (!own && !a->fetch)
+        return err_set(err, ERR_CORRUPT, "its blob is not in the store: pull or load it again");
+    spec->want_blob = !own;
+    if (!own)
+        return layer_receive(a->work, spec, fetch, t, r, err);
+    if (receive_file(a->work, spec, own, r, err) < 0)
+        return -1;
+    /* Linked, not moved: another image of the archive may have the same layer. */
+    char *blob AUTOFREE = work_path(a->work, "blob");
+    if (link(own, blob) < 0)
+        return err_sys(err, errno, "link %s", blob);
+    r->blob = STEAL(blob);
+    return 0;
+}
+
+/* From the blob in the store; one that is damaged there is brought anew where that can be. */
+static int receive_stored(struct run *run, struct layer_task *t, struct layer_spec *spec,
+                          struct layer_result *r, struct err *err)
+{
+    struct assembly *a = run->a;
+    struct err why AUTOERR = ERR_INIT;
+    char *path AUTOFREE = layout_blob(a->work->store, spec->digest);
+    spec->want_blob = false;
+    if (receive_file(a->work, spec, path, r, &why) == 0)
+        return 0;
+    if (why.kind == ERR_CORRUPT && (a->fetch || (a->files && a->files[t->layer]))) {
+        unlink(path);
+        return receive_new(run, t, spec, r, err);
+    }
+    err_move(err, &why);
+    return -1;
+}
+
 /* Fetches the layer, with its digest locked. */
 static int fill_layer(struct run *run, struct layer_task *t, bool has_blob, bool has_tree,
                       struct err *err)
@@ -98,27 +137,15 @@ static int fill_layer(struct run *run, struct layer_task *t, bool has_blob, bool
         .digest = l->digest,
         .size = l->size,
         .diff_id = l->diff_id,
-        .want_blob = !has_blob,
         .want_tree = !has_tree,
         .stop = &run->stop,
         .progress = on_progress,
         .progress_ctx = t,
     };
     struct layer_result *r = &run->results[t->layer];
-    const char *own = !has_blob && a->files ? a->files[t->layer] : NULL;
-    if (has_blob || own || !a->fetch) {
-        char *path AUTOFREE = own ? xstrdup(own) : layout_blob(store, l->digest);
-        spec.want_blob = false;
-        if (receive_file(a->work, &spec, path, r, err) < 0)
-            return -1;
-        /* Linked, not moved: another image of the archive may have the same layer. */
-        char *blob AUTOFREE = own ? work_path(a->work, "blob") : NULL;
-        if (own && link(own, blob) < 0)
-            return err_sys(err, errno, "link %s", blob);
-        r->blob = STEAL(blob);
-    } else if (layer_receive(a->work, &spec, fetch, t, r, err) < 0) {
+    int rc = has_blob ? receive_stored(run, t, &spec, r, err) : receive_new(run, t, &spec, r, err);
+    if (rc < 0)
         return -1;
-    }
     if (r->blob && layer_commit_blob(store, r, err) < 0)
         return -1;
     bool waits = r->unpacked.fixups.n > 0;

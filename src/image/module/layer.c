@@ -283,14 +283,21 @@ int layer_commit_tree(struct image_store *store, struct layer_result *r, const c
         "{s:s,s:I,s:I,s:b}", "diff_id", r->diff_id, "size", (json_int_t)r->unpacked.size, "entries",
         (json_int_t)r->unpacked.entries, "opaque", r->unpacked.opaque_root);
     char *description AUTOFREE = path_join(r->tree, "layer.json");
-    if (json_write(description, j, false, err) < 0)
+    char *unsynced AUTOFREE = path_join(r->tree, "unsynced");
+    if (json_write(description, j, false, err) < 0 ||
+        fs_write_atomic(unsynced, store->boot, strlen(store->boot), 0600, false, err) < 0)
         return -1;
     char *path AUTOFREE = layout_layer(store, key);
+    char *old AUTOFREE = xasprintf("%s.old", r->tree);
+    /* One that does not count (see layout_has_layer) gives way. */
+    if (!layout_has_layer(store, key) && rename(path, old) < 0 && errno != ENOENT)
+        return err_sys(err, errno, "rename %s", path);
     if (rename(r->tree, path) < 0) {
         if (errno != EEXIST && errno != ENOTEMPTY)
             return err_sys(err, errno, "rename to %s", path);
         fs_remove_all(r->tree, NULL);
     }
+    fs_remove_all(old, NULL);
     free(r->tree);
     r->tree = NULL;
     return 0;

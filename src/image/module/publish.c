@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/units.h"
 #include "image/module/inflate.h"
+#include "image/module/settle.h"
 
 int publish_blob(struct work *work, const void *data, size_t n, char digest[72], struct err *err)
 {
@@ -75,7 +76,10 @@ int publish_entry(struct image_store *store, const char *media_type, const char 
         index_set(index, media_type, digest, size, NULL, extra);
     for (size_t i = 0; names && names[i]; i++)
         index_set(index, media_type, digest, size, names[i], extra);
-    return layout_index_write(store, index, err);
+    if (layout_index_write(store, index, err) < 0)
+        return -1;
+    settle_layers(store);
+    return 0;
 }
 
 int publish_image(struct work *work, const char *config, const struct layer_descriptor *layers,

@@ -6,6 +6,7 @@
 #include "image/module/calls.h"
 #include "image/module/publish.h"
 #include "image/module/registry.h"
+#include "image/module/settle.h"
 
 struct pull {
     struct image_store *store;
@@ -239,6 +240,15 @@ static int run(struct pull *p, struct image **out, bool *changed, struct err *er
         err_move(err, &why);
         return -1;
     }
+    /* Named but not unpacked: skopeo wrote it, or the machine went down too early. */
+    if (local && !local->layer_dirs && call_unpack(p->store, &local, q->cancel, &why) < 0) {
+        image_free(local);
+        local = NULL;
+        if (why.kind != ERR_CORRUPT || q->policy == IMAGE_PULL_NEVER) {
+            err_move(err, &why);
+            return -1;
+        }
+    }
     int rc = 0;
     bool asked = !local_serves(q, local);
     if (asked && q->policy == IMAGE_PULL_NEVER) {
@@ -252,12 +262,8 @@ static int run(struct pull *p, struct image **out, bool *changed, struct err *er
     struct image *image = NULL;
     if (rc == 0)
         rc = image_find(p->store, q->reference, q->platform, &image, err);
-    if (rc == 0 && !image->layer_dirs)
-        rc = call_unpack(p->store, &image, q->cancel, err);
-    if (rc < 0) {
-        image_free(image);
+    if (rc < 0)
         return -1;
-    }
     tell(p, IMAGE_DONE);
     if (out)
         *out = image;
@@ -311,6 +317,7 @@ int call_unpack(struct image_store *store, struct image **image, image_cancel ca
     if (work_begin(store, &work, err) < 0 || assembly_pin(&work, *image, err) < 0 ||
         assembly_run(&a, err) < 0)
         return err_wrap(err, "unpack image %.19s", (*image)->id);
+    settle_layers(store);
     struct image *fresh;
     if (image_find(store, (*image)->id, NULL, &fresh, err) < 0)
         return -1;
