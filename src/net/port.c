@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -242,6 +243,7 @@ static void enqueue(struct port_publisher *p, struct op *op)
 struct port_publisher *port_publisher_new(uv_loop_t *loop, const struct paths *paths)
 {
     struct port_publisher *p = xcalloc(1, sizeof(*p));
+    signal(SIGPIPE, SIG_IGN);
     p->loop = loop;
     p->paths = paths;
     p->queue_end = &p->queue;

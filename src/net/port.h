@@ -49,7 +49,8 @@ typedef void (*port_publish_cb)(void *arg, const struct port_binding *bindings, 
                                 struct err *err);
 typedef void (*port_done_cb)(void *arg);
 
-/* paths is borrowed for the publisher's life. */
+/* paths is borrowed for the publisher's life. SIGPIPE is ignored from now on: splice(2), which relays use,
+ * knows no MSG_NOSIGNAL. */
 struct port_publisher *port_publisher_new(uv_loop_t *loop, const struct paths *paths);
 /* Publishes all ports of a container or none. A port that is taken is ERR_CONFLICT and names who
  * holds it: the container, else the process. Strings are copied. A second call for the same
