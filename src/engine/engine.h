@@ -74,6 +74,9 @@ struct container *engine_container_by_name(const struct engine *e, const char *n
 /* The first container of a service that is no one-off, or NULL. */
 struct container *engine_service_container(const struct engine *e, const char *service);
 
+/* Lets go of containers that were removed. No operation may hold one. */
+void engine_sweep_gone(struct engine *e);
+
 /* Reaps what a killed monitor left to us. */
 void engine_reap_strays(struct engine *e);
 

@@ -120,6 +120,7 @@ void operations_step(struct engine *e)
             return;
         vec_remove(&e->operations, 0);
         operation_finish(op);
+        engine_sweep_gone(e); /* the next one must not meet what this one removed */
     }
 }
 

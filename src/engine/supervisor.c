@@ -165,7 +165,7 @@ void engine_reap_strays(struct engine *e)
     reaper_sweep(e->reaper, is_known_child, e);
 }
 
-static void sweep_gone(struct engine *e)
+void engine_sweep_gone(struct engine *e)
 {
     for (size_t i = 0; i < e->containers.n;) {
         struct container *c = e->containers.v[i];
@@ -223,7 +223,7 @@ static void on_kick(uv_idle_t *handle)
     uv_idle_stop(handle);
     operations_step(e);
     if (!e->operations.n)
-        sweep_gone(e);
+        engine_sweep_gone(e);
     if (idle(e) && control_retire(e->paths, e->project_name, &s->listener))
         retire(e);
 }
