@@ -1,4 +1,6 @@
+#include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -129,12 +131,28 @@ static int from_container(struct cp *c, const char *source, const char *target, 
     return tar_create(dir, whole ? "." : path_base(clean), STDOUT_FILENO, err);
 }
 
+/* A tar stream is unpacked aside first: tar would follow the container's links to wherever they lead,
+ * the copy from there into the container does not. */
+static int from_stream(const struct cp *c, int dir, struct err *err)
+{
+    static const struct copy_options as_in_archive = {.owners = true};
+    char *aside AUTOFREE = xasprintf("%s/cp.XXXXXX", c->cli->paths.root);
+    if (!mkdtemp(aside))
+        return err_sys(err, errno, "make the folder %s", aside);
+    int from AUTOCLOSE = open(aside, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int rc = from < 0 ? err_sys(err, errno, "open %s", aside)
+                      : tar_extract(STDIN_FILENO, from, err);
+    if (rc == 0)
+        rc = copy_content_of(from, dir, &as_in_archive, err);
+    fs_remove_all(aside, NULL);
+    return rc;
+}
+
 static int to_container(struct cp *c, const char *source, const char *target, struct err *err)
 {
     if (streq(source, "-")) {
-        int dir AUTOCLOSE = rootfs_resolve(&c->root, target, O_PATH | O_DIRECTORY);
-        return dir < 0 ? missing(c, target, err)
-                       : tar_extract(STDIN_FILENO, dir, c->options.owners, err);
+        int dir AUTOCLOSE = rootfs_resolve(&c->root, target, O_RDONLY | O_DIRECTORY);
+        return dir < 0 ? missing(c, target, err) : from_stream(c, dir, err);
     }
     int follow = args_bool(c->args, "follow-link") ? 0 : O_NOFOLLOW;
     int from AUTOCLOSE = open(source, O_PATH | O_CLOEXEC | follow);

@@ -46,15 +46,8 @@ int tar_create(int dir, const char *name, int fd, struct err *err)
     return run_tar(argv, dir, STDIN_FILENO, fd, err);
 }
 
-int tar_extract(int fd, int dir, bool owners, struct err *err)
+int tar_extract(int fd, int dir, struct err *err)
 {
-    char *argv[] = {"tar",
-                    "--xattrs",
-                    "--numeric-owner",
-                    "-p",
-                    "-xf",
-                    "-",
-                    owners ? "--same-owner" : "--no-same-owner",
-                    NULL};
+    char *argv[] = {"tar", "--xattrs", "--numeric-owner", "-p", "-xf", "-", "--same-owner", NULL};
     return run_tar(argv, dir, fd, STDERR_FILENO, err);
 }
