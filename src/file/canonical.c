@@ -170,6 +170,7 @@ static struct node *volume(const struct canonical *c, struct node *n, const stru
         return n;
     }
     struct node *map = new_mapping(c, n);
+    node_reserve(c->arena, map, 5);
     put_string(c, map, "type", v.bind ? "bind" : "volume", n);
     put_string(c, map, "source", v.source, n);
     if (v.target)
@@ -178,14 +179,14 @@ static struct node *volume(const struct canonical *c, struct node *n, const stru
         node_put(c->arena, map, "read_only", node_new_bool(c->arena, true, n->mark));
     if (v.bind || v.propagation || v.selinux) {
         struct node *bind = new_mapping(c, n);
+        node_reserve(c->arena, bind, 1);
         put_string(c, bind, "selinux", v.selinux, n);
         put_string(c, bind, "propagation", v.propagation, n);
         if (v.bind)
-            node_put(c->arena, bind, "create_host_path",
-                     node_new_bool(c->arena, true, n->mark));
+            node_put(c->arena, bind, "create_host_path", node_new_bool(c->arena, true, n->mark));
         node_put(c->arena, map, "bind", bind);
     }
-    if (!v.bind || v.nocopy) {
+    if ((!v.bind && !v.brief) || v.nocopy) {
         struct node *options = new_mapping(c, n);
         if (v.nocopy)
             node_put(c->arena, options, "nocopy", node_new_bool(c->arena, true, n->mark));
@@ -198,6 +199,7 @@ static struct node *port_mapping(const struct canonical *c, const struct node *f
                                  const struct port_spec *spec, unsigned i)
 {
     struct node *map = new_mapping(c, from);
+    node_reserve(c->arena, map, 5);
     put_string(c, map, "mode", "ingress", from);
     put_string(c, map, "host_ip", spec->address, from);
     if (spec->first + i)

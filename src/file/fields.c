@@ -490,9 +490,11 @@ const struct object root_object = {
 
 const struct field *field_named(const struct object *object, const char *name)
 {
-    for (size_t i = 0; i < object->n; i++)
-        if (object->fields[i].name[0] == name[0] && streq(object->fields[i].name, name))
+    for (size_t i = 0; i < object->n; i++) {
+        const char *own = object->fields[i].name;
+        if (own[0] == name[0] && own[1] == name[1] && streq(own, name))
             return &object->fields[i];
+    }
     return NULL;
 }
 

@@ -55,8 +55,8 @@ static bool read_entry(struct loader *l, struct node *n, struct entry *e)
         }
         if (known)
             continue;
-        diag_error(l->pass.diag, &n->map.v[i].key_mark, "include: unknown key \"%s\"",
-                   n->map.v[i].key);
+        diag_warning(l->pass.diag, &n->map.v[i].key_mark, "include: unknown key \"%s\"",
+                     n->map.v[i].key);
         diag_suggest(l->pass.diag, near.best);
     }
     struct node *folder = node_get(n, "project_directory");

@@ -123,7 +123,8 @@ static const char *name_in_files(struct session *s)
     if (!l->options->no_interpolate &&
         interpolate_string(&l->pass, &copy, &s->setting.env, &l->unset, &name))
         return NULL;
-    name = project_name_normalize(l->pass.arena, name);
+    if (!l->options->no_normalize)
+        name = project_name_normalize(l->pass.arena, name);
     if (!*name)
         diag_error(l->pass.diag, &found->mark, "the project name is empty");
     return name;

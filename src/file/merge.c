@@ -5,6 +5,7 @@
 
 #include "base/map.h"
 #include "base/mem.h"
+#include "base/strbuf.h"
 #include "file/fields.h"
 #include "file/volume_spec.h"
 
@@ -285,49 +286,71 @@ struct node *merge_services(const struct pass *p, const char *name, struct node 
     return merge_mappings(p, base, over, (struct rule){.object = &service_object}, &at);
 }
 
-/* What makes an element itself, or NULL where it has no such thing (the schema says why). */
-static const char *unique_key(struct arena *a, enum field_unique rule, const struct node *n)
+static bool put_text(struct strbuf *out, const char *s)
+{
+    if (s)
+        strbuf_addstr(out, s);
+    return s;
+}
+
+/* A number and the same number in quotes differ, as in the reference. */
+static void put_port_number(const struct pass *p, struct strbuf *out, const struct node *n)
+{
+    const char *text = n ? node_text(p->arena, n) : NULL;
+    strbuf_addf(out, ":%d%s", n ? (int)n->kind : -1, text ? text : "");
+}
+
+static bool put_port(const struct pass *p, struct strbuf *out, const struct node *n)
+{
+    if (n->kind == NODE_INT)
+        return put_text(out, node_text(p->arena, n));
+    const char *host = node_get_str(n, "host_ip"), *protocol = node_get_str(n, "protocol");
+    if (!node_get(n, "target"))
+        return false;
+    strbuf_addstr(out, host ? host : "0.0.0.0");
+    put_port_number(p, out, node_get(n, "published"));
+    put_port_number(p, out, node_get(n, "target"));
+    strbuf_addf(out, "/%s", protocol ? protocol : "tcp");
+    return true;
+}
+
+/* Writes what makes an element itself; false where it has no such thing (the schema says why). */
+static bool put_unique_key(const struct pass *p, enum field_unique rule, const struct node *n,
+                           struct strbuf *out)
 {
     const char *s = node_str(n), *target = node_get_str(n, "target");
     switch (rule) {
     case UNIQUE_NONE:
-        break;
+        return false;
     case UNIQUE_KEY:
-        return s && strchr(s, '=') ? arena_strndup(a, s, strcspn(s, "=")) : s;
+        if (s)
+            strbuf_add(out, s, strcspn(s, "="));
+        return s;
     case UNIQUE_DEVICE:
         if (s && strchr(s, ':')) {
-            const char *second = strchr(s, ':') + 1;
-            return arena_strndup(a, second, strcspn(second, ":"));
+            s = strchr(s, ':') + 1;
+            strbuf_add(out, s, strcspn(s, ":"));
+            return true;
         }
-        return s ? s : target;
+        return put_text(out, s ? s : target);
     case UNIQUE_VOLUME:
-        return s ? volume_spec_target(a, s) : target;
+        return put_text(out, s ? volume_spec_target(p->arena, s) : target);
     case UNIQUE_CONFIG:
     case UNIQUE_SECRET: {
         const char *source = s ? s : node_get_str(n, "source");
         if (target || !source)
-            return target;
-        return arena_printf(a, "%s/%s", rule == UNIQUE_SECRET ? "/run/secrets" : "", source);
+            return put_text(out, target);
+        strbuf_addf(out, "%s/%s", rule == UNIQUE_SECRET ? "/run/secrets" : "", source);
+        return true;
     }
     case UNIQUE_EXPOSE:
-        return n->kind == NODE_INT || s ? node_text(a, n) : NULL;
-    case UNIQUE_PORT: {
-        if (s || n->kind == NODE_INT)
-            return node_text(a, n);
-        const struct node *port = node_get(n, "target"), *published = node_get(n, "published");
-        const char *host = node_get_str(n, "host_ip"), *protocol = node_get_str(n, "protocol");
-        if (!port || !node_text(a, port) || (published && !node_text(a, published)))
-            return NULL;
-        /* A number and the same number in quotes differ, as in the reference. */
-        return arena_printf(a, "%s:%d%s:%d%s/%s", host ? host : "0.0.0.0",
-                            published ? (int)published->kind : -1,
-                            published ? node_text(a, published) : "", (int)port->kind,
-                            node_text(a, port), protocol ? protocol : "tcp");
-    }
+        return n->kind == NODE_INT ? put_text(out, node_text(p->arena, n)) : put_text(out, s);
+    case UNIQUE_PORT:
+        return s ? put_text(out, s) : put_port(p, out, n);
     case UNIQUE_ENV_FILE:
-        return s ? s : node_get_str(n, "path");
+        return put_text(out, s ? s : node_get_str(n, "path"));
     }
-    return NULL;
+    return false;
 }
 
 static void make_unique(const struct pass *p, struct node *seq, enum field_unique rule)
@@ -335,19 +358,21 @@ static void make_unique(const struct pass *p, struct node *seq, enum field_uniqu
     if (seq->seq.n < 2)
         return;
     struct map seen AUTOMAP = MAP_INIT; /* key -> 1 + place in the result */
+    struct strbuf key AUTOBUF = STRBUF_INIT;
     size_t kept = 0;
     for (size_t i = 0; i < seq->seq.n; i++) {
-        const char *key = unique_key(p->arena, rule, seq->seq.v[i]);
-        size_t before = key ? (size_t)(uintptr_t)map_get(&seen, key) : 0;
+        strbuf_setlen(&key, 0);
+        bool keyed = put_unique_key(p, rule, seq->seq.v[i], &key);
+        size_t before = keyed ? (size_t)(uintptr_t)map_get(&seen, key.buf) : 0;
         if (before) {
             seq->seq.v[before - 1] = seq->seq.v[i];
             continue;
         }
         seq->seq.v[kept++] = seq->seq.v[i];
-        if (key)
-            map_set(&seen, key, (void *)(uintptr_t)kept);
+        if (keyed)
+            map_set(&seen, key.buf, (void *)(uintptr_t)kept);
     }
-    seq->seq.n = kept;
+    seq->seq.n = (uint32_t)kept;
 }
 
 static void unique_members(const struct pass *p, struct node *map, const struct object *object,

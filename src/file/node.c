@@ -32,13 +32,14 @@ static void index_insert(struct node_index *ix, const char *key, size_t i)
     ix->slots[at] = (uint32_t)i + 1;
 }
 
-static void index_build(struct arena *a, struct node *map)
+/* room: how many members to expect. */
+static void index_build(struct arena *a, struct node *map, size_t room)
 {
     struct node_index *ix = map->map.index;
     if (!ix)
         ix = map->map.index = arena_new_of(a, struct node_index);
     ix->cap = 64;
-    while (ix->cap < map->map.n * 3)
+    while (ix->cap < room * 2)
         ix->cap *= 2;
     ix->slots = arena_array(a, uint32_t, ix->cap);
     for (size_t i = 0; i < map->map.n; i++)
@@ -113,6 +114,25 @@ struct node *node_new_bool(struct arena *a, bool v, struct mark mark)
     return n;
 }
 
+void node_reserve(struct arena *a, struct node *n, size_t members)
+{
+    if (n->kind == NODE_SEQUENCE && members > n->seq.cap) {
+        struct node **v = arena_array(a, struct node *, members);
+        if (n->seq.n)
+            memcpy(v, n->seq.v, n->seq.n * sizeof(*v));
+        n->seq.v = v;
+        n->seq.cap = (uint32_t)members;
+    } else if (n->kind == NODE_MAPPING && members > n->map.cap) {
+        struct node_pair *v = arena_array(a, struct node_pair, members);
+        if (n->map.n)
+            memcpy(v, n->map.v, n->map.n * sizeof(*v));
+        n->map.v = v;
+        n->map.cap = (uint32_t)members;
+        if (members >= INDEX_FROM)
+            index_build(a, n, members);
+    }
+}
+
 void node_set(struct arena *a, struct node *map, const char *key, struct mark key_mark,
               struct node *value)
 {
@@ -122,21 +142,15 @@ void node_set(struct arena *a, struct node *map, const char *key, struct mark ke
         p->key_mark = key_mark;
         return;
     }
-    if (map->map.n == map->map.cap) {
-        size_t cap = map->map.cap ? map->map.cap * 2 : 4;
-        struct node_pair *v = arena_array(a, struct node_pair, cap);
-        if (map->map.n)
-            memcpy(v, map->map.v, map->map.n * sizeof(*v));
-        map->map.v = v;
-        map->map.cap = cap;
-    }
+    if (map->map.n == map->map.cap)
+        node_reserve(a, map, map->map.cap ? (size_t)map->map.cap * 2 : 4);
     map->map.v[map->map.n++] =
         (struct node_pair){.key = key, .key_mark = key_mark, .value = value};
     struct node_index *ix = map->map.index;
-    if (ix && ix->cap && map->map.n * 2 < ix->cap)
+    if (ix && ix->cap)
         index_insert(ix, key, map->map.n - 1);
     else if (map->map.n >= INDEX_FROM)
-        index_build(a, map);
+        index_build(a, map, map->map.cap);
 }
 
 void node_put(struct arena *a, struct node *map, const char *key, struct node *value)
@@ -163,14 +177,8 @@ bool node_del(struct node *map, const char *key)
 
 void node_append(struct arena *a, struct node *seq, struct node *value)
 {
-    if (seq->seq.n == seq->seq.cap) {
-        size_t cap = seq->seq.cap ? seq->seq.cap * 2 : 4;
-        struct node **v = arena_array(a, struct node *, cap);
-        if (seq->seq.n)
-            memcpy(v, seq->seq.v, seq->seq.n * sizeof(*v));
-        seq->seq.v = v;
-        seq->seq.cap = cap;
-    }
+    if (seq->seq.n == seq->seq.cap)
+        node_reserve(a, seq, seq->seq.cap ? (size_t)seq->seq.cap * 2 : 4);
     seq->seq.v[seq->seq.n++] = value;
 }
 
@@ -192,7 +200,7 @@ struct node *node_clone(struct arena *a, const struct node *n)
             copy->map.v[i].value = node_clone(a, n->map.v[i].value);
         }
         if (n->map.n >= INDEX_FROM)
-            index_build(a, copy);
+            index_build(a, copy, n->map.n);
     }
     return copy;
 }
@@ -324,7 +332,7 @@ const char *node_text(struct arena *a, const struct node *n)
         return arena_printf(a, "%" PRId64, n->integer);
     case NODE_FLOAT:
         if (n->tag == TAG_UINT64)
-            return n->raw;
+            return arena_printf(a, "%" PRIu64, n->whole);
         node_format_float(n->number, n->tag == TAG_FLOAT32 ? 32 : 64, 21, buf);
         return arena_strdup(a, buf);
     case NODE_STRING:

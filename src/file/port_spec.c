@@ -77,6 +77,8 @@ const char *port_spec_parse(struct arena *a, const char *text, struct port_spec 
     if (n > 1 && copy[0] == '[' && copy[n - 1] == ']') {
         copy[n - 1] = '\0';
         out->address = copy + 1;
+    } else if (strchr(out->address, ':')) {
+        return arena_printf(a, "IPv6 address %s must be in brackets", out->address);
     }
     if (*out->address && !address_is_valid(out->address))
         return arena_printf(a, "\"%s\" is no IP address", out->address);

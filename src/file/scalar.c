@@ -173,8 +173,7 @@ static bool resolve_word(struct node *n, const char *text)
     return false;
 }
 
-/* a may be NULL: then only the kind matters and no digits are kept. */
-static bool resolve_number(struct arena *a, struct node *n, const char *text)
+static bool resolve_number(struct node *n, const char *text)
 {
     char plain[64];
     size_t len = 0;
@@ -196,7 +195,7 @@ static bool resolve_number(struct arena *a, struct node *n, const char *text)
         n->kind = NODE_FLOAT;
         n->number = (double)u;
         n->tag = TAG_UINT64;
-        n->raw = a ? arena_printf(a, "%llu", (unsigned long long)u) : NULL;
+        n->whole = u;
     } else if (looks_like_float(plain) && scalar_parse_float(plain, &d)) {
         n->kind = NODE_FLOAT;
         n->number = d;
@@ -206,7 +205,7 @@ static bool resolve_number(struct arena *a, struct node *n, const char *text)
     return true;
 }
 
-static void resolve_plain(struct arena *a, struct node *n, const char *text, bool dates)
+static void resolve_plain(struct node *n, const char *text, bool dates)
 {
     n->kind = NODE_STRING;
     char c = *text;
@@ -227,7 +226,7 @@ static void resolve_plain(struct arena *a, struct node *n, const char *text, boo
     } else if (isdigit((unsigned char)c) || c == '+' || c == '-') {
         if (dates && looks_like_timestamp(text))
             n->tag = TAG_TIMESTAMP;
-        else if (resolve_number(a, n, text))
+        else if (resolve_number(n, text))
             return;
     }
     n->string = text;
@@ -270,7 +269,7 @@ bool scalar_resolve(struct arena *a, struct node *n, const char *text, size_t le
         return false;
     if (!tag) {
         if (!quoted)
-            resolve_plain(a, n, text, true);
+            resolve_plain(n, text, true);
         return true;
     }
     if (!starts_with(tag, YAML_TAG))
@@ -285,7 +284,7 @@ bool scalar_resolve(struct arena *a, struct node *n, const char *text, size_t le
     bool is_int = streq(tag, "int"), is_float = streq(tag, "float");
     if (!is_int && !is_float && !streq(tag, "bool") && !streq(tag, "null"))
         return true;
-    resolve_plain(a, n, text, false);
+    resolve_plain(n, text, false);
     if (is_float && n->kind == NODE_INT) {
         n->number = (double)n->integer;
         n->kind = NODE_FLOAT;
@@ -298,6 +297,6 @@ bool scalar_resolve(struct arena *a, struct node *n, const char *text, size_t le
 bool scalar_is_plain_string(const char *text)
 {
     struct node n = {0};
-    resolve_plain(NULL, &n, text, true);
+    resolve_plain(&n, text, true);
     return n.kind == NODE_STRING && n.tag == TAG_NONE;
 }

@@ -205,8 +205,8 @@ static void find_profiles(struct finder *f)
     if (given && *given)
         for (; *given; given++)
             list_add(f->arena, &f->s->profiles, *given);
-    else if (text)
-        list_split(f->arena, &f->s->profiles, text, ",", true);
+    else /* without any, the empty profile is active */
+        list_split(f->arena, &f->s->profiles, text ? text : "", ",", true);
 }
 
 int setting_find(const struct pass *p, const struct load_options *options,

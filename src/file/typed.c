@@ -169,6 +169,19 @@ static struct node *to_list(const struct typing *t, struct node *n, bool text)
     return n->seq.n || keep_zero(t) ? n : NULL;
 }
 
+/* Ports are written as numbers or strings. */
+static struct node *to_numbers_or_strings(const struct typing *t, struct node *n)
+{
+    for (size_t i = 0; n->kind == NODE_SEQUENCE && i < n->seq.n; i++) {
+        struct place here = {.up = t->at, .index = i};
+        struct typing item = *t;
+        item.at = &here;
+        if (n->seq.v[i]->kind == NODE_FLOAT)
+            return wrong(&item, n->seq.v[i], "an integer or a string");
+    }
+    return to_list(t, n, true);
+}
+
 static struct node *new_list(const struct typing *t, const char **v, size_t n, struct mark mark)
 {
     struct node *seq = node_new(t->arena, NODE_SEQUENCE, mark);
@@ -214,6 +227,7 @@ static struct node *list_to_mapping(const struct typing *t, struct node *n)
 {
     bool environment = t->field->type == TYPE_ENVIRONMENT;
     struct node *map = node_new(t->arena, NODE_MAPPING, n->mark);
+    node_reserve(t->arena, map, n->seq.n);
     for (size_t i = 0; i < n->seq.n; i++) {
         struct node *item = n->seq.v[i];
         const char *s = node_text(t->arena, item);
@@ -227,10 +241,10 @@ static struct node *list_to_mapping(const struct typing *t, struct node *n)
                        place_inner_path(t->arena, t->at), key);
             continue;
         }
-        struct node *value = eq || !environment
-                                 ? node_new_string(t->arena, eq ? eq + 1 : "", item->mark)
-                                 : node_new(t->arena, NODE_NULL, item->mark);
-        node_put(t->arena, map, key, value);
+        /* The element becomes the value. */
+        item->kind = eq || !environment ? NODE_STRING : NODE_NULL;
+        item->string = eq ? eq + 1 : "";
+        node_put(t->arena, map, key, item);
     }
     return map;
 }
@@ -463,7 +477,7 @@ static struct node *convert(const struct typing *t, struct node *n)
     case TYPE_STRING_OR_LIST:
         return to_list(t, n, false);
     case TYPE_NUMBERS_OR_STRINGS:
-        return to_list(t, n, true);
+        return to_numbers_or_strings(t, n);
     case TYPE_COMMAND:
         return to_command(t, n);
     case TYPE_HEALTH_TEST:

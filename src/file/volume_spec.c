@@ -61,6 +61,7 @@ const char *volume_spec_parse(struct arena *a, const char *spec, struct volume_s
         return "empty volume";
     if (len <= 2) {
         out->target = spec;
+        out->brief = true;
         return NULL;
     }
     int open = 0; /* ${ */

@@ -9,7 +9,8 @@
 struct volume_spec {
     const char *source; /* NULL: anonymous */
     const char *target;
-    bool bind; /* source is a path */
+    bool bind;  /* source is a path */
+    bool brief; /* one or two bytes: nothing but a target, in whatever form */
     bool read_only, nocopy;
     const char *propagation, *selinux;
 };

@@ -11,6 +11,8 @@
 
 #define MERGE_TAG "tag:yaml.org,2002:merge"
 
+enum { KEYS_MAX = 1024, KEY_LENGTH_MAX = 32, TEXT_BLOCK = 4096 };
+
 struct composer {
     yaml_parser_t parser;
     struct arena *arena;
@@ -20,7 +22,41 @@ struct composer {
     struct map anchors; /* name -> struct anchor */
     size_t alias_nodes;
     int depth;
+    VEC(struct node_pair) open; /* members of the collections at work; of sequences the values */
+    const char *keys[KEYS_MAX]; /* one copy of each key that is used again, by hash */
+    char *block;                /* strings are packed: most are short */
+    size_t block_left;
 };
+
+static const char *copy_text(struct composer *c, const char *s, size_t len)
+{
+    if (len >= TEXT_BLOCK / 4)
+        return arena_strndup(c->arena, s, len);
+    if (len + 1 > c->block_left) {
+        c->block = arena_alloc(c->arena, TEXT_BLOCK);
+        c->block_left = TEXT_BLOCK;
+    }
+    char *copy = c->block;
+    memcpy(copy, s, len);
+    copy[len] = '\0';
+    c->block += len + 1;
+    c->block_left -= len + 1;
+    return copy;
+}
+
+/* The same, with one copy for all that are alike: keys mostly are. */
+static const char *share_text(struct composer *c, const char *s, size_t len)
+{
+    if (len > KEY_LENGTH_MAX || strlen(s) != len)
+        return copy_text(c, s, len);
+    uint32_t hash = 2166136261u;
+    for (size_t i = 0; i < len; i++)
+        hash = (hash ^ (unsigned char)s[i]) * 16777619u;
+    const char **slot = &c->keys[hash % KEYS_MAX];
+    if (!*slot || !streq(*slot, s))
+        *slot = copy_text(c, s, len);
+    return *slot;
+}
 
 struct anchor {
     struct node *node;
@@ -162,14 +198,13 @@ static enum node_tag special_tag(const yaml_char_t *tag)
                                                    : TAG_NONE;
 }
 
-static int compose_scalar(struct composer *c, const yaml_event_t *e, struct node **out)
+static void fill_scalar(struct composer *c, const yaml_event_t *e, struct node *n)
 {
     const char *tag = (const char *)e->data.scalar.tag;
     size_t len = e->data.scalar.length;
-    struct node *n = node_new(c->arena, NODE_STRING, mark_of(c, &e->start_mark));
-    const char *text = arena_strndup(c->arena, (const char *)e->data.scalar.value, len);
+    *n = (struct node){.kind = NODE_STRING, .mark = mark_of(c, &e->start_mark)};
+    const char *text = share_text(c, (const char *)e->data.scalar.value, len);
     bool quoted = e->data.scalar.style != YAML_PLAIN_SCALAR_STYLE;
-    /* libyaml reports the block's indicator line; its text starts there too, for a reader. */
     if (!scalar_resolve(c->arena, n, text, len, tag, quoted)) {
         if (strlen(text) != len)
             diag_error(c->diag, &n->mark, "NUL character in a string");
@@ -182,35 +217,105 @@ static int compose_scalar(struct composer *c, const yaml_event_t *e, struct node
     }
     if (special_tag(e->data.scalar.tag) != TAG_NONE)
         n->tag = (uint8_t)special_tag(e->data.scalar.tag);
+}
+
+static struct node *compose_scalar(struct composer *c, const yaml_event_t *e)
+{
+    struct node *n = arena_new_of(c->arena, struct node);
+    fill_scalar(c, e, n);
     struct anchor *anchor = open_anchor(c, e->data.scalar.anchor, n);
     if (anchor)
         anchor->open = false;
-    *out = n;
-    return 0;
+    return n;
 }
 
 static int compose_node(struct composer *c, yaml_event_t *e, struct node **out);
+
+static bool is_merge_key(const yaml_event_t *e)
+{
+    const char *tag = (const char *)e->data.scalar.tag;
+    return e->type == YAML_SCALAR_EVENT && streq((const char *)e->data.scalar.value, "<<") &&
+           (tag ? streq(tag, MERGE_TAG) : e->data.scalar.style == YAML_PLAIN_SCALAR_STYLE);
+}
+
+static const char merge_key[] = "<<"; /* by address: the merge key, not a string of that text */
+
+/* Sets key and place of a member. The key stays NULL where it is none (reported). */
+static int compose_key(struct composer *c, yaml_event_t *e, struct node_pair *out)
+{
+    struct node *key, scalar;
+    out->key_mark = mark_of(c, &e->start_mark);
+    if (is_merge_key(e)) {
+        out->key = merge_key;
+        return 0;
+    }
+    if (e->type == YAML_SCALAR_EVENT && !e->data.scalar.anchor) {
+        key = &scalar;
+        fill_scalar(c, e, key);
+    } else if (compose_node(c, e, &key)) {
+        return -1;
+    }
+    if (key->kind == NODE_STRING && key->tag != TAG_TIMESTAMP)
+        out->key = key->string;
+    else if (key->kind == NODE_SEQUENCE || key->kind == NODE_MAPPING)
+        diag_error(c->diag, &out->key_mark, "a key must be a string, not a %s",
+                   node_kind_name(key));
+    else
+        diag_error(c->diag, &out->key_mark, "a key must be a string, not a %s: put it in quotes",
+                   node_kind_name(key));
+    return 0;
+}
+
+static void add_pair(struct composer *c, struct node *map, const struct node_pair *pair)
+{
+    const struct node_pair *before = node_pair(map, pair->key);
+    if (before) {
+        diag_error(c->diag, &pair->key_mark, "key \"%s\" is already defined", pair->key);
+        diag_note(c->diag, &before->key_mark, "first defined here");
+    } else {
+        node_set(c->arena, map, pair->key, pair->key_mark, pair->value);
+    }
+}
+
+/* Reads members onto the stack of open ones up to the end event; how many. -1: reported. */
+static long compose_members(struct composer *c, yaml_event_type_t end)
+{
+    size_t before = c->open.n;
+    for (;;) {
+        struct node_pair member = {.key = NULL};
+        yaml_event_t e;
+        if (next_event(c, &e))
+            return -1;
+        if (e.type == end) {
+            yaml_event_delete(&e);
+            return (long)(c->open.n - before);
+        }
+        if (end == YAML_MAPPING_END_EVENT) {
+            int rc = compose_key(c, &e, &member);
+            yaml_event_delete(&e);
+            if (rc || next_event(c, &e))
+                return -1;
+        }
+        int rc = compose_node(c, &e, &member.value);
+        yaml_event_delete(&e);
+        if (rc)
+            return -1;
+        vec_push(&c->open, member);
+    }
+}
 
 static int compose_sequence(struct composer *c, const yaml_event_t *start, struct node **out)
 {
     struct node *seq = node_new(c->arena, NODE_SEQUENCE, mark_of(c, &start->start_mark));
     seq->tag = (uint8_t)special_tag(start->data.sequence_start.tag);
     struct anchor *anchor = open_anchor(c, start->data.sequence_start.anchor, seq);
-    for (;;) {
-        yaml_event_t e;
-        if (next_event(c, &e))
-            return -1;
-        if (e.type == YAML_SEQUENCE_END_EVENT) {
-            yaml_event_delete(&e);
-            break;
-        }
-        struct node *item = NULL;
-        int rc = compose_node(c, &e, &item);
-        yaml_event_delete(&e);
-        if (rc)
-            return -1;
-        node_append(c->arena, seq, item);
-    }
+    long n = compose_members(c, YAML_SEQUENCE_END_EVENT);
+    if (n < 0)
+        return -1;
+    node_reserve(c->arena, seq, (size_t)n);
+    c->open.n -= (size_t)n;
+    for (long i = 0; i < n; i++)
+        node_append(c->arena, seq, c->open.v[c->open.n + (size_t)i].value);
     if (anchor)
         anchor->open = false;
     *out = seq;
@@ -220,6 +325,7 @@ static int compose_sequence(struct composer *c, const yaml_event_t *start, struc
 /* Adds the pairs of a merged mapping that are not there yet. */
 static void merge_mapping(struct composer *c, struct node *map, const struct node *from)
 {
+    node_reserve(c->arena, map, (size_t)map->map.n + from->map.n);
     for (size_t i = 0; i < from->map.n; i++) {
         const struct node_pair *p = &from->map.v[i];
         if (!node_pair(map, p->key))
@@ -246,37 +352,15 @@ static void apply_merge_key(struct composer *c, struct node *map, const struct n
                    value->kind == NODE_SEQUENCE ? "list of anything else" : node_kind_name(value));
 }
 
-static bool is_merge_key(const yaml_event_t *e)
+static void add_merge(struct composer *c, const struct node_pair *pair,
+                      struct node_pair *merge)
 {
-    const char *tag = (const char *)e->data.scalar.tag;
-    return e->type == YAML_SCALAR_EVENT && streq((const char *)e->data.scalar.value, "<<") &&
-           (tag ? streq(tag, MERGE_TAG) : e->data.scalar.style == YAML_PLAIN_SCALAR_STYLE);
-}
-
-/* The key as a string, or NULL where it is none (reported). */
-static const char *key_text(struct composer *c, const struct node *key)
-{
-    if (key->kind == NODE_STRING && key->tag != TAG_TIMESTAMP)
-        return key->string;
-    if (key->kind == NODE_SEQUENCE || key->kind == NODE_MAPPING)
-        diag_error(c->diag, &key->mark, "a key must be a string, not a %s", node_kind_name(key));
-    else
-        diag_error(c->diag, &key->mark, "a key must be a string, not a %s: put it in quotes",
-                   node_kind_name(key));
-    return NULL;
-}
-
-static void add_pair(struct composer *c, struct node *map, const struct node *key,
-                     struct node *value)
-{
-    const char *text = key_text(c, key);
-    const struct node_pair *before = text ? node_pair(map, text) : NULL;
-    if (before) {
-        diag_error(c->diag, &key->mark, "key \"%s\" is already defined", text);
-        diag_note(c->diag, &before->key_mark, "first defined here");
-    } else if (text) {
-        node_set(c->arena, map, text, key->mark, value);
+    if (!merge->value) {
+        *merge = *pair;
+        return;
     }
+    diag_error(c->diag, &pair->key_mark, "key \"<<\" is already defined: merge a list");
+    diag_note(c->diag, &merge->key_mark, "first defined here");
 }
 
 static int compose_mapping(struct composer *c, const yaml_event_t *start, struct node **out)
@@ -284,38 +368,21 @@ static int compose_mapping(struct composer *c, const yaml_event_t *start, struct
     struct node *map = node_new(c->arena, NODE_MAPPING, mark_of(c, &start->start_mark));
     map->tag = (uint8_t)special_tag(start->data.mapping_start.tag);
     struct anchor *anchor = open_anchor(c, start->data.mapping_start.anchor, map);
-    struct node *merge = NULL;
-    struct mark merge_mark = {0};
-    for (;;) {
-        yaml_event_t e;
-        if (next_event(c, &e))
-            return -1;
-        if (e.type == YAML_MAPPING_END_EVENT) {
-            yaml_event_delete(&e);
-            break;
-        }
-        bool is_merge = is_merge_key(&e);
-        struct node *key = NULL, *value = NULL;
-        int rc = compose_node(c, &e, &key);
-        yaml_event_delete(&e);
-        if (rc || next_event(c, &e))
-            return -1;
-        rc = compose_node(c, &e, &value);
-        yaml_event_delete(&e);
-        if (rc)
-            return -1;
-        if (!is_merge) {
-            add_pair(c, map, key, value);
-        } else if (merge) {
-            diag_error(c->diag, &key->mark, "key \"<<\" is already defined: merge a list");
-            diag_note(c->diag, &merge_mark, "first defined here");
-        } else {
-            merge = value;
-            merge_mark = key->mark;
-        }
+    struct node_pair merge = {.value = NULL};
+    long n = compose_members(c, YAML_MAPPING_END_EVENT);
+    if (n < 0)
+        return -1;
+    node_reserve(c->arena, map, (size_t)n);
+    c->open.n -= (size_t)n;
+    for (long i = 0; i < n; i++) {
+        const struct node_pair *pair = c->open.v + c->open.n + i;
+        if (pair->key == merge_key)
+            add_merge(c, pair, &merge);
+        else if (pair->key)
+            add_pair(c, map, pair);
     }
-    if (merge)
-        apply_merge_key(c, map, merge);
+    if (merge.value)
+        apply_merge_key(c, map, merge.value);
     if (anchor)
         anchor->open = false;
     *out = map;
@@ -331,7 +398,8 @@ static int compose_node(struct composer *c, yaml_event_t *e, struct node **out)
     } else if (e->type == YAML_ALIAS_EVENT) {
         rc = compose_alias(c, e, out);
     } else if (e->type == YAML_SCALAR_EVENT) {
-        rc = compose_scalar(c, e, out);
+        *out = compose_scalar(c, e);
+        rc = 0;
     } else if (e->type == YAML_SEQUENCE_START_EVENT) {
         rc = compose_sequence(c, e, out);
     } else if (e->type == YAML_MAPPING_START_EVENT) {
@@ -465,6 +533,7 @@ int yaml_parse(struct arena *a, const char *file, const char *text, size_t len,
     yaml_parser_set_input_string(&c.parser, (const unsigned char *)text, len);
     int rc = compose_stream(&c, out);
     map_release(&c.anchors);
+    vec_release(&c.open);
     yaml_parser_delete(&c.parser);
     return rc;
 }

@@ -288,34 +288,53 @@ static struct healthcheck decode_healthcheck(struct arena *a, const struct node 
     return h;
 }
 
+/* Words of restart: and of deploy.restart_policy.condition. */
+static bool restart_kind(const char *word, enum restart_kind *kind)
+{
+    static const struct {
+        const char *word;
+        enum restart_kind kind;
+    } words[] = {
+        {"no", RESTART_NO},
+        {"none", RESTART_NO},
+        {"", RESTART_NO},
+        {"always", RESTART_ALWAYS},
+        {"any", RESTART_ALWAYS},
+        {"on-failure", RESTART_ON_FAILURE},
+        {"unless-stopped", RESTART_UNLESS_STOPPED},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+        if (streq(word, words[i].word)) {
+            *kind = words[i].kind;
+            return true;
+        }
+    return false;
+}
+
 /* restart: "always", "on-failure:3"; deploy.restart_policy wins where it is given. */
-static struct restart_policy decode_restart(const struct node *n)
+static struct restart_policy decode_restart(struct arena *a, const struct node *n)
 {
     struct restart_policy r = {
         .kind = RESTART_NO, .max_attempts = UNSET, .delay = UNSET, .window = UNSET};
-    const char *s = decode_string(n, "restart");
+    const char *written = decode_string(n, "restart");
     const struct node *policy = node_get(node_get(n, "deploy"), "restart_policy");
     if (policy) {
-        const char *condition = decode_string(policy, "condition");
-        r.kind = !condition || streq(condition, "any")      ? RESTART_ALWAYS
-                 : streq(condition, "on-failure")           ? RESTART_ON_FAILURE
-                 : streq(condition, "unless-stopped")       ? RESTART_UNLESS_STOPPED
-                 : streq(condition, "always")               ? RESTART_ALWAYS
-                                                            : RESTART_NO;
+        written = decode_string(policy, "condition");
+        if (!written)
+            written = "any";
         r.max_attempts = decode_int(policy, "max_attempts", UNSET);
         r.delay = get_duration(policy, "delay");
         r.window = get_duration(policy, "window");
-    } else if (s && streq(s, "always")) {
-        r.kind = RESTART_ALWAYS;
-    } else if (s && streq(s, "unless-stopped")) {
-        r.kind = RESTART_UNLESS_STOPPED;
-    } else if (s && starts_with(s, "on-failure")) {
-        const char *colon = strchr(s, ':');
-        int64_t times;
-        r.kind = RESTART_ON_FAILURE;
-        if (colon && scalar_parse_int(colon + 1, 10, &times))
-            r.max_attempts = times;
     }
+    if (!written)
+        return r;
+    const char *colon = policy ? NULL : strchr(written, ':');
+    int64_t times;
+    if (colon && scalar_parse_int(colon + 1, 10, &times))
+        r.max_attempts = times;
+    const char *word = colon ? arena_strndup(a, written, (size_t)(colon - written)) : written;
+    if (!restart_kind(word, &r.kind))
+        r.unknown = word;
     return r;
 }
 
@@ -517,6 +536,6 @@ void decode_service(struct arena *a, const struct node_pair *from, struct servic
     decode_dependencies(a, node_get(n, "depends_on"), s);
     decode_networks(a, node_get(n, "networks"), s);
     s->healthcheck = decode_healthcheck(a, node_get(n, "healthcheck"));
-    s->restart = decode_restart(n);
+    s->restart = decode_restart(a, n);
     s->resources = decode_resources(a, n);
 }

@@ -30,7 +30,8 @@ enum config_list {
     LIST_PROFILES, /* also of disabled services */
 };
 
-/* One name a line, sorted. */
+/* One name a line, sorted. The reference lists without reading env_file: load with
+ * no_env_resolution. */
 void encode_list(const struct document *doc, enum config_list what, struct strbuf *out);
 
 #endif

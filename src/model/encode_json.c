@@ -11,9 +11,12 @@ static void new_line(struct json_sink *s)
 {
     if (s->sink.flags & ENCODE_COMPACT)
         return;
+    static const char spaces[] = "                                                                ";
     strbuf_addch(s->sink.out, '\n');
-    for (int i = 0; i < s->depth; i++)
-        strbuf_addstr(s->sink.out, "  ");
+    for (size_t n = (size_t)s->depth * 2, part; n; n -= part) {
+        part = n < sizeof(spaces) - 1 ? n : sizeof(spaces) - 1;
+        strbuf_add(s->sink.out, spaces, part);
+    }
 }
 
 static void put_escape(struct strbuf *out, unsigned char c)
@@ -32,6 +35,13 @@ static void put_text(struct json_sink *s, const char *text)
     struct strbuf *out = s->sink.out;
     strbuf_addch(out, '"');
     for (const unsigned char *p = (const unsigned char *)text; *p; p++) {
+        size_t plain = strspn((const char *)p, "abcdefghijklmnopqrstuvwxyz0123456789_-./: "
+                                               "ABCDEFGHIJKLMNOPQRSTUVWXYZ");
+        if (plain > 1) {
+            strbuf_add(out, p, plain);
+            p += plain - 1;
+            continue;
+        }
         if (*p < 0x20 || strchr("\"\\<>&", *p)) {
             put_escape(out, *p);
         } else if (*p == 0xe2 && p[1] == 0x80 && (p[2] == 0xa8 || p[2] == 0xa9)) {
@@ -54,7 +64,7 @@ static void put_float(struct json_sink *s, const struct node *n)
         return;
     }
     if (n->tag == TAG_UINT64) {
-        strbuf_addstr(s->sink.out, n->raw);
+        strbuf_addf(s->sink.out, "%" PRIu64, n->whole);
         return;
     }
     char buf[40];

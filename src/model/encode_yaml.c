@@ -118,8 +118,14 @@ static void put_dollars(const struct sink *s, char c)
 
 static void put_plain(const struct sink *s, const char *text)
 {
-    for (; *text; text++)
-        put_dollars(s, *text);
+    for (;;) {
+        size_t n = strcspn(text, "$");
+        strbuf_add(s->out, text, n);
+        if (!text[n])
+            return;
+        put_dollars(s, '$');
+        text += n + 1;
+    }
 }
 
 static void put_single(const struct sink *s, const char *text)
@@ -158,8 +164,11 @@ static void put_double(const struct sink *s, const char *text)
 
 static void put_indent(const struct yaml_sink *s, int depth)
 {
-    for (int i = 0; i < depth; i++)
-        strbuf_addstr(s->sink.out, "  ");
+    static const char spaces[] = "                                                                ";
+    for (size_t n = (size_t)depth * 2, part; n; n -= part) {
+        part = n < sizeof(spaces) - 1 ? n : sizeof(spaces) - 1;
+        strbuf_add(s->sink.out, spaces, part);
+    }
 }
 
 /* | with its hints: the indentation where the text starts with white space, what becomes of the
@@ -185,8 +194,23 @@ static void put_literal(const struct yaml_sink *s, const char *text)
     }
 }
 
+/* A word that starts with a letter and holds nothing that could mean something else: most are. */
+static bool is_simple_word(const char *text)
+{
+    if (!isalpha((unsigned char)*text) && *text != '/')
+        return false;
+    /* The words of scalar_is_plain_string() and is_old_bool(): true, no, off, null, ... */
+    if (strchr("tTfFnNyYoO", *text) && strlen(text) < 6)
+        return false;
+    return !text[strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./")];
+}
+
 static void put_string(const struct yaml_sink *s, const char *text, bool key)
 {
+    if (is_simple_word(text)) {
+        strbuf_addstr(s->sink.out, text);
+        return;
+    }
     struct analysis a = analyze(text);
     if (strchr(text, '\n') && !key && a.block)
         put_literal(s, text);
@@ -205,7 +229,7 @@ static void put_float(const struct sink *s, const struct node *n)
 {
     char buf[40];
     if (n->tag == TAG_UINT64) {
-        strbuf_addstr(s->out, n->raw);
+        strbuf_addf(s->out, "%" PRIu64, n->whole);
         return;
     }
     if (isnan(n->number) || isinf(n->number)) {
@@ -225,7 +249,8 @@ static void start_entry(struct yaml_sink *s)
     }
     if (s->sink.out->len)
         strbuf_addch(s->sink.out, '\n');
-    put_indent(s, s->depth - 1);
+    if (s->depth > 1)
+        put_indent(s, s->depth - 1);
 }
 
 static void yaml_open(struct yaml_sink *s, size_t n, bool sequence)

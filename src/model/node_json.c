@@ -1,5 +1,22 @@
 #include "model/node_json.h"
 
+#include <math.h>
+
+#include "base/mem.h"
+
+/* Variables of the shell may hold any bytes, JSON only UTF-8. */
+static json_t *text_to_json(const char *s)
+{
+    json_t *j = json_string(s);
+    if (j)
+        return j;
+    char *clean AUTOFREE = xstrdup(s);
+    for (char *p = clean; *p; p++)
+        if ((unsigned char)*p >= 0x80)
+            *p = '?';
+    return json_string(clean);
+}
+
 json_t *node_to_json(const struct node *n)
 {
     switch (n->kind) {
@@ -10,9 +27,9 @@ json_t *node_to_json(const struct node *n)
     case NODE_INT:
         return json_integer(n->integer);
     case NODE_FLOAT:
-        return n->tag == TAG_UINT64 ? json_string(n->raw) : json_real(n->number);
+        return isfinite(n->number) ? json_real(n->number) : json_null();
     case NODE_STRING:
-        return json_string(n->string);
+        return text_to_json(n->string);
     case NODE_SEQUENCE: {
         json_t *a = json_array();
         for (size_t i = 0; i < n->seq.n; i++)
@@ -22,7 +39,7 @@ json_t *node_to_json(const struct node *n)
     case NODE_MAPPING: {
         json_t *o = json_object();
         for (size_t i = 0; i < n->map.n; i++)
-            json_object_set_new(o, n->map.v[i].key, node_to_json(n->map.v[i].value));
+            json_object_set_new_nocheck(o, n->map.v[i].key, node_to_json(n->map.v[i].value));
         return o;
     }
     }

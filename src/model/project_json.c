@@ -7,93 +7,9 @@
 #include "file/pass.h"
 #include "file/typed.h"
 #include "model/decode.h"
+#include "model/node_json.h"
 
 enum { MARK_DEPTH = 3 /* services, their names, their keys */ };
-
-/* Variables of the shell may hold any bytes; JSON only UTF-8. */
-static json_t *string_to_json(const char *s)
-{
-    json_t *j = json_string(s);
-    if (j)
-        return j;
-    char *clean AUTOFREE = xstrdup(s);
-    for (char *p = clean; *p; p++)
-        if ((unsigned char)*p >= 0x80)
-            *p = '?';
-    return json_string(clean);
-}
-
-static json_t *node_to_json(const struct node *n)
-{
-    switch (n->kind) {
-    case NODE_NULL:
-        return json_null();
-    case NODE_BOOL:
-        return json_boolean(n->boolean);
-    case NODE_INT:
-        return json_integer(n->integer);
-    case NODE_FLOAT: {
-        json_t *j = json_real(n->number); /* NULL for infinities */
-        return j ? j : json_null();
-    }
-    case NODE_STRING:
-        return string_to_json(n->string);
-    case NODE_SEQUENCE: {
-        json_t *j = json_array();
-        for (size_t i = 0; i < n->seq.n; i++)
-            json_array_append_new(j, node_to_json(n->seq.v[i]));
-        return j;
-    }
-    case NODE_MAPPING: {
-        json_t *j = json_object();
-        for (size_t i = 0; i < n->map.n; i++)
-            json_object_set_new_nocheck(j, n->map.v[i].key, node_to_json(n->map.v[i].value));
-        return j;
-    }
-    }
-    return json_null();
-}
-
-static struct node *node_from_json(struct arena *a, const json_t *j)
-{
-    static const struct mark nowhere;
-    const char *key;
-    json_t *value;
-    size_t i;
-    struct node *n = node_new(a, NODE_NULL, nowhere);
-    switch (json_typeof(j)) {
-    case JSON_NULL:
-        break;
-    case JSON_TRUE:
-    case JSON_FALSE:
-        n->kind = NODE_BOOL;
-        n->boolean = json_is_true(j);
-        break;
-    case JSON_INTEGER:
-        n->kind = NODE_INT;
-        n->integer = json_integer_value(j);
-        break;
-    case JSON_REAL:
-        n->kind = NODE_FLOAT;
-        n->number = json_real_value(j);
-        break;
-    case JSON_STRING:
-        n->kind = NODE_STRING;
-        n->string = arena_strdup(a, json_string_value(j));
-        break;
-    case JSON_ARRAY:
-        n->kind = NODE_SEQUENCE;
-        json_array_foreach (j, i, value)
-            node_append(a, n, node_from_json(a, value));
-        break;
-    case JSON_OBJECT:
-        n->kind = NODE_MAPPING;
-        json_object_foreach ((json_t *)j, key, value)
-            node_put(a, n, arena_strdup(a, key), node_from_json(a, value));
-        break;
-    }
-    return n;
-}
 
 /* Places: {"files": [...], "at": {"services": {"": [file, line, col], "web": {...}}}}. */
 struct places {
@@ -107,7 +23,7 @@ static json_t *mark_to_json(struct places *s, const struct mark *m)
         return json_null();
     size_t i = (size_t)map_get(&s->seen, m->file);
     if (!i) {
-        json_array_append_new(s->files, string_to_json(m->file));
+        json_array_append_new(s->files, json_string_nocheck(m->file));
         i = json_array_size(s->files);
         map_set(&s->seen, m->file, (void *)i);
     }
@@ -156,7 +72,7 @@ static json_t *strings_to_json(const struct strings *s)
 {
     json_t *j = json_array();
     for (size_t i = 0; i < s->n; i++)
-        json_array_append_new(j, string_to_json(s->v[i]));
+        json_array_append_new(j, json_string_nocheck(s->v[i]));
     return j;
 }
 
@@ -178,7 +94,7 @@ json_t *project_to_json(const struct project *p)
     map_release(&s.seen);
     json_t *j = json_object();
     json_object_set_new(j, "document", node_to_json(p->document));
-    json_object_set_new(j, "working_dir", string_to_json(p->working_dir));
+    json_object_set_new(j, "working_dir", json_string_nocheck(p->working_dir));
     json_object_set_new(j, "files", strings_to_json(&p->files));
     json_object_set_new(j, "env_files", strings_to_json(&p->env_files));
     json_object_set_new(j, "disabled", strings_to_json(&p->disabled));
