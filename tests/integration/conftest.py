@@ -2,9 +2,7 @@
 
 import fcntl
 import os
-import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 
@@ -22,6 +20,11 @@ def pytest_configure(config):
     # The controller of xdist runs no tests; each worker, and a run without xdist, gets its own network.
     if hasattr(config, "workerinput") or not getattr(config.option, "numprocesses", None):
         config.machine_netns = harness.enter_own_namespaces()
+
+
+def pytest_sessionfinish():
+    for removal in harness.removals:
+        removal.wait()
 
 
 def pytest_collection_modifyitems(items):

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import jinja2
+import psycopg
 from fastapi import FastAPI
 from fastapi.responses import HTMLResponse, JSONResponse
 from psycopg_pool import ConnectionPool
@@ -31,8 +32,13 @@ class Hour(BaseModel):
 
 
 def rows(query: str, *values) -> list[tuple]:
-    with pool.connection() as db:
-        return db.execute(query, values).fetchall()
+    try:
+        with pool.connection() as db:
+            return db.execute(query, values).fetchall()
+    except psycopg.OperationalError:
+        pool.check()  # the database was replaced: connections to the old one are made anew
+        with pool.connection() as db:
+            return db.execute(query, values).fetchall()
 
 
 def figures() -> dict:
