@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -15,6 +16,7 @@
 #include "base/units.h"
 #include "engine/container.h"
 #include "engine/control.h"
+#include "engine/guard.h"
 #include "engine/operation.h"
 #include "engine/reaper.h"
 #include "engine/server.h"
@@ -198,11 +200,19 @@ void engine_kick(struct engine *e)
         uv_idle_start(&e->kick, on_kick);
 }
 
-static void retire(struct engine *e)
+struct supervisor {
+    struct engine engine;
+    struct guard *guard;
+    struct control_listener listener;
+};
+
+static void retire(struct supervisor *s)
 {
+    struct engine *e = &s->engine;
     log_line("nothing left to supervise");
     e->retiring = true;
     server_close(e->server);
+    guard_close(s->guard);
     reaper_close(e->reaper);
     dns_server_close(e->dns, NULL, NULL);
     port_publisher_close(e->ports, NULL, NULL);
@@ -210,11 +220,6 @@ static void retire(struct engine *e)
         container_detach(e->containers.v[i]);
     uv_close((uv_handle_t *)&e->kick, NULL);
 }
-
-struct supervisor {
-    struct engine engine;
-    struct control_listener listener;
-};
 
 static void on_kick(uv_idle_t *handle)
 {
@@ -225,7 +230,7 @@ static void on_kick(uv_idle_t *handle)
     if (!e->operations.n)
         engine_sweep_gone(e);
     if (idle(e) && control_retire(e->paths, e->project_name, &s->listener))
-        retire(e);
+        retire(s);
 }
 
 /* --- start --- */
@@ -271,6 +276,16 @@ static void open_log(const struct paths *p, const char *project)
         dup2(fd, STDERR_FILENO);
 }
 
+/* A hundred containers with their sockets, pidfds and relays are more than the usual 1024. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit r;
+    if (getrlimit(RLIMIT_NOFILE, &r) == 0) {
+        r.rlim_cur = r.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &r);
+    }
+}
+
 int supervisor_main(const struct paths *p, const char *project, int listen_fd, int lock_fd)
 {
     char *who AUTOFREE = xasprintf("supervisor %s", project);
@@ -290,6 +305,7 @@ int supervisor_main(const struct paths *p, const char *project, int listen_fd, i
     setenv("GOMAXPROCS", "1", 0);
     /* The pool's threads work by turns: an arena for each would only keep memory. */
     mallopt(M_ARENA_MAX, 2);
+    raise_descriptor_limit();
     /* Containers of a monitor that died become our children: their exit codes reach us. */
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     signal(SIGPIPE, SIG_IGN);
@@ -309,6 +325,7 @@ int supervisor_main(const struct paths *p, const char *project, int listen_fd, i
     e->server = server_new(e, s.listener.listen_fd);
     e->dns = dns_server_new(&loop, NULL);
     e->ports = port_publisher_new(&loop, p);
+    s.guard = guard_new(e);
     load_project(e);
     adopt_all(e);
     /* A client that started us is about to speak; without one there may be nothing to do at all. */
