@@ -193,7 +193,10 @@ bool time_parse(const char *s, int64_t *ns)
     } else if (*p != 'Z' || p[1]) {
         return false;
     }
-    *ns = ((int64_t)timegm(&tm) - offset) * 1000000000 + fraction;
+    int64_t seconds = (int64_t)timegm(&tm) - offset;
+    if (seconds > INT64_MAX / 1000000000 - 1 || seconds < INT64_MIN / 1000000000 + 1)
+        return false;
+    *ns = seconds * 1000000000 + fraction;
     return true;
 }
 

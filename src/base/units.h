@@ -20,7 +20,8 @@ char *size_format(int64_t bytes, char out[32]);
 /* RFC 3339 with nanoseconds in UTC as Docker prints it: "2026-01-02T03:04:05.000000006Z";
  * ns since the epoch. out holds at least 40 bytes. */
 char *time_format(int64_t ns, char out[40]);
-/* RFC 3339 with any offset and 0 to 9 fractional digits. */
+/* RFC 3339 with any offset and 0 to 9 fractional digits. False also where the nanoseconds do not fit
+ * (before 1677, after 2262). */
 bool time_parse(const char *s, int64_t *ns);
 /* Wall clock and monotonic clock, nanoseconds. */
 int64_t time_now(void);

@@ -181,6 +181,7 @@ static void test_times(void **state)
     assert_int_equal(ns, same);
     assert_false(time_parse("2026-01-02T03:04:05", &ns));
     assert_false(time_parse("yesterday", &ns));
+    assert_false(time_parse("0001-01-01T00:00:00Z", &ns));
 }
 
 static void test_paths_are_cleaned_as_go_does(void **state)
