@@ -49,7 +49,7 @@ static int down_begin(struct operation *op, struct err *err)
     d->whole = !names;
     for (size_t i = 0; i < e->containers.n; i++) {
         struct container *c = e->containers.v[i];
-        bool wanted = named(names, c->record.service) &&
+        bool wanted = c->state != C_GONE && named(names, c->record.service) &&
                       (known(op, d, c->record.service) || operation_flag(op, "remove_orphans") ||
                        c->record.oneoff);
         struct down_item item = {.c = c};
@@ -129,4 +129,8 @@ static void down_release(struct operation *op)
     free(d);
 }
 
-const struct operation_kind op_down = {"down", down_begin, down_step, down_release};
+const struct operation_kind op_down = {.name = "down",
+                                       .begin = down_begin,
+                                       .step = down_step,
+                                       .release = down_release,
+                                       .overrides = true};

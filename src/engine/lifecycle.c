@@ -48,9 +48,9 @@ static int select_containers(struct operation *op, struct verb *v, bool oneoffs,
     }
     for (size_t i = 0; i < e->containers.n; i++) {
         struct container *c = e->containers.v[i];
-        bool wanted = !names;
+        bool wanted = !names && c->state != C_GONE;
         for (size_t k = 0; names && names[k]; k++)
-            wanted |= streq(names[k], c->record.service);
+            wanted |= c->state != C_GONE && streq(names[k], c->record.service);
         struct verb_item item = {.c = c};
         if (wanted && (oneoffs || !c->record.oneoff))
             vec_push(&v->items, item);
@@ -356,10 +356,17 @@ static int pause_begin(struct operation *op, struct err *err)
     return begin(op, false, step_pause, err);
 }
 
-const struct operation_kind op_stop = {"stop", stop_begin, verb_step, verb_release};
-const struct operation_kind op_start = {"start", start_begin, verb_step, verb_release};
-const struct operation_kind op_restart = {"restart", restart_begin, verb_step, verb_release};
-const struct operation_kind op_kill = {"kill", kill_begin, verb_step, verb_release};
-const struct operation_kind op_rm = {"rm", rm_begin, verb_step, verb_release};
-const struct operation_kind op_pause = {"pause", pause_begin, verb_step, verb_release};
-const struct operation_kind op_unpause = {"unpause", pause_begin, verb_step, verb_release};
+#define VERB(verb, begin_fn, ...)                                                                  \
+    const struct operation_kind op_##verb = {.name = #verb,                                        \
+                                             .begin = (begin_fn),                                  \
+                                             .step = verb_step,                                    \
+                                             .release = verb_release,                              \
+                                             __VA_ARGS__}
+
+VERB(stop, stop_begin, .overrides = true);
+VERB(start, start_begin, .starts = true);
+VERB(restart, restart_begin, .starts = true);
+VERB(kill, kill_begin, .at_once = true);
+VERB(rm, rm_begin, .overrides = false);
+VERB(pause, pause_begin, .starts = false);
+VERB(unpause, pause_begin, .starts = false);

@@ -33,7 +33,13 @@ struct operation *operation_submit(struct engine *e, const struct operation_kind
     op->request = take_request;
     op->options = json_object_get(take_request, "options");
     op->attach = operation_flag(op, "attach");
-    if (e->operations.n)
+    struct operation *current = e->operations.n ? e->operations.v[0] : NULL;
+    if (current && kind->overrides && current->kind->starts && !current->cancelled) {
+        current->cancelled = true;
+        if (!current->failure.msg)
+            err_set(&current->failure, ERR_CANCELLED, "ended by a `%s` that came meanwhile",
+                    kind->name);
+    } else if (current && !kind->at_once)
         operation_send(op, json_pack("{s:s, s:s+}", "event", "waiting", "message",
                                      "waiting for an operation that is in progress: ",
                                      e->operations.v[0]->kind->name));
@@ -103,24 +109,41 @@ static void operation_finish(struct operation *op)
     malloc_trim(0);
 }
 
+/* True when it is over. */
+static bool operation_run(struct operation *op)
+{
+    if (!op->begun) {
+        op->begun = true;
+        struct err err AUTOERR = ERR_INIT;
+        if (op->cancelled)
+            err_set(&op->failure, ERR_CANCELLED, "cancelled");
+        else if (op->kind->begin(op, &err) < 0)
+            operation_fail(op, &err);
+    }
+    bool refused = op->failure.msg && !op->data;
+    return refused || op->kind->step(op);
+}
+
+static bool none_begun(const struct engine *e)
+{
+    for (size_t i = 0; i < e->operations.n; i++)
+        if (e->operations.v[i]->begun)
+            return false;
+    return true;
+}
+
 void operations_step(struct engine *e)
 {
-    while (e->operations.n) {
-        struct operation *op = e->operations.v[0];
-        if (!op->begun) {
-            op->begun = true;
-            struct err err AUTOERR = ERR_INIT;
-            if (op->cancelled)
-                err_set(&op->failure, ERR_CANCELLED, "cancelled");
-            else if (op->kind->begin(op, &err) < 0)
-                operation_fail(op, &err);
+    for (size_t i = 0; i < e->operations.n;) {
+        struct operation *op = e->operations.v[i];
+        if ((i && !op->kind->at_once) || !operation_run(op)) {
+            i++;
+            continue;
         }
-        bool refused = op->failure.msg && !op->data;
-        if (!refused && !op->kind->step(op))
-            return;
-        vec_remove(&e->operations, 0);
+        vec_remove(&e->operations, i);
         operation_finish(op);
-        engine_sweep_gone(e); /* the next one must not meet what this one removed */
+        if (none_begun(e))
+            engine_sweep_gone(e);
     }
 }
 

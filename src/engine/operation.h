@@ -16,6 +16,9 @@ struct operation_kind {
     /* True when finished; op->failure says whether it failed. */
     bool (*step)(struct operation *op);
     void (*release)(struct operation *op);
+    bool at_once;   /* does not wait for its turn: it only sends signals */
+    bool overrides; /* ends a start that is under way: whoever stops does not wait for it */
+    bool starts;    /* may be ended so */
 };
 
 struct operation {

@@ -383,12 +383,14 @@ static char *cgroup_path(const struct prepare_job *j)
                      parent ? parent : "compose", j->record.project, j->record.id);
 }
 
-/* "sh -c 'sleep 1'" -> the words as ps shows them. */
+/* As Docker shows it: arguments with spaces in quotes (moby daemon/list.go). */
 static char *command_text(char **argv)
 {
     struct strbuf sb = STRBUF_INIT;
-    for (size_t i = 0; argv && argv[i]; i++)
-        strbuf_addf(&sb, "%s%s", i ? " " : "", argv[i]);
+    for (size_t i = 0; argv && argv[i]; i++) {
+        const char *quote = i && strchr(argv[i], ' ') ? "'" : "";
+        strbuf_addf(&sb, "%s%s%s%s", i ? " " : "", quote, argv[i], quote);
+    }
     return strbuf_detach(&sb);
 }
 

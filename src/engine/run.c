@@ -188,4 +188,5 @@ static void run_release(struct operation *op)
     free(r);
 }
 
-const struct operation_kind op_run = {"run", run_begin, run_step, run_release};
+const struct operation_kind op_run = {
+    .name = "run", .begin = run_begin, .step = run_step, .release = run_release};

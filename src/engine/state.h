@@ -62,7 +62,7 @@ struct container_record {
     char *hostname;
     char *runtime;  /* OCI runtime that runs it, NULL: never started */
     json_t *labels; /* object of strings */
-    json_t *config; /* the normalized service section that it was made from, as JSON */
+    json_t *config; /* the project cut down to its service: model/decode.h, project_to_json() */
 
     enum container_status status;
     pid_t pid;

@@ -134,7 +134,7 @@ static void plan_service(struct operation *op, struct up *up, size_t i)
     VEC(struct container *) have = {0};
     for (size_t k = 0; k < e->containers.n; k++) {
         struct container *c = e->containers.v[k];
-        if (!c->record.oneoff && streq(c->record.service, s->name))
+        if (!c->record.oneoff && c->state != C_GONE && streq(c->record.service, s->name))
             vec_push(&have, c);
     }
     if (have.n)
@@ -171,7 +171,7 @@ static void plan_service(struct operation *op, struct up *up, size_t i)
 
 static bool is_orphan(const struct project *p, const struct container *c)
 {
-    if (c->record.oneoff || project_service(p, c->record.service))
+    if (c->record.oneoff || c->state == C_GONE || project_service(p, c->record.service))
         return false;
     for (size_t i = 0; i < p->disabled.n; i++)
         if (streq(p->disabled.v[i], c->record.service))
@@ -676,5 +676,7 @@ static void up_release(struct operation *op)
     free(up);
 }
 
-const struct operation_kind op_up = {"up", up_begin, up_step, up_release};
-const struct operation_kind op_create = {"create", up_begin, up_step, up_release};
+const struct operation_kind op_up = {
+    .name = "up", .begin = up_begin, .step = up_step, .release = up_release, .starts = true};
+const struct operation_kind op_create = {
+    .name = "create", .begin = up_begin, .step = up_step, .release = up_release, .starts = true};

@@ -8,7 +8,7 @@ import pytest
 
 import harness
 import images
-from harness import Namespace, Project
+from harness import Namespace, Project, wait_for
 from registry import Registry
 
 
@@ -55,6 +55,7 @@ def base_images(shared):
                 archive = maker.tmp / "base.tar"
                 archive.write_bytes(images.busybox_layer())
                 maker.compose("image", "import", archive, "base")
+                wait_for(lambda: not list(maker.root.glob("images/layers/*/unsynced")), "the layers to be on disk", 60)
                 subprocess.run(["cp", "-a", maker.root / "images", shared / "store.new"], check=True)
                 os.rename(shared / "store.new", store)
             finally:
