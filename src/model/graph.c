@@ -16,9 +16,6 @@ static long index_of(const struct project *p, const char *name)
 /* Edges to services that are not there (disabled, not required) are left out. */
 static void connect(struct graph *g, const struct project *p)
 {
-    size_t edges = 0;
-    for (size_t i = 0; i < g->n; i++)
-        edges += p->services[i].depends_on_n;
     for (size_t i = 0; i < g->n; i++) {
         const struct service *s = &p->services[i];
         g->nodes[i].service = &p->services[i];
