@@ -47,6 +47,7 @@ static bool same_item(const struct diag_item *it, enum diag_level level, const s
            streq(it->msg, msg);
 }
 
+__attribute__((format(printf, 4, 0)))
 static void diag_add(struct diag *d, enum diag_level level, const struct mark *mark,
                      const char *fmt, va_list ap)
 {
