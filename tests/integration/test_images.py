@@ -48,9 +48,9 @@ def test_load_docker_archive(project, whole):
 
 @pytest.mark.parametrize("how", [None, "gz", "zstd"])
 def test_load_oci_archive(project, how):
-    oci_archive(project.dir / "image.tar", "docker.io/library/oci:2", [busybox_layer(), layer(("hello", "oci\n"))], how=how)
+    oci_archive(project.dir / "image.tar", "localhost/oci:2", [busybox_layer(), layer(("hello", "oci\n"))], how=how)
     project("image", "load", "--input", "image.tar")
-    assert in_image(project, "oci:2", "cat /hello") == "oci"
+    assert in_image(project, "localhost/oci:2", "cat /hello") == "oci"
 
 
 def test_load_from_stdin_and_of_podman_and_skopeo(project):
@@ -65,7 +65,8 @@ def test_load_from_stdin_and_of_podman_and_skopeo(project):
 
 def test_store_is_an_oci_layout(project):
     """Other programs read it."""
-    config = json.loads(run("skopeo", "inspect", "--config", f"oci:{project.root}/images:docker.io/library/base:latest").stdout)
+    project("image", "tag", "base", "localhost/base:1")
+    config = json.loads(run("skopeo", "inspect", "--config", f"oci:{project.root}/images:localhost/base:1").stdout)
     assert config["os"] == "linux"
 
 
