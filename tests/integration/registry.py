@@ -4,6 +4,7 @@ import base64
 import http.server
 import json
 import os
+import ssl
 import subprocess
 import threading
 from pathlib import Path
@@ -76,7 +77,8 @@ class FaultyRegistry:
     "corrupt" (other bytes of the same length), "short" (closes half-way, always), "once-short"
     (closes half-way the first time), "500-once", "500", "token" (asks for a bearer token first)."""
 
-    def __init__(self, layers: list[bytes], fault: str = "", config: dict | None = None):
+    def __init__(self, layers: list[bytes], fault: str = "", config: dict | None = None, address: str = "127.0.0.1",
+                 certificate: Path | None = None):
         self.files = oci_layout("image", layers, config, "gz")
         self.fault, self.requests, self.ranges = fault, [], []
         index = json.loads(self.files["index.json"])
@@ -147,8 +149,12 @@ class FaultyRegistry:
                     return self.answer(206, blob[start:], {"Content-Range": f"bytes {start}-{len(blob) - 1}/{len(blob)}"})
                 return self.answer(200, blob)
 
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.host = f"127.0.0.1:{self.server.server_port}"
+        self.server = http.server.ThreadingHTTPServer((address, 0), Handler)
+        if certificate:  # a file with the key as well: serves HTTPS
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        self.host = f"{address}:{self.server.server_port}"
         self.name = f"{self.host}/image:latest"
         self.token_auth = None
         threading.Thread(target=self.server.serve_forever, daemon=True).start()

@@ -362,3 +362,20 @@ def test_closed_output_pipe(project):
         done = subprocess.run(["sh", "-c", f"{COMPOSE} config | head -n 1"], cwd=project.dir, env=project.environment(),
                               capture_output=True, text=True, timeout=30, check=False)
         assert done.returncode == 0 and "rror" not in done.stderr
+
+
+def test_keys_that_are_not_honoured_are_told(project):
+    project.file("""
+        services:
+          x:
+            image: base
+            init: true
+            command: sleep 60
+            post_start: [{command: "true"}]
+            logging: {driver: syslog}
+        """)
+    result = project.up()
+    assert re.search(r'compose.yaml:\d+:\d+: warning: service "x": post_start is not supported', result.err)
+    assert re.search(r'compose.yaml:\d+:\d+: warning: service "x": logging driver "syslog" is not supported', result.err)
+    assert result.err.count("post_start") == 2, "once, with its source line"
+    assert "post_start" not in project("config", "-q").err

