@@ -10,6 +10,7 @@
 #include "cli/provision.h"
 #include "cli/run_spec.h"
 #include "cli/stream.h"
+#include "cli/unsupported.h"
 #include "cli/up_options.h"
 
 static const struct option options[] = {
@@ -295,6 +296,7 @@ static int run(struct cli *cli, const struct args *args, struct err *err)
     if (check_pull_option(args_str(args, "pull"), err) < 0 ||
         load_for_services(cli, names, &p, err) < 0)
         return -1;
+    warn_unsupported(cli, p);
     int rc = run_project(cli, args, p, err);
     project_free(p);
     return rc;

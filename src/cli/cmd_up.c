@@ -7,6 +7,7 @@
 #include "cli/dialog.h"
 #include "cli/provision.h"
 #include "cli/up_options.h"
+#include "cli/unsupported.h"
 #include "cli/watch.h"
 
 static const struct option options[] = {
@@ -244,6 +245,7 @@ static int run(struct cli *cli, const struct args *args, struct err *err)
     if (check_options(args, err) < 0 ||
         load_for_services(cli, args->positional, &up.project, err) < 0)
         return -1;
+    warn_unsupported(cli, up.project);
     int rc = up.project->services_n ? run_project(&up, err)
                                     : err_set(err, ERR_INVALID, "no service selected");
     project_free(up.project);

@@ -328,6 +328,13 @@ static int compare_records(const void *a, const void *b)
     return strcmp(x->id, y->id);
 }
 
+/* True while somebody looks after the container: what became of it will be on disk soon. */
+static bool has_monitor(const struct paths *p, const char *id)
+{
+    int fd AUTOCLOSE = monitor_connect(p, id, NULL);
+    return fd >= 0;
+}
+
 /* What became of a container whose supervisor could not write it down. */
 static void record_catch_up(const struct paths *p, struct container_record *c)
 {
@@ -335,11 +342,14 @@ static void record_catch_up(const struct paths *p, struct container_record *c)
     if (!lives || (c->pid_start && pid_start_time(c->pid) == c->pid_start))
         return;
     char *dir AUTOFREE = paths_container(p, c->project, c->id);
-    struct monitor_status st;
+    struct monitor_status st = {.exit_code = -1};
+    bool watched = has_monitor(p, c->id);
+    bool told = monitor_status_read(dir, &st, NULL) == 0 && st.phase == MONITOR_EXITED;
+    if (watched && !told)
+        return;
     c->status = CONTAINER_EXITED;
-    c->exit_code = 137;
-    if (monitor_status_read(dir, &st, NULL) == 0 && st.phase == MONITOR_EXITED) {
-        c->exit_code = st.exit_code;
+    c->exit_code = told && st.exit_code >= 0 ? st.exit_code : 137;
+    if (told) {
         c->finished = st.finished;
         c->oom_killed = st.oom;
     }

@@ -341,6 +341,7 @@ static int make_command(struct building *b, const char *id_file, struct err *err
     const struct build *build = q->build;
     b->argv = buildah_command(&b->buildah, "build");
     arg(b, "--layers");
+    arg(b, "--force-rm"); /* a failed step leaves no mounted container behind */
     arg(b, "--identity-label=false");
     arg2(b, "--format", "docker"); /* OCI's has no HEALTHCHECK, SHELL and ONBUILD */
     arg2(b, "--iidfile", id_file);
