@@ -297,6 +297,9 @@ int container_kill(struct container *c, int sig, struct err *err)
         c->record.stopped_by_user = true;
     if (send_signal(c, sig) < 0)
         return err_sys(err, errno, "signal container %s", c->record.name);
+    /* A frozen process gets its signal once it is thawed: cgroup v1 keeps even SIGKILL back. */
+    if (sig == SIGKILL && c->record.status == CONTAINER_PAUSED)
+        container_pause(c, false);
     engine_container_event(c->engine, c, "kill", json_pack("{s:i}", "signal", sig));
     return 0;
 }

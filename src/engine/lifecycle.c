@@ -284,8 +284,9 @@ static void step_kill(struct operation *op, struct verb_item *item)
             return;
         }
     }
-    /* Another signal may well be survived: it was delivered, and that is all. */
-    if (sig != SIGKILL) {
+    /* Another signal may well be survived: it was delivered, and that is all. Whoever left does not
+     * hold up the queue for a process that even SIGKILL does not reach. */
+    if (sig != SIGKILL || op->cancelled) {
         tell(op, item, "Killed", "done");
         item->done = true;
     }
@@ -337,8 +338,15 @@ static void step_pause(struct operation *op, struct verb_item *item)
     bool pause = op->kind == &op_pause;
     struct container *c = item->c;
     item->done = true;
-    if (!container_is_running(c) || (c->record.status == CONTAINER_PAUSED) == pause)
+    if (!container_is_running(c))
         return;
+    if ((c->record.status == CONTAINER_PAUSED) == pause) {
+        struct err same AUTOERR = ERR_INIT;
+        err_set(&same, ERR_CONFLICT, "Container %s is %s paused", c->record.name,
+                pause ? "already" : "not");
+        fail(op, item, &same);
+        return;
+    }
     tell(op, item, pause ? "Pausing" : "Unpausing", "working");
     container_pause(c, pause);
     if ((c->record.status == CONTAINER_PAUSED) == pause) {

@@ -18,7 +18,9 @@
 #include "engine/resources.h"
 #include "model/decode.h"
 
-enum slot_action { KEEP, CREATE, RECREATE };
+/* RESTART: it serves, but a service that it depends on with restart: true is replaced; one that shares
+ * the network of a replaced container would stay in a dead namespace. */
+enum slot_action { KEEP, RESTART, CREATE, RECREATE };
 
 enum slot_state {
     SLOT_NEW,      /* nothing done yet */
@@ -46,7 +48,7 @@ struct slot {
 /* A container that shall be gone: scaled down, or an orphan. */
 struct surplus {
     struct container *c;
-    bool stopping, removing, done;
+    bool ran, stopping, removing, done;
 };
 
 enum stage { STAGE_RESOURCES, STAGE_CREATE, STAGE_START, STAGE_WAIT, STAGE_DONE };
@@ -169,6 +171,30 @@ static void plan_service(struct operation *op, struct up *up, size_t i)
     vec_release(&have);
 }
 
+/* Is a container of a service that this one depends on with restart: true replaced or restarted? */
+static bool follows_a_restart(const struct up *up, size_t service)
+{
+    const struct project *p = up->ref->project;
+    const struct service *s = &p->services[service];
+    for (size_t d = 0; d < s->depends_on_n; d++)
+        for (size_t k = 0; s->depends_on[d].restart && k < up->slots.n; k++) {
+            const struct slot *other = &up->slots.v[k];
+            if ((other->action == RECREATE || other->action == RESTART) &&
+                streq(p->services[other->service].name, s->depends_on[d].service))
+                return true;
+        }
+    return false;
+}
+
+/* Slots come in the order of the graph: what a service depends on was planned before it. */
+static void plan_restarts(struct up *up)
+{
+    vec_foreach (&up->slots, slot)
+        if (slot->action == KEEP && container_is_running(slot->c) &&
+            follows_a_restart(up, slot->service))
+            slot->action = RESTART;
+}
+
 static bool is_orphan(const struct project *p, const struct container *c)
 {
     if (c->record.oneoff || c->state == C_GONE || project_service(p, c->record.service))
@@ -207,6 +233,7 @@ static void plan(struct operation *op, struct up *up)
     for (size_t k = 0; k < g->n; k++)
         if (up->selected[g->order[k]])
             plan_service(op, up, g->order[k]);
+    plan_restarts(up);
     plan_orphans(op, up);
 }
 
@@ -316,6 +343,16 @@ static void step_create_slot(struct operation *op, struct up *up, struct slot *s
             return;
         slot->state = SLOT_CREATED;
         break;
+    case RESTART:
+        if (slot->state == SLOT_NEW) {
+            told(op, slot->c, "Stopping", "working", NULL);
+            slot->state = SLOT_STOPPING;
+            container_stop(slot->c, operation_seconds(op, "timeout"));
+        } else if (slot->c->state == C_IDLE) {
+            told(op, slot->c, "Stopped", "done", NULL);
+            slot->state = SLOT_CREATED;
+        }
+        break;
     case CREATE:
         if (create_container(op, up, slot) == 0) {
             told(op, slot->c, "Creating", "working", NULL);
@@ -336,14 +373,17 @@ static bool step_surplus(struct operation *op, struct surplus *s)
         return true;
     if (!s->stopping) {
         s->stopping = true;
-        if (container_is_running(c))
+        s->ran = container_is_running(c);
+        if (s->ran)
             told(op, c, "Stopping", "working", NULL);
         container_stop(c, operation_seconds(op, "timeout"));
     }
     if (!s->removing && c->state == C_IDLE) {
         s->removing = true;
+        if (s->ran)
+            told(op, c, "Stopped", "done", NULL);
         told(op, c, "Removing", "working", NULL);
-        container_remove(c, true);
+        container_remove(c, false); /* anonymous volumes stay, as the reference leaves them */
     }
     if (c->state == C_GONE) {
         told(op, c, "Removed", "done", NULL);
@@ -493,6 +533,15 @@ static void step_start_slot(struct operation *op, struct up *up, struct slot *sl
     if (slot->state == SLOT_CREATED) {
         if (op->cancelled || op->failure.msg || dependencies_hold(op, up, slot) != HOLDS)
             return;
+        if (c->record.status == CONTAINER_PAUSED) {
+            struct err err AUTOERR = ERR_INIT;
+            err_set(&err, ERR_CONFLICT,
+                    "container %s: cannot start a paused container, try unpause instead",
+                    c->record.name);
+            slot->state = SLOT_FAILED;
+            operation_fail(op, &err);
+            return;
+        }
         if (container_is_running(c)) {
             told(op, c, "Running", "done", NULL);
             slot->state = SLOT_STARTED;

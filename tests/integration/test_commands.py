@@ -379,3 +379,40 @@ def test_keys_that_are_not_honoured_are_told(project):
     assert re.search(r'compose.yaml:\d+:\d+: warning: service "x": logging driver "syslog" is not supported', result.err)
     assert result.err.count("post_start") == 1, "told once"
     assert "post_start" not in project("config", "-q").err
+
+
+def test_kill_reaches_a_paused_container(project):
+    project.file("services: {x: {image: base, init: true, command: sleep 60}}")
+    project.up()
+    project("pause")
+    assert project("pause", code=1).err.count("already paused") >= 1
+    assert "unpause" in project.up(code=1).err
+    project("kill", timeout=20)
+    assert project.ended("x") == 137
+
+
+def test_dependents_follow_a_container_that_is_replaced(project):
+    file = """
+        services:
+          a: {image: base, init: true, command: sleep 60, environment: {X: "%s"}}
+          b: {image: base, init: true, command: sleep 60, network_mode: "service:a"}
+          w: {image: base, init: true, command: sleep 60, depends_on: {a: {condition: service_started, restart: true}}}
+          o: {image: base, init: true, command: sleep 60, depends_on: [a]}
+        """
+    project.file(file % 1)
+    project.up()
+    before = {s: project.pid(s) for s in "abwo"}
+    project.file(file % 2)
+    project.up()
+    after = {s: project.pid(s) for s in "abwo"}
+    assert {s for s in "abwo" if before[s] != after[s]} == {"a", "b", "w"}
+    assert os.readlink(f"/proc/{after['a']}/ns/net") == os.readlink(f"/proc/{after['b']}/ns/net")
+
+
+def test_scaling_down_keeps_anonymous_volumes(project):
+    project.file("services: {x: {image: base, init: true, command: sleep 60, volumes: [/data]}}")
+    project.up("--scale", "x=2")
+    volumes = len(list(project.root.glob("volumes/*/_data")))
+    project.up("--scale", "x=1")
+    assert len(project.ps()) == 1
+    assert volumes == 2 == len(list(project.root.glob("volumes/*/_data")))
