@@ -11,11 +11,19 @@
 #include "file/port_spec.h"
 #include "file/volume_spec.h"
 
+enum { PORTS_MAX = 100000 }; /* of a service, once its ranges are listed */
+
 struct canonical {
     const struct pass *pass;
     struct arena *arena;
     bool lenient;
 };
+
+/* A text that cannot be read is no error while a variable in it may still make it right. */
+static bool may_change(const struct canonical *c, const char *text)
+{
+    return c->lenient && strchr(text, '$');
+}
 
 static void put_string(const struct canonical *c, struct node *map, const char *key,
                        const char *value, const struct node *from)
@@ -163,7 +171,7 @@ static struct node *volume(const struct canonical *c, struct node *n, const stru
     struct volume_spec v;
     const char *wrong = volume_spec_parse(c->arena, n->string, &v);
     if (wrong) {
-        if (c->lenient)
+        if (may_change(c, n->string))
             return n;
         pass_error(c->pass, at, &n->mark, "invalid volume \"%s\": %s", n->string, wrong);
         n->faulty = true;
@@ -234,11 +242,16 @@ static void add_ports(const struct canonical *c, struct node *out, struct node *
                                               : port_spec_parse(c->arena, text, &spec);
     if (wrong) {
         *unread = true;
-        if (!c->lenient)
+        if (!c->lenient || n->kind == NODE_FLOAT)
             pass_error(c->pass, at, &n->mark, "invalid port \"%s\": %s", text, wrong);
         return;
     }
     size_t before = out->seq.n;
+    if (before + (spec.last - spec.first) >= PORTS_MAX) {
+        pass_error(c->pass, at, &n->mark, "more than %d published ports", PORTS_MAX);
+        *unread = true;
+        return;
+    }
     for (unsigned i = 0; i <= (unsigned)(spec.last - spec.first); i++)
         node_append(c->arena, out, port_mapping(c, n, &spec, i));
     /* A range is listed in the order of its numbers as texts: 10, 11, 9. */

@@ -106,7 +106,8 @@ static void check_networks(const struct checker *c)
         defined(c, "networks", "network", &ref, pair->key);
     }
     const char *shared = service_reference(node_str(mode));
-    if (shared && !node_pair(c->services, shared) && !node_pair(c->disabled, shared))
+    if (shared && !node_pair(node_get(c->service, "depends_on"), shared) &&
+        !node_pair(c->disabled, shared))
         check_service_exists(c, mode, "network_mode", shared);
 }
 
@@ -253,18 +254,21 @@ static void check_mounts(const struct checker *c)
     }
 }
 
+/* Of a faulty service some keys are gone: then only what is there is checked. */
 static void check_one_service(const struct checker *c)
 {
     const struct node *s = c->service;
-    if (!node_get(s, "image") && !node_get(s, "build") && !node_get(s, "provider"))
-        report(c, mark_of(s), "neither image nor build is given");
+    if (!s->faulty) {
+        if (!node_get(s, "image") && !node_get(s, "build") && !node_get(s, "provider"))
+            report(c, mark_of(s), "neither image nor build is given");
+        check_scale(c);
+        check_limits(c);
+    }
     check_build(c);
     check_networks(c);
     check_health(c);
     check_dependencies(c);
     check_references(c);
-    check_scale(c);
-    check_limits(c);
     check_watch(c);
     check_mounts(c);
 }
@@ -295,19 +299,24 @@ struct visit {
     bool found;
 };
 
-static void report_cycle(struct visit *v, size_t start, const struct node_pair *closing)
+/* The cycle runs from the start-th service on the way to the last one and back. */
+static void report_cycle(struct visit *v, size_t start)
 {
     struct checker *c = v->checker;
+    const struct node_pair *all = c->services->map.v;
     struct strbuf text AUTOBUF = STRBUF_INIT;
     for (size_t i = start; i < v->depth; i++)
-        strbuf_addf(&text, "%s -> ", c->services->map.v[v->way[i]].key);
-    diag_error(c->pass->diag, &closing->key_mark, "dependency cycle detected: %s%s", text.buf,
-               closing->key);
-    for (size_t i = start; i + 1 < v->depth; i++) {
-        const struct node_pair *from = &c->services->map.v[v->way[i]];
-        const char *to = c->services->map.v[v->way[i + 1]].key;
+        strbuf_addf(&text, "%s -> ", all[v->way[i]].key);
+    strbuf_addstr(&text, all[v->way[start]].key);
+    for (size_t i = start; i < v->depth; i++) {
+        const struct node_pair *from = &all[v->way[i]];
+        const char *to = all[v->way[i + 1 < v->depth ? i + 1 : start]].key;
         const struct node_pair *edge = node_pair(node_get(from->value, "depends_on"), to);
-        diag_note(c->pass->diag, &edge->key_mark, "\"%s\" depends on \"%s\" here", from->key, to);
+        if (i == start)
+            diag_error(c->pass->diag, &edge->key_mark, "dependency cycle detected: %s", text.buf);
+        else
+            diag_note(c->pass->diag, &edge->key_mark, "\"%s\" depends on \"%s\" here",
+                      from->key, to);
     }
     v->found = true;
 }
@@ -348,7 +357,7 @@ static void search_cycle(struct visit *v, size_t start)
             size_t from = 0;
             while (v->way[from] != j)
                 from++;
-            report_cycle(v, from, edge);
+            report_cycle(v, from);
         }
     }
 }
@@ -391,7 +400,7 @@ void rules_check_project(const struct pass *p, const struct node *root,
     for (size_t i = 0; i < c.services->map.n; i++) {
         c.name = c.at[1].key = c.services->map.v[i].key;
         c.service = c.services->map.v[i].value;
-        if (c.service->kind == NODE_MAPPING && !c.service->faulty)
+        if (c.service->kind == NODE_MAPPING)
             check_one_service(&c);
     }
     check_container_names(&c);

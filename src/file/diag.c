@@ -47,6 +47,14 @@ static bool same_item(const struct diag_item *it, enum diag_level level, const s
            streq(it->msg, msg);
 }
 
+/* Texts from files go to terminals: no control characters, one line. */
+static void make_printable(char *s)
+{
+    for (; *s; s++)
+        if ((unsigned char)*s < 0x20 || *s == 0x7f)
+            *s = *s == '\n' || *s == '\t' ? ' ' : '?';
+}
+
 __attribute__((format(printf, 4, 0)))
 static void diag_add(struct diag *d, enum diag_level level, const struct mark *mark,
                      const char *fmt, va_list ap)
@@ -57,6 +65,7 @@ static void diag_add(struct diag *d, enum diag_level level, const struct mark *m
     if (level == DIAG_NOTE && d->last_dropped)
         return;
     char *msg = xvasprintf(fmt, ap);
+    make_printable(msg);
     bool drop = d->items.n >= DIAG_MAX;
     if (level != DIAG_NOTE) {
         vec_foreach (&d->items, it)
@@ -348,7 +357,7 @@ void closest_try(struct closest *c, const char *candidate)
         return;
     unsigned distance = edit_distance(c->word, candidate);
     size_t shorter = n < m ? n : m;
-    unsigned limit = shorter <= 3 ? 1 : shorter <= 6 ? 2 : 3;
+    unsigned limit = c->limit ? c->limit : shorter < 3 ? 0 : shorter == 3 ? 1 : shorter <= 6 ? 2 : 3;
     if (distance <= limit && (!c->best || distance < c->distance)) {
         c->best = candidate;
         c->distance = distance;

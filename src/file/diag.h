@@ -79,6 +79,7 @@ char *diag_first_error(const struct diag *d);
 /* Picks the candidate nearest to a mistyped word; feed it each candidate in turn. */
 struct closest {
     const char *word;
+    unsigned limit; /* edits that still count as near; 0: by the length of the word */
     const char *best;
     unsigned distance;
 };

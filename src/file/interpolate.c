@@ -32,9 +32,10 @@ static void unset(void *ctx, const char *name)
         return;
     diag_warning(w->pass->diag, &w->node->mark,
                  "the \"%s\" variable is not set: defaulting to a blank string", name);
-    struct closest near = {.word = name};
+    struct closest near = {.word = name, .limit = strlen(name) < 6 ? 1 : 2};
     map_foreach(&w->env->vars, it)
-        closest_try(&near, it->key);
+        if (strlen(it->key) > 2)
+            closest_try(&near, it->key);
     diag_suggest(w->pass->diag, near.best);
 }
 
@@ -50,7 +51,7 @@ static void report(const struct walk *w, const struct place *at, const struct te
         pass_error(p, at, mark,
                    "%s: invalid interpolation \"%.*s\": want ${NAME}, ${NAME:-default}, "
                    "${NAME:?message} or ${NAME:+other}; a literal $ is written $$",
-                   path, (int)strnlen(e->what, 60), e->what);
+                   path, (int)strcspn(e->what, "\n"), e->what);
         break;
     case TEMPLATE_REQUIRED:
         if (*e->reason)

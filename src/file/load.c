@@ -101,7 +101,14 @@ struct session {
     struct setting setting;
     struct loaded_file *files;
     const char *name; /* of the project; NULL where it was reported */
+    struct env empty;
 };
+
+/* What values in the document are completed from: nothing, as long as variables stay as they are. */
+static const struct env *session_env(const struct session *s)
+{
+    return s->loader.options->no_interpolate ? &s->empty : &s->setting.env;
+}
 
 /* name: of the files, the last one that has any. */
 static const char *name_in_files(struct session *s)
@@ -195,7 +202,7 @@ static struct node *finish(struct session *s, struct node *root, struct node **d
     struct node *name = node_new_string(p->arena, s->name, root->mark);
     node_put(p->arena, root, "name", name);
     if (!o->no_normalize)
-        normalize_document(p, root, &s->setting.env, s->name);
+        normalize_document(p, root, session_env(s), s->name);
     *disabled = node_new(p->arena, NODE_MAPPING, root->mark);
     if (o->no_interpolate)
         return root;
@@ -227,7 +234,7 @@ static struct node *load(struct session *s, struct node **disabled)
     l->schema = schema_load();
     struct scope scope = {
         .loader = l,
-        .env = &s->setting.env,
+        .env = session_env(s),
         .dir = s->setting.working_dir,
         .base = s->setting.working_dir,
         .main_file = s->setting.files.v[0],

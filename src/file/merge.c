@@ -162,19 +162,17 @@ static bool same_subnet(const struct node *a, const struct node *b)
     return x && y ? streq(x, y) : !x && !y;
 }
 
-static void put_pool(const struct pass *p, struct node *pools, struct node *pool, bool replace)
+static size_t find_pool(const struct node *pools, const struct node *pool)
 {
-    for (size_t i = 0; i < pools->seq.n; i++)
-        if (same_subnet(pools->seq.v[i], pool)) {
-            if (replace)
-                pools->seq.v[i] = pool;
-            return;
-        }
-    node_append(p->arena, pools, pool);
+    size_t i = 0;
+    while (i < pools->seq.n && !same_subnet(pools->seq.v[i], pool))
+        i++;
+    return i;
 }
 
-/* Pools of the same subnet are merged. As in the reference, a pool of the base whose subnet the
- * overriding file does not have is lost where that file has pools at all. */
+/* Pools of the same subnet are merged. Exactly as in the reference, also where that surprises: a
+ * pool of the base is lost where the overriding file has pools but not that one, and with several
+ * pools in the base one that was added already is merged once more. */
 static struct node *merge_pools(const struct pass *p, struct node *base, struct node *over,
                                 const struct place *at)
 {
@@ -187,11 +185,16 @@ static struct node *merge_pools(const struct pass *p, struct node *base, struct 
             struct node *o = over->seq.v[j];
             if (b->kind != NODE_MAPPING || o->kind != NODE_MAPPING)
                 return mismatch(p, base, over, at);
-            if (same_subnet(b, o))
-                put_pool(p, pools,
-                         merge_mappings(p, node_clone(p->arena, b), o, (struct rule){0}, at), true);
+            if (!same_subnet(b, o) && find_pool(pools, o) == pools->seq.n) {
+                node_append(p->arena, pools, o);
+                continue;
+            }
+            merge_mappings(p, b, o, (struct rule){0}, at);
+            size_t same = find_pool(pools, b);
+            if (same < pools->seq.n)
+                pools->seq.v[same] = b;
             else
-                put_pool(p, pools, o, false);
+                node_append(p->arena, pools, b);
         }
     }
     return pools;

@@ -333,7 +333,7 @@ const char *node_text(struct arena *a, const struct node *n)
     case NODE_FLOAT:
         if (n->tag == TAG_UINT64)
             return arena_printf(a, "%" PRIu64, n->whole);
-        node_format_float(n->number, n->tag == TAG_FLOAT32 ? 32 : 64, 21, buf);
+        node_format_float(n->number, n->tag == TAG_FLOAT32 ? 32 : 64, 6, buf);
         return arena_strdup(a, buf);
     case NODE_STRING:
         return n->string;

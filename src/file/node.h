@@ -110,11 +110,11 @@ void node_sort(struct node *map);
 
 /* "null", "boolean", "integer", "number", "string", "list", "mapping" */
 const char *node_kind_name(const struct node *n);
-/* The scalar as Go's fmt.Sprint writes it (1e30 is "1e+30", 1.50 is "1.5", null is "<nil>"); a
+/* The scalar as Go's fmt.Sprint writes it (1e6 is "1e+06", 1.50 is "1.5", null is "<nil>"); a
  * string is returned as it is. NULL for a sequence or mapping. */
 const char *node_text(struct arena *a, const struct node *n);
 /* The shortest digits that read back as v; bits is 32 or 64. With an exponent below 1e-4 and from
- * 10^exponent_from on: 21 for Go's %v, 6 for its strconv 'g', which YAML is printed with. */
+ * 10^exponent_from on: 6 as Go prints numbers, 21 as its JSON has them. */
 void node_format_float(double v, int bits, int exponent_from, char out[40]);
 
 #endif

@@ -102,6 +102,7 @@ static struct schema *compile(struct schema_set *set, const json_t *j)
     s->required = compile_strings(set, json_object_get(j, "required"));
     s->values = compile_strings(set, json_object_get(j, "enum"));
     const char *pattern = json_string_value(json_object_get(j, "pattern"));
+    s->want = json_string_value(json_object_get(j, "x-want"));
     if (pattern)
         s->pattern = compile_pattern(set, pattern);
     const json_t *items = json_object_get(j, "items"), *one_of = json_object_get(j, "oneOf");

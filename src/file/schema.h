@@ -43,6 +43,7 @@ struct schema {
     struct schema *items;
     const char **required, **values; /* NULL-terminated or NULL */
     struct schema_pattern *pattern;
+    const char *want; /* "x-want": pattern in words */
     struct schema **one_of;
     size_t one_of_n;
     const char *ref;

@@ -40,8 +40,22 @@ static long closing_brace(const char *s, size_t len)
     return -1;
 }
 
+/* The last brace of the line at hand: looked up once a line, not once a reference. */
+struct line {
+    const char *end, *last;
+};
+
+static const char *last_brace(struct line *line, const char *from)
+{
+    if (!line->end || from > line->end) {
+        line->end = from + strcspn(from, "\n");
+        line->last = memrchr(from, '}', (size_t)(line->end - from));
+    }
+    return line->last && line->last >= from ? line->last : NULL;
+}
+
 /* Cuts the reference that starts with "${" at s; false where it is malformed. */
-static bool parse_reference(struct arena *a, const char *s, struct reference *r)
+static bool parse_reference(struct arena *a, const char *s, struct line *line, struct reference *r)
 {
     size_t n = name_length(s + 2);
     const char *p = s + 2 + n;
@@ -57,8 +71,7 @@ static bool parse_reference(struct arena *a, const char *s, struct reference *r)
     if (!p[colon] || !strchr("-+?", p[colon]))
         return false;
     /* To the last brace of the line first, then back to the one that matches. */
-    size_t line = strcspn(p, "\n");
-    const char *last = memrchr(p + colon + 1, '}', line - colon - 1);
+    const char *last = last_brace(line, p + colon + 1);
     if (!last)
         return false;
     r->len = (size_t)(last - s) + 1;
@@ -142,6 +155,7 @@ static int resolve(struct substitution *s, const struct reference *r, const char
 
 static int substitute(struct substitution *s, const char *in, struct strbuf *out)
 {
+    struct line line = {NULL, NULL};
     for (;;) {
         size_t plain = strcspn(in, "$");
         strbuf_add(out, in, plain);
@@ -157,7 +171,7 @@ static int substitute(struct substitution *s, const char *in, struct strbuf *out
             in += 2;
         } else if (in[1] == '{') {
             struct reference r;
-            if (!parse_reference(s->arena, in, &r))
+            if (!parse_reference(s->arena, in, &line, &r))
                 return fail(s, TEMPLATE_INVALID, in, NULL);
             if (resolve(s, &r, &value))
                 return -1;
@@ -194,13 +208,14 @@ int template_substitute(struct arena *a, const char *s, const struct template_va
 static void find_variables(struct arena *a, const char *s, int depth,
                            void (*found)(void *ctx, const struct template_variable *v), void *ctx)
 {
+    struct line line = {NULL, NULL};
     while ((s = strchr(s, '$'))) {
         size_t n = name_length(s + 1);
         struct reference r = {.op = "", .text = ""};
         if (s[1] == '$') {
             s += 2;
             continue;
-        } else if (s[1] == '{' && parse_reference(a, s, &r)) {
+        } else if (s[1] == '{' && parse_reference(a, s, &line, &r)) {
             s += r.len;
         } else if (n) {
             r.name = arena_strndup(a, s + 1, n);

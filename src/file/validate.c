@@ -57,6 +57,11 @@ static void put_types(struct strbuf *out, unsigned types)
     }
 }
 
+static const char *article(const struct node *n)
+{
+    return n->kind == NODE_NULL ? "" : n->kind == NODE_INT ? "an " : "a ";
+}
+
 static const char *prefix(const struct pass *p, const struct place *at)
 {
     const char *path = place_inner_path(p->arena, at);
@@ -73,13 +78,10 @@ static bool wrong_type(const struct pass *p, const struct schema *s, const struc
         pass_error(p, at, &n->mark, "%swant %s, not a date: put it in quotes", prefix(p, at),
                    want.buf);
     else if ((types & SCHEMA_STRING) && (types_of(n) & (SCHEMA_NUMBER | SCHEMA_BOOLEAN)))
-        pass_error(p, at, &n->mark, "%swant %s, not a %s: put it in quotes", prefix(p, at),
-                   want.buf, node_kind_name(n));
+        pass_error(p, at, &n->mark, "%swant %s, not %s%s: put it in quotes", prefix(p, at),
+                   want.buf, article(n), node_kind_name(n));
     else
-        pass_error(p, at, &n->mark, "%swant %s, not %s%s", prefix(p, at), want.buf,
-                   n->kind == NODE_NULL  ? ""
-                   : n->kind == NODE_INT ? "an "
-                                         : "a ",
+        pass_error(p, at, &n->mark, "%swant %s, not %s%s", prefix(p, at), want.buf, article(n),
                    n->kind == NODE_NULL ? "nothing" : node_kind_name(n));
     return false;
 }
@@ -208,8 +210,8 @@ static bool check_string(const struct pass *p, const struct schema *s, const str
         return false;
     }
     if (s->pattern && !schema_matches(s->pattern, n->string)) {
-        pass_error(p, at, &n->mark, "%sinvalid value \"%s\": does not match %s", prefix(p, at),
-                   n->string, s->pattern->text);
+        pass_error(p, at, &n->mark, "%sinvalid value \"%s\": want %s", prefix(p, at), n->string,
+                   s->want ? s->want : s->pattern->text);
         return false;
     }
     return true;
@@ -231,8 +233,8 @@ static bool check_number(const struct pass *p, const struct schema *s, const str
 static bool check(const struct pass *p, const struct schema *s, struct node *n,
                   const struct place *at)
 {
-    if (n->faulty)
-        return n->kind == NODE_MAPPING; /* reported; a mapping's members still count */
+    if (n->faulty && n->kind != NODE_MAPPING && n->kind != NODE_SEQUENCE)
+        return false; /* reported */
     s = schema_follow(s);
     unsigned types = types_of(n);
     for (size_t i = 0; i < s->one_of_n; i++) {

@@ -18,6 +18,7 @@ struct composer {
     struct arena *arena;
     const char *file, *text;
     size_t len;
+    bool special_tags; /* !reset or !override is somewhere in the text */
     struct diag *diag;
     struct map anchors; /* name -> struct anchor */
     size_t alias_nodes;
@@ -261,7 +262,10 @@ static int compose_key(struct composer *c, yaml_event_t *e, struct node_pair *ou
         diag_error(c->diag, &out->key_mark, "a key must be a string, not a %s",
                    node_kind_name(key));
     else
-        diag_error(c->diag, &out->key_mark, "a key must be a string, not a %s: put it in quotes",
+        diag_error(c->diag, &out->key_mark, "a key must be a string, not %s%s: put it in quotes",
+                   key->kind == NODE_NULL  ? ""
+                   : key->kind == NODE_INT ? "an "
+                                           : "a ",
                    node_kind_name(key));
     return 0;
 }
@@ -348,8 +352,10 @@ static void apply_merge_key(struct composer *c, struct node *map, const struct n
             merge_mapping(c, map, value->seq.v[i]);
     }
     if (!ok)
-        diag_error(c->diag, &value->mark, "\"<<\" merges a mapping or a list of mappings, not a %s",
-                   value->kind == NODE_SEQUENCE ? "list of anything else" : node_kind_name(value));
+        diag_error(c->diag, &value->mark, "\"<<\" merges a mapping or a list of mappings, not %s",
+                   value->kind == NODE_SEQUENCE ? "a list of other things"
+                   : value->kind == NODE_NULL   ? "null"
+                                                : "a scalar");
 }
 
 static void add_merge(struct composer *c, const struct node_pair *pair,
@@ -470,7 +476,7 @@ static bool has_special_tags(const char *text, size_t len)
 
 static void finish_document(struct composer *c, struct yaml_document *doc)
 {
-    if (!has_special_tags(c->text, c->len))
+    if (!c->special_tags)
         return;
     if (doc->root->tag == TAG_RESET)
         doc->root = node_new(c->arena, NODE_NULL, doc->root->mark);
@@ -526,6 +532,7 @@ int yaml_parse(struct arena *a, const char *file, const char *text, size_t len,
 {
     *out = (struct yaml_stream){0};
     struct composer c = {.arena = a, .file = file, .text = text, .len = len, .diag = d};
+    c.special_tags = has_special_tags(text, len);
     if (!yaml_parser_initialize(&c.parser)) {
         diag_error(d, NULL, "out of memory");
         return -1;
