@@ -47,7 +47,6 @@ struct container {
     bool work_done, dns_pending, ports_pending, timer_fired;
     bool up, ended, lost; /* what the monitor says; lost: it is gone */
     struct err fault;     /* of the step that is under way */
-    bool orphaned;        /* a monitor of it was lost: its children may have come to us */
     bool runtime_clean;   /* the runtime knows nothing of it any more */
     bool killed;          /* SIGKILL was sent by us */
     bool await_attach;    /* its output waits for a client: `run` */

@@ -77,9 +77,6 @@ struct container *engine_service_container(const struct engine *e, const char *s
 /* Lets go of containers that were removed. No operation may hold one. */
 void engine_sweep_gone(struct engine *e);
 
-/* Reaps what a killed monitor left to us. */
-void engine_reap_strays(struct engine *e);
-
 /* Tells clients that follow events. extra: further members, taken; may be NULL. */
 void engine_container_event(struct engine *e, const struct container *c, const char *action,
                             json_t *take_extra);

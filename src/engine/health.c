@@ -347,11 +347,6 @@ struct health *health_start(uv_loop_t *loop, const struct paths *paths,
     return h;
 }
 
-pid_t health_pid(const struct health *h)
-{
-    return h && h->probe_handles && !h->exited ? h->process.pid : 0;
-}
-
 void health_stop(struct health *h)
 {
     if (!h || h->stopped)

@@ -40,8 +40,6 @@ struct health *health_start(uv_loop_t *loop, const struct paths *paths,
                             const struct oci_runtime *runtime, const char *id, int64_t started,
                             enum health_status initial, struct health_config *take_config,
                             const struct health_events *events, void *arg);
-/* Of the probe that runs, 0: none. h may be NULL. */
-pid_t health_pid(const struct health *h);
 /* Stops; a probe that runs is killed. No event comes afterwards. NULL is fine. */
 void health_stop(struct health *h);
 

@@ -229,7 +229,6 @@ void launch_take_lost(struct container *c)
     struct monitor_status st;
     struct err err AUTOERR = ERR_INIT;
     c->lost = false;
-    c->orphaned = true;
     monitor_link_close(c->link);
     c->link = NULL;
     bool known = monitor_status_read(dir, &st, NULL) == 0;
@@ -275,7 +274,5 @@ void launch_end(struct container *c)
     fd_close_ptr(&c->pidfd);
     fd_close_ptr(&c->tty_fd);
     c->pidfd = c->tty_fd = -1;
-    if (c->orphaned)
-        engine_reap_strays(c->engine);
-    c->up = c->ended = c->lost = c->orphaned = false;
+    c->up = c->ended = c->lost = false;
 }

@@ -1,5 +1,6 @@
-/* Children of the supervisor that nobody waits for: its monitors. Each is watched through a pidfd
- * and reaped when it ends, so none stays a zombie. */
+/* Children of the supervisor that nobody waits for: its monitors, each watched through a pidfd, and
+ * what comes to it, a child subreaper, when a parent inside a container's pid namespace is killed: a probe
+ * whose runtime died, say. Such a zombie keeps its namespace, and so the container, from ending. */
 #ifndef ENGINE_REAPER_H
 #define ENGINE_REAPER_H
 
@@ -9,12 +10,10 @@
 
 struct reaper;
 
-struct reaper *reaper_new(uv_loop_t *loop);
+/* known: a container's first process, whose end is somebody's business. */
+struct reaper *reaper_new(uv_loop_t *loop, bool (*known)(void *arg, pid_t pid), void *arg);
 /* A process that is no child of ours is left alone. */
 void reaper_watch(struct reaper *r, pid_t pid);
-/* Reaps children that came to us, a subreaper, when their parent was killed: those that have ended, are
- * not watched, and of which known() says false. */
-void reaper_sweep(struct reaper *r, bool (*known)(void *arg, pid_t pid), void *arg);
 /* Stops watching; what still runs goes on. */
 void reaper_close(struct reaper *r);
 

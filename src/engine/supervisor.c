@@ -157,14 +157,9 @@ static bool is_known_child(void *arg, pid_t pid)
 {
     const struct engine *e = arg;
     for (size_t i = 0; i < e->containers.n; i++)
-        if (e->containers.v[i]->record.pid == pid || health_pid(e->containers.v[i]->health) == pid)
+        if (e->containers.v[i]->record.pid == pid)
             return true;
     return false;
-}
-
-void engine_reap_strays(struct engine *e)
-{
-    reaper_sweep(e->reaper, is_known_child, e);
 }
 
 void engine_sweep_gone(struct engine *e)
@@ -321,7 +316,7 @@ int supervisor_main(const struct paths *p, const char *project, int listen_fd, i
     }
     uv_idle_init(&loop, &e->kick);
     e->kick.data = &s;
-    e->reaper = reaper_new(&loop);
+    e->reaper = reaper_new(&loop, is_known_child, e);
     e->server = server_new(e, s.listener.listen_fd);
     e->dns = dns_server_new(&loop, NULL);
     e->ports = port_publisher_new(&loop, p);
