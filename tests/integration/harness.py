@@ -17,6 +17,8 @@ TOP = Path(__file__).resolve().parents[2]
 COMPOSE = os.path.abspath(os.environ.get("COMPOSE", TOP / "build" / "compose"))
 SANITIZED = "/san" in COMPOSE
 SLOWER = 4 if SANITIZED else 1
+# On a machine with both cgroup trees the test of crun changes, for everybody, what compose would choose.
+STEADY = {"COMPOSE_RUNTIME": "runc"} if os.path.exists("/sys/fs/cgroup/unified") else {}
 
 CLONE_NEWNS, CLONE_NEWNET = 0x00020000, 0x40000000
 MS_REC, MS_PRIVATE, MNT_DETACH = 0x4000, 1 << 18, 2
@@ -168,7 +170,7 @@ class Project:
         self.dir = self.tmp / self.name
         self.machine_netns = machine_netns
         self.children: list[subprocess.Popen] = []
-        self.env: dict[str, str] = {}
+        self.env: dict[str, str] = dict(STEADY)
         self.dir.mkdir(parents=True)
         self.root.mkdir(mode=0o711)
         self.links_before, self.tables_before = links(), nft_tables()

@@ -271,7 +271,7 @@ def test_create_then_start(project):
 def test_top_port_wait_and_version(project):
     write(project, {"x": sleeper(ports=["41500:80"]), "job": {"image": "base", "command": ["sh", "-c", "sleep 0.5; exit 6"]}})
     project.up()
-    assert "sleep 600" in project("top", "x").out
+    wait_for(lambda: "sleep 600" in project("top", "x").out, "the process in its list")
     assert project("port", "x", "80").out.strip() == "0.0.0.0:41500"
     result = project("wait", "job", code=6)
     assert "6" in result.out

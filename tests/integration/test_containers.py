@@ -265,7 +265,7 @@ def test_secrets_and_configs(project):
         configs:
           conf: {content: "port=${PORT}\\n"}
         """)
-    project.env = {"FROM_ENV": "from the shell", "PORT": "99"}
+    project.env |= {"FROM_ENV": "from the shell", "PORT": "99"}
     project.up()
     assert project.sh("x", "cat /run/secrets/key") == "hidden"
     assert project.sh("x", "cat /run/secrets/other") == "from the shell"

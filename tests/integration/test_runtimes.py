@@ -68,14 +68,18 @@ def test_crun(project, crun_host):
 
 @pytest.mark.alone
 def test_crun_is_chosen_where_it_serves(project, crun_host):
+    project.env.clear()
     result = project("doctor", code=None)
     assert "crun" in result.text
     write(project, {"x": sleeper()})
     project.up()
     assert project.state("x") == "running"
+    project("down", "-t", "0")  # while crun still serves
 
 
+@pytest.mark.alone
 def test_choice_is_explained(project):
+    project.env.clear()
     result = project("doctor", code=None)
     assert "runtime" in result.text.lower()
     if hybrid():
