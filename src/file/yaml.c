@@ -429,7 +429,8 @@ struct path_stack {
 static void record_path(struct composer *c, struct path_stack *s)
 {
     struct node_path path = {.n = s->keys.n, .keys = arena_array(c->arena, const char *, s->keys.n)};
-    memcpy(path.keys, s->keys.v, s->keys.n * sizeof(*path.keys));
+    if (s->keys.n)
+        memcpy(path.keys, s->keys.v, s->keys.n * sizeof(*path.keys));
     vec_push(&s->found, path);
 }
 
