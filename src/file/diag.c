@@ -122,6 +122,8 @@ void diag_suggest(struct diag *d, const char *word)
     if (!word || d->last_dropped || !d->items.n)
         return;
     struct diag_item *it = &d->items.v[d->items.n - 1];
+    while (it > d->items.v && it->level == DIAG_NOTE)
+        it--;
     free(it->hint);
     it->hint = xasprintf("did you mean \"%s\"?", word);
 }

@@ -77,7 +77,10 @@ static void read_env_files(struct reader *r, struct node *service)
     put_strings(a, &vars, values);
     for (size_t i = 0; i < files->seq.n; i++) {
         const struct node *path = node_get(files->seq.v[i], "path");
-        if (node_str(path) &&
+        if (!node_str(path))
+            pass_error(r->pass, r->at, &files->seq.v[i]->mark, "env_file[%zu]: the path is empty",
+                       i);
+        else if (
             load(r, path, "env file", node_get_str(files->seq.v[i], "format"),
                  node_get_bool(files->seq.v[i], "required", true), r->env, &own, &vars))
             service->faulty = true;

@@ -100,7 +100,8 @@ static struct node *to_bytes(const struct typing *t, struct node *n)
     int64_t v = 0; /* also of a fraction, as in the reference */
     if (n->kind == NODE_INT)
         v = n->integer;
-    else if (n->kind == NODE_STRING && !size_parse(n->string, &v))
+    else if (n->kind == NODE_STRING && !scalar_parse_int(n->string, 10, &v) &&
+             !size_parse(n->string, &v)) /* "-1", unlimited, is no size but may be printed */
         return wrong(t, n, "a size such as 512m or 1g");
     if (!v && !keep_zero(t))
         return NULL;
