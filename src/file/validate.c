@@ -7,6 +7,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/strbuf.h"
+#include "file/scalar.h"
 
 /* Validators return whether the node may stay where it is. */
 static bool check(const struct pass *p, const struct schema *s, struct node *n,
@@ -140,35 +141,75 @@ static bool check_object(const struct pass *p, const struct schema *s, struct no
     return complete;
 }
 
-/* One text for equal scalars, as JSON Schema compares them: 1 and 1.0 are the same. */
-static const char *scalar_id(struct arena *a, const struct node *n)
+static bool number_of(const struct node *n, double *v)
 {
-    if (n->kind == NODE_SEQUENCE || n->kind == NODE_MAPPING)
-        return NULL;
-    const char *text = node_text(a, n);
-    return n->kind == NODE_STRING ? arena_printf(a, "\"%s", text) : text;
+    if (n->kind == NODE_INT)
+        *v = (double)n->integer;
+    else if (n->kind == NODE_FLOAT)
+        *v = n->number;
+    else if (n->kind != NODE_STRING || !scalar_parse_float(n->string, v))
+        return false;
+    return true;
+}
+
+/* As the reference compares elements: a number is also equal to a string that says it. */
+static bool equal_values(const struct node *a, const struct node *b)
+{
+    double x, y;
+    bool both = a->kind == b->kind;
+    if (both && a->kind == NODE_MAPPING) {
+        bool equal = a->map.n == b->map.n;
+        for (size_t i = 0; equal && i < a->map.n; i++) {
+            const struct node *other = node_get(b, a->map.v[i].key);
+            equal = other && equal_values(a->map.v[i].value, other);
+        }
+        return equal;
+    }
+    if (both && a->kind == NODE_SEQUENCE) {
+        bool equal = a->seq.n == b->seq.n;
+        for (size_t i = 0; equal && i < a->seq.n; i++)
+            equal = equal_values(a->seq.v[i], b->seq.v[i]);
+        return equal;
+    }
+    if (!both && number_of(a, &x) && number_of(b, &y))
+        return x == y;
+    return node_equal(a, b);
+}
+
+static void report_twice(const struct pass *p, const struct node *item, const struct node *same,
+                         const struct place *at)
+{
+    const char *text = node_text(p->arena, item);
+    const char *path = prefix(p, at);
+    if (text && item->kind == NODE_STRING)
+        pass_error(p, at, &item->mark, "%s\"%s\" is listed twice", path, text);
+    else
+        pass_error(p, at, &item->mark, "%s%s is listed twice", path, text ? text : "the same");
+    diag_note(p->diag, &same->mark, "first listed here");
+}
+
+/* Lists of strings may be long: those are compared by a map. */
+static bool all_strings(const struct node *n)
+{
+    for (size_t i = 0; i < n->seq.n; i++)
+        if (n->seq.v[i]->kind != NODE_STRING)
+            return false;
+    return true;
 }
 
 static void check_unique(const struct pass *p, struct node *n, const struct place *at)
 {
     struct map seen AUTOMAP = MAP_INIT;
+    bool by_map = all_strings(n);
     for (size_t i = 0; i < n->seq.n; i++) {
         struct node *item = n->seq.v[i];
-        const char *id = scalar_id(p->arena, item);
-        const struct node *same = id ? map_set(&seen, id, item) : NULL;
-        for (size_t j = 0; !id && j < i && !same; j++)
-            if (node_equal(n->seq.v[j], item))
+        const struct node *same = by_map ? map_set(&seen, item->string, item) : NULL;
+        for (size_t j = 0; !by_map && j < i && !same; j++)
+            if (equal_values(n->seq.v[j], item))
                 same = n->seq.v[j];
         if (!same)
             continue;
-        struct place here = {.up = at, .index = i};
-        if (id)
-            pass_error(p, at, &item->mark, "%s%s is listed twice", prefix(p, at),
-                       item->kind == NODE_STRING ? arena_printf(p->arena, "\"%s\"", item->string)
-                                                 : id);
-        else
-            pass_error(p, at, &item->mark, "%slisted twice", prefix(p, &here));
-        diag_note(p->diag, &same->mark, "first listed here");
+        report_twice(p, item, same, at);
         n->faulty = true;
     }
 }
