@@ -315,8 +315,8 @@ static void report_cycle(struct visit *v, size_t start)
         if (i == start)
             diag_error(c->pass->diag, &edge->key_mark, "dependency cycle detected: %s", text.buf);
         else
-            diag_note(c->pass->diag, &edge->key_mark, "\"%s\" depends on \"%s\" here",
-                      from->key, to);
+            diag_note(c->pass->diag, &edge->key_mark, "\"%s\" depends on \"%s\" here", from->key,
+                      to);
     }
     v->found = true;
 }
@@ -388,8 +388,7 @@ static void check_secrets(const struct checker *c)
     }
 }
 
-void rules_check_project(const struct pass *p, const struct node *root,
-                         const struct node *disabled)
+void rules_check_project(const struct pass *p, const struct node *root, const struct node *disabled)
 {
     struct checker c = {
         .pass = p, .root = root, .services = node_get(root, "services"), .disabled = disabled};

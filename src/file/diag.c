@@ -55,9 +55,9 @@ static void make_printable(char *s)
             *s = *s == '\n' || *s == '\t' ? ' ' : '?';
 }
 
-__attribute__((format(printf, 4, 0)))
-static void diag_add(struct diag *d, enum diag_level level, const struct mark *mark,
-                     const char *fmt, va_list ap)
+__attribute__((format(printf, 4, 0))) static void diag_add(struct diag *d, enum diag_level level,
+                                                           const struct mark *mark, const char *fmt,
+                                                           va_list ap)
 {
     static const struct mark nowhere;
     if (!mark)
@@ -359,7 +359,11 @@ void closest_try(struct closest *c, const char *candidate)
         return;
     unsigned distance = edit_distance(c->word, candidate);
     size_t shorter = n < m ? n : m;
-    unsigned limit = c->limit ? c->limit : shorter < 3 ? 0 : shorter == 3 ? 1 : shorter <= 6 ? 2 : 3;
+    unsigned limit = c->limit       ? c->limit
+                     : shorter < 3  ? 0
+                     : shorter == 3 ? 1
+                     : shorter <= 6 ? 2
+                                    : 3;
     if (distance <= limit && (!c->best || distance < c->distance)) {
         c->best = candidate;
         c->distance = distance;

@@ -305,8 +305,10 @@ static int parse_raw(const struct pass *p, const char *name, const char *text, s
             continue;
         }
         if (!*key || key[strcspn(key, " \t\v\f\r")]) {
-            diag_error(p->diag, &m, *key ? "variable name \"%s\" contains white space"
-                                         : "no variable name before \"=\"%s", key);
+            diag_error(p->diag, &m,
+                       *key ? "variable name \"%s\" contains white space"
+                            : "no variable name before \"=\"%s",
+                       key);
             return -1;
         }
         const char *value = eq ? arena_strndup(p->arena, eq + 1, (size_t)(stop - eq - 1)) : NULL;

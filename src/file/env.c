@@ -27,7 +27,7 @@ void env_set(struct arena *a, struct env *e, const char *name, const char *value
 
 void env_merge(struct env *e, const struct env *more)
 {
-    map_foreach(&more->vars, it)
+    map_foreach (&more->vars, it)
         if (!map_get(&e->vars, it->key))
             map_set(&e->vars, it->key, it->value);
 }
@@ -52,7 +52,7 @@ void env_print(const struct env *e, struct strbuf *out)
 {
     struct map_entry **sorted AUTOFREE = xcalloc(e->vars.live + 1, sizeof(struct map_entry *));
     size_t n = 0;
-    map_foreach(&e->vars, it)
+    map_foreach (&e->vars, it)
         sorted[n++] = it;
     qsort(sorted, n, sizeof(*sorted), compare_entries);
     for (size_t i = 0; i < n; i++)

@@ -9,8 +9,8 @@ static void fill_list(const struct scope *scope, const struct node *list)
         struct node *item = list->seq.v[i];
         const char *value = item->kind == NODE_STRING ? env_get(scope->env, item->string) : NULL;
         if (value)
-            list->seq.v[i] =
-                node_new_string(a, arena_printf(a, "%s=%s", item->string, value), item->mark);
+            list->seq.v[i] = node_new_string(a, arena_printf(a, "%s=%s", item->string, value),
+                                             item->mark);
     }
 }
 

@@ -8,7 +8,10 @@
 #define OBJECT(id, words)                                                                          \
     static const struct object id##_object = {                                                     \
         .what = (words), .fields = id##_fields, .n = ARRAY_SIZE(id##_fields)}
-#define ROW(key, kind, ...) {.name = (key), .type = TYPE_##kind, ##__VA_ARGS__}
+#define ROW(key, kind, ...)                                                                        \
+    {                                                                                              \
+        .name = (key), .type = TYPE_##kind, ##__VA_ARGS__                                          \
+    }
 
 static const struct field hook_fields[] = {
     ROW("command", COMMAND, .flags = FIELD_JSON_NULL),
@@ -256,12 +259,9 @@ static const struct field service_network_fields[] = {
 OBJECT(service_network, "network");
 
 static const struct field port_fields[] = {
-    ROW("name", STRING),
-    ROW("mode", STRING),
-    ROW("host_ip", STRING),
-    ROW("target", UINT, .cast = CAST_INT),
-    ROW("published", STRING),
-    ROW("protocol", STRING),
+    ROW("name", STRING),         ROW("mode", STRING),
+    ROW("host_ip", STRING),      ROW("target", UINT, .cast = CAST_INT),
+    ROW("published", STRING),    ROW("protocol", STRING),
     ROW("app_protocol", STRING),
 };
 OBJECT(port, "port");

@@ -46,14 +46,14 @@ enum field_type {
 };
 
 enum field_flags {
-    FIELD_KEEP_ZERO = 1 << 0,   /* 0, false, "0s" are kept: they differ from an absent key */
-    FIELD_JSON_NULL = 1 << 1,   /* JSON shows null where it is absent */
-    FIELD_ALWAYS = 1 << 2,      /* printed even where it has no value */
-    FIELD_BY_VALUE = 1 << 3,    /* object: JSON shows {} where it is absent, YAML drops an empty one */
-    FIELD_YAML_ONLY = 1 << 4,   /* not in the JSON that config prints */
+    FIELD_KEEP_ZERO = 1 << 0, /* 0, false, "0s" are kept: they differ from an absent key */
+    FIELD_JSON_NULL = 1 << 1, /* JSON shows null where it is absent */
+    FIELD_ALWAYS = 1 << 2,    /* printed even where it has no value */
+    FIELD_BY_VALUE = 1 << 3, /* object: JSON shows {} where it is absent, YAML drops an empty one */
+    FIELD_YAML_ONLY = 1 << 4,    /* not in the JSON that config prints */
     FIELD_JSON_CAPITAL = 1 << 5, /* JSON capitalizes the name */
-    FIELD_NULL_ITEMS = 1 << 6,  /* object map: a null item stays null */
-    FIELD_INTERNAL = 1 << 7,    /* never printed */
+    FIELD_NULL_ITEMS = 1 << 6,   /* object map: a null item stays null */
+    FIELD_INTERNAL = 1 << 7,     /* never printed */
 };
 
 /* A string here becomes this type right after interpolation. */

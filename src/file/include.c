@@ -110,8 +110,8 @@ static int read_env(const struct scope *scope, const struct entry *e, const char
         const char *path = paths_join(a, folder, ".env");
         struct stat st;
         if (stat(path, &st) == 0 && !S_ISDIR(st.st_mode))
-            rc = dotenv_load(&l->pass, path, paths_display(a, l->cwd, path), NULL, scope->env,
-                             NULL, &vars, &l->unset);
+            rc = dotenv_load(&l->pass, path, paths_display(a, l->cwd, path), NULL, scope->env, NULL,
+                             &vars, &l->unset);
     }
     for (size_t i = 0; e->env_files && i < e->env_files->seq.n && !rc; i++) {
         const struct node *item = e->env_files->seq.v[i];
@@ -120,8 +120,8 @@ static int read_env(const struct scope *scope, const struct entry *e, const char
             diag_error(l->pass.diag, &item->mark, "include: env file %s not found", path);
             rc = -1;
         } else {
-            rc = dotenv_load(&l->pass, path, paths_display(a, l->cwd, path), NULL, scope->env,
-                             NULL, &vars, &l->unset);
+            rc = dotenv_load(&l->pass, path, paths_display(a, l->cwd, path), NULL, scope->env, NULL,
+                             &vars, &l->unset);
         }
     }
     env_merge(env, scope->env);
@@ -180,8 +180,9 @@ static void include_entry(struct scope *scope, struct node *root, const struct e
     const char *folder = e->project_directory;
     inner.dir = folder ? paths_join(a, *folder == '/' ? "" : scope->dir, folder)
                        : paths_dir(a, inner.main_file);
-    inner.base = folder && *folder == '/' ? folder
-                                          : folder_of(a, scope->dir, folder ? folder : inner.main_file);
+    inner.base = folder && *folder == '/'
+                     ? folder
+                     : folder_of(a, scope->dir, folder ? folder : inner.main_file);
     struct env *env = arena_new_of(a, struct env);
     if (!read_env(scope, e, inner.dir, env)) {
         inner.env = env;

@@ -33,7 +33,7 @@ static void unset(void *ctx, const char *name)
     diag_warning(w->pass->diag, &w->node->mark,
                  "the \"%s\" variable is not set: defaulting to a blank string", name);
     struct closest near = {.word = name, .limit = strlen(name) < 6 ? 1 : 2};
-    map_foreach(&w->env->vars, it)
+    map_foreach (&w->env->vars, it)
         if (strlen(it->key) > 2)
             closest_try(&near, it->key);
     diag_suggest(w->pass->diag, near.best);
@@ -84,8 +84,7 @@ bool interpolate_bool(const char *s, bool *v)
     return false;
 }
 
-static void cast(const struct walk *w, struct node *n, enum field_cast type,
-                 const struct place *at)
+static void cast(const struct walk *w, struct node *n, enum field_cast type, const struct place *at)
 {
     const char *s = n->string, *want = "an integer";
     bool ok = true;

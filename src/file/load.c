@@ -82,8 +82,8 @@ static struct node *add_document(struct scope *scope, const struct loaded_file *
 struct node *loader_model(struct scope *scope, const struct loaded_file *files, size_t n)
 {
     struct loader *l = scope->loader;
-    struct node *model =
-        node_new(l->pass.arena, NODE_MAPPING, (struct mark){.file = n ? files[0].name : NULL});
+    struct node *model = node_new(l->pass.arena, NODE_MAPPING,
+                                  (struct mark){.file = n ? files[0].name : NULL});
     for (size_t i = 0; i < n; i++)
         for (size_t d = 0; d < files[i].stream.n; d++)
             model = add_document(scope, &files[i], &files[i].stream.docs[d], model);
@@ -150,8 +150,7 @@ static void find_name(struct session *s)
         diag_error(l->pass.diag, NULL,
                    "the project has no name: set name: in the file or use --project-name");
     if (s->name)
-        env_set(l->pass.arena, &s->setting.env, "COMPOSE_PROJECT_NAME", s->name,
-                (struct mark){0});
+        env_set(l->pass.arena, &s->setting.env, "COMPOSE_PROJECT_NAME", s->name, (struct mark){0});
 }
 
 static int session_begin(struct session *s, const struct load_options *options, struct diag *d)
@@ -367,7 +366,7 @@ int document_variables(const struct load_options *options, struct document_varia
     document_release(&doc);
     out->arena = c.arena;
     out->v = arena_array(c.arena, struct document_variable, c.seen.live);
-    map_foreach(&c.seen, it)
+    map_foreach (&c.seen, it)
         out->v[out->n++] = *(const struct document_variable *)it->value;
     if (out->n)
         qsort(out->v, out->n, sizeof(*out->v), compare_variables);

@@ -15,19 +15,19 @@
 
 /* All lists are NULL-terminated and may be NULL. */
 struct load_options {
-    const char *const *files;       /* -f; "-" is standard input. NULL: COMPOSE_FILE, then
+    const char *const *files;      /* -f; "-" is standard input. NULL: COMPOSE_FILE, then
                                        compose.yaml and its kin in this folder or those above */
-    const char *const *env_files;   /* --env-file; NULL: COMPOSE_ENV_FILES, then .env */
-    const char *const *profiles;    /* --profile; NULL: COMPOSE_PROFILES; "*": all */
-    const char *const *services;    /* named by the user: their profiles are enabled */
-    const char *project_name;       /* -p */
-    const char *project_directory;  /* --project-directory */
-    char *const *environ;           /* NULL: this process's */
-    const char *cwd;                /* absolute; NULL: this process's */
-    bool only_services;             /* leave out what options.services do not need */
-    bool without_dependencies;      /* and count only them, not what they depend on */
-    bool all_resources;             /* keep networks, volumes, ... that no service uses */
-    bool no_interpolate;            /* then the document is neither typed nor filtered */
+    const char *const *env_files;  /* --env-file; NULL: COMPOSE_ENV_FILES, then .env */
+    const char *const *profiles;   /* --profile; NULL: COMPOSE_PROFILES; "*": all */
+    const char *const *services;   /* named by the user: their profiles are enabled */
+    const char *project_name;      /* -p */
+    const char *project_directory; /* --project-directory */
+    char *const *environ;          /* NULL: this process's */
+    const char *cwd;               /* absolute; NULL: this process's */
+    bool only_services;            /* leave out what options.services do not need */
+    bool without_dependencies;     /* and count only them, not what they depend on */
+    bool all_resources;            /* keep networks, volumes, ... that no service uses */
+    bool no_interpolate;           /* then the document is neither typed nor filtered */
     bool no_normalize;
     bool no_path_resolution;
     bool no_consistency;
@@ -45,7 +45,7 @@ struct document {
     struct node *disabled; /* mapping: the services without an active profile */
     const char *name, *working_dir;
     struct document_list files, env_files, profiles; /* paths are absolute */
-    struct env env; /* index on the heap, see document_release() */
+    struct env env;                                  /* index on the heap, see document_release() */
 };
 
 /* -1 where d got errors; out is empty then. Warnings do not fail. */

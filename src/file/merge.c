@@ -57,8 +57,8 @@ static struct node *merge_mappings(const struct pass *p, struct node *base, stru
 static struct node *mismatch(const struct pass *p, struct node *base, struct node *over,
                              const struct place *at)
 {
-    pass_error(p, at, &over->mark, "%s: a %s cannot override a %s",
-               place_inner_path(p->arena, at), node_kind_name(over), node_kind_name(base));
+    pass_error(p, at, &over->mark, "%s: a %s cannot override a %s", place_inner_path(p->arena, at),
+               node_kind_name(over), node_kind_name(base));
     if (base->mark.file)
         diag_note(p->diag, &base->mark, "the %s is here", node_kind_name(base));
     base->faulty = true;

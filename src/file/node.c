@@ -52,7 +52,8 @@ struct node_pair *node_pair(const struct node *n, const char *key)
         return NULL;
     const struct node_index *ix = n->map.index;
     if (ix && ix->cap) {
-        for (size_t at = hash_key(key) & (ix->cap - 1); ix->slots[at]; at = (at + 1) & (ix->cap - 1))
+        for (size_t at = hash_key(key) & (ix->cap - 1); ix->slots[at];
+             at = (at + 1) & (ix->cap - 1))
             if (streq(n->map.v[ix->slots[at] - 1].key, key))
                 return &n->map.v[ix->slots[at] - 1];
         return NULL;
@@ -144,8 +145,7 @@ void node_set(struct arena *a, struct node *map, const char *key, struct mark ke
     }
     if (map->map.n == map->map.cap)
         node_reserve(a, map, map->map.cap ? (size_t)map->map.cap * 2 : 4);
-    map->map.v[map->map.n++] =
-        (struct node_pair){.key = key, .key_mark = key_mark, .value = value};
+    map->map.v[map->map.n++] = (struct node_pair){.key = key, .key_mark = key_mark, .value = value};
     struct node_index *ix = map->map.index;
     if (ix && ix->cap)
         index_insert(ix, key, map->map.n - 1);

@@ -9,7 +9,15 @@
 
 #include "base/arena.h"
 
-enum node_kind { NODE_NULL, NODE_BOOL, NODE_INT, NODE_FLOAT, NODE_STRING, NODE_SEQUENCE, NODE_MAPPING };
+enum node_kind {
+    NODE_NULL,
+    NODE_BOOL,
+    NODE_INT,
+    NODE_FLOAT,
+    NODE_STRING,
+    NODE_SEQUENCE,
+    NODE_MAPPING
+};
 
 /* !reset and !override, and what a plain scalar resolves to besides the kinds above. */
 enum node_tag {

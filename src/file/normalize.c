@@ -72,8 +72,7 @@ static void resolve_values(const struct normal *c, struct node *n, bool keep)
     if (node_is(n, NODE_MAPPING)) {
         for (size_t i = 0; i < n->map.n;) {
             struct node_pair *pair = &n->map.v[i];
-            const char *value =
-                pair->value->kind == NODE_NULL ? env_get(c->env, pair->key) : NULL;
+            const char *value = pair->value->kind == NODE_NULL ? env_get(c->env, pair->key) : NULL;
             if (value)
                 pair->value = node_new_string(c->arena, value, pair->value->mark);
             if (pair->value->kind == NODE_NULL && !keep)

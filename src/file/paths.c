@@ -196,8 +196,8 @@ static void resolve_value(const struct resolver *r, struct node *n, enum field_p
     }
 }
 
-static void resolve_members(const struct resolver *r, struct node *map,
-                            const struct object *object, bool named, const struct place *at)
+static void resolve_members(const struct resolver *r, struct node *map, const struct object *object,
+                            bool named, const struct place *at)
 {
     for (size_t i = 0; i < map->map.n; i++) {
         struct node_pair *pair = &map->map.v[i];

@@ -24,8 +24,7 @@ static void check_ports(const struct pass *p, const struct node *ports, const st
     for (size_t i = 0; node_is(ports, NODE_SEQUENCE) && i < ports->seq.n; i++) {
         const struct node *ip = node_get(ports->seq.v[i], "host_ip");
         if (node_str(ip) && !address_is_valid(ip->string))
-            pass_error(p, at, &ip->mark, "invalid host_ip \"%s\": want an IP address",
-                       ip->string);
+            pass_error(p, at, &ip->mark, "invalid host_ip \"%s\": want an IP address", ip->string);
     }
 }
 

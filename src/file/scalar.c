@@ -25,7 +25,7 @@ static bool parse_magnitude(const char *s, int base, uint64_t *out)
         return false;
     uint64_t v = 0;
     for (; *s; s++) {
-        int digit = isdigit((unsigned char)*s)   ? *s - '0'
+        int digit = isdigit((unsigned char)*s)    ? *s - '0'
                     : isxdigit((unsigned char)*s) ? tolower((unsigned char)*s) - 'a' + 10
                                                   : 99;
         if (digit >= base)
@@ -147,14 +147,28 @@ static const struct {
     enum node_kind kind;
     double value;
 } words[] = {
-    {"true", NODE_BOOL, 1},         {"True", NODE_BOOL, 1},         {"TRUE", NODE_BOOL, 1},
-    {"false", NODE_BOOL, 0},        {"False", NODE_BOOL, 0},        {"FALSE", NODE_BOOL, 0},
-    {"", NODE_NULL, 0},             {"~", NODE_NULL, 0},            {"null", NODE_NULL, 0},
-    {"Null", NODE_NULL, 0},         {"NULL", NODE_NULL, 0},         {".nan", NODE_FLOAT, NAN},
-    {".NaN", NODE_FLOAT, NAN},      {".NAN", NODE_FLOAT, NAN},      {".inf", NODE_FLOAT, INFINITY},
-    {".Inf", NODE_FLOAT, INFINITY}, {".INF", NODE_FLOAT, INFINITY}, {"+.inf", NODE_FLOAT, INFINITY},
-    {"+.Inf", NODE_FLOAT, INFINITY}, {"+.INF", NODE_FLOAT, INFINITY},
-    {"-.inf", NODE_FLOAT, -INFINITY}, {"-.Inf", NODE_FLOAT, -INFINITY},
+    {"true", NODE_BOOL, 1},
+    {"True", NODE_BOOL, 1},
+    {"TRUE", NODE_BOOL, 1},
+    {"false", NODE_BOOL, 0},
+    {"False", NODE_BOOL, 0},
+    {"FALSE", NODE_BOOL, 0},
+    {"", NODE_NULL, 0},
+    {"~", NODE_NULL, 0},
+    {"null", NODE_NULL, 0},
+    {"Null", NODE_NULL, 0},
+    {"NULL", NODE_NULL, 0},
+    {".nan", NODE_FLOAT, NAN},
+    {".NaN", NODE_FLOAT, NAN},
+    {".NAN", NODE_FLOAT, NAN},
+    {".inf", NODE_FLOAT, INFINITY},
+    {".Inf", NODE_FLOAT, INFINITY},
+    {".INF", NODE_FLOAT, INFINITY},
+    {"+.inf", NODE_FLOAT, INFINITY},
+    {"+.Inf", NODE_FLOAT, INFINITY},
+    {"+.INF", NODE_FLOAT, INFINITY},
+    {"-.inf", NODE_FLOAT, -INFINITY},
+    {"-.Inf", NODE_FLOAT, -INFINITY},
     {"-.INF", NODE_FLOAT, -INFINITY},
 };
 

@@ -78,8 +78,8 @@ static void compile_object(struct schema_set *set, struct schema *s, const json_
     json_t *patterns = json_object_get(j, "patternProperties");
     s->members = arena_array(set->arena, struct schema_member, json_object_size(patterns));
     json_object_foreach (patterns, key, value)
-        s->members[s->members_n++] = (struct schema_member){
-            .pattern = compile_pattern(set, key), .schema = compile(set, value)};
+        s->members[s->members_n++] = (struct schema_member){.pattern = compile_pattern(set, key),
+                                                            .schema = compile(set, value)};
     s->closed = json_is_false(json_object_get(j, "additionalProperties"));
 }
 
@@ -144,8 +144,7 @@ void schema_free(struct schema_set *set)
         return;
     for (size_t i = 0; i < set->all_n; i++)
         map_release(&set->all[i]->properties);
-    map_foreach(&set->patterns, it)
-    {
+    map_foreach (&set->patterns, it) {
         struct schema_pattern *p = it->value;
         if (p->compiled)
             regfree(&p->regex);

@@ -48,8 +48,7 @@ static struct node *combine(struct arena *a, const struct env *vars, const struc
                             struct mark mark)
 {
     struct node *map = node_new(a, NODE_MAPPING, mark);
-    map_foreach(&vars->vars, it)
-    {
+    map_foreach (&vars->vars, it) {
         const struct env_value *v = it->value;
         node_put(a, map, arena_strdup(a, it->key), node_new_string(a, v->value, v->origin));
     }
@@ -80,9 +79,8 @@ static void read_env_files(struct reader *r, struct node *service)
         if (!node_str(path))
             pass_error(r->pass, r->at, &files->seq.v[i]->mark, "env_file[%zu]: the path is empty",
                        i);
-        else if (
-            load(r, path, "env file", node_get_str(files->seq.v[i], "format"),
-                 node_get_bool(files->seq.v[i], "required", true), r->env, &own, &vars))
+        else if (load(r, path, "env file", node_get_str(files->seq.v[i], "format"),
+                      node_get_bool(files->seq.v[i], "required", true), r->env, &own, &vars))
             service->faulty = true;
     }
     struct node *combined = combine(a, &vars, values, files->mark);

@@ -64,8 +64,8 @@ static const char *absolute(const struct finder *f, const char *path)
 
 static bool is_remote(const char *path)
 {
-    static const char *const prefixes[] = {"oci://", "git://", "git@", "ssh://", "http://",
-                                           "https://"};
+    static const char *const prefixes[] = {"oci://", "git://",  "git@",
+                                           "ssh://", "http://", "https://"};
     for (size_t i = 0; i < ARRAY_SIZE(prefixes); i++)
         if (starts_with(path, prefixes[i]))
             return true;
@@ -183,8 +183,7 @@ static void look_up_files(struct finder *f)
     if (f->s->files.n)
         return;
     for (const char *dir = working_dir(f);; dir = paths_dir(f->arena, dir)) {
-        const char *path =
-            first_in(f, dir, file_names, ARRAY_SIZE(file_names), "Compose files");
+        const char *path = first_in(f, dir, file_names, ARRAY_SIZE(file_names), "Compose files");
         if (path) {
             const char *over = first_in(f, dir, override_names, ARRAY_SIZE(override_names),
                                         "override files");
@@ -209,12 +208,11 @@ static void find_profiles(struct finder *f)
         list_split(f->arena, &f->s->profiles, text ? text : "", ",", true);
 }
 
-int setting_find(const struct pass *p, const struct load_options *options,
-                 struct unset_seen *seen, struct setting *out)
+int setting_find(const struct pass *p, const struct load_options *options, struct unset_seen *seen,
+                 struct setting *out)
 {
     *out = (struct setting){0};
-    struct finder f = {
-        .pass = p, .arena = p->arena, .options = options, .seen = seen, .s = out};
+    struct finder f = {.pass = p, .arena = p->arena, .options = options, .seen = seen, .s = out};
     char *cwd AUTOFREE = options->cwd ? xstrdup(options->cwd) : getcwd(NULL, 0);
     if (!cwd) {
         diag_error(p->diag, NULL, "the current folder does not exist any more");

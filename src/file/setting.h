@@ -14,8 +14,8 @@ struct setting {
 };
 
 /* Everything but the name. Without any Compose file files is empty, which is no error here. */
-int setting_find(const struct pass *p, const struct load_options *options,
-                 struct unset_seen *seen, struct setting *out);
+int setting_find(const struct pass *p, const struct load_options *options, struct unset_seen *seen,
+                 struct setting *out);
 /* The name that options, COMPOSE_PROJECT_NAME or the folder give; *fixed: the first two, which
  * name: in a file does not override. NULL where it was reported. */
 const char *setting_project_name(const struct pass *p, const struct load_options *options,

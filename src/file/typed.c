@@ -28,8 +28,7 @@ static struct node *wrong(const struct typing *t, struct node *n, const char *wa
     const char *text = node_text(t->arena, n);
     const char *path = place_inner_path(t->arena, t->at);
     if (text)
-        pass_error(t->pass, t->at, &n->mark, "%s: invalid value \"%s\": want %s", path, text,
-                   want);
+        pass_error(t->pass, t->at, &n->mark, "%s: invalid value \"%s\": want %s", path, text, want);
     else
         pass_error(t->pass, t->at, &n->mark, "%s: want %s, not a %s", path, want,
                    node_kind_name(n));

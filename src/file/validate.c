@@ -91,7 +91,7 @@ static void unknown_key(const struct pass *p, const struct schema *s, const stru
                         const struct place *at)
 {
     struct closest near = {.word = pair->key};
-    map_foreach(&s->properties, it)
+    map_foreach (&s->properties, it)
         closest_try(&near, it->key);
     if (s->properties.live) {
         pass_error(p, at, &pair->key_mark, "%sunknown key \"%s\"", prefix(p, at), pair->key);

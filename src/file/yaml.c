@@ -159,7 +159,7 @@ static int compose_alias(struct composer *c, const yaml_event_t *e, struct node 
     const struct anchor *anchor = map_get(&c->anchors, name);
     if (!anchor) {
         struct closest near = {.word = name};
-        map_foreach(&c->anchors, it)
+        map_foreach (&c->anchors, it)
             closest_try(&near, it->key);
         diag_error(c->diag, &m, "unknown anchor \"%s\"", name);
         diag_suggest(c->diag, near.best);
@@ -358,8 +358,7 @@ static void apply_merge_key(struct composer *c, struct node *map, const struct n
                                                 : "a scalar");
 }
 
-static void add_merge(struct composer *c, const struct node_pair *pair,
-                      struct node_pair *merge)
+static void add_merge(struct composer *c, const struct node_pair *pair, struct node_pair *merge)
 {
     if (!merge->value) {
         *merge = *pair;
@@ -428,7 +427,8 @@ struct path_stack {
 
 static void record_path(struct composer *c, struct path_stack *s)
 {
-    struct node_path path = {.n = s->keys.n, .keys = arena_array(c->arena, const char *, s->keys.n)};
+    struct node_path path = {.n = s->keys.n,
+                             .keys = arena_array(c->arena, const char *, s->keys.n)};
     if (s->keys.n)
         memcpy(path.keys, s->keys.v, s->keys.n * sizeof(*path.keys));
     vec_push(&s->found, path);

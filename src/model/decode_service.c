@@ -346,8 +346,8 @@ static struct restart_policy decode_restart(struct arena *a, const struct node *
         for (size_t i_ = 0; i_ < (out).n; i_++) {                                                  \
             int64_t value_ = getter(list_->seq.v[i_], (member));                                   \
             const char *path_ = decode_string(list_->seq.v[i_], "path");                           \
-            (out).v[i_] = (struct weight_device){                                                  \
-                .path = path_ ? path_ : "", .value = value_ > 0 ? (uint64_t)value_ : 0};           \
+            (out).v[i_] = (struct weight_device){.path = path_ ? path_ : "",                       \
+                                                 .value = value_ > 0 ? (uint64_t)value_ : 0};      \
         }                                                                                          \
     } while (0)
 
@@ -385,8 +385,8 @@ static struct resources decode_resources(struct arena *a, const struct node *n)
         /* The document holds single precision: round, so that 0.1 is 100000000. */
         .nano_cpus = cpus > 0 ? llround(cpus * 1e6) * 1000 : UNSET,
         .memory = first_set(get_bytes(n, "mem_limit"), get_bytes(limits, "memory")),
-        .memory_reservation =
-            first_set(get_bytes(n, "mem_reservation"), get_bytes(reservations, "memory")),
+        .memory_reservation = first_set(get_bytes(n, "mem_reservation"),
+                                        get_bytes(reservations, "memory")),
         .memory_swap = swap,
         .unlimited_swap = swap == -1 && node_get(n, "memswap_limit"),
         .mem_swappiness = get_bytes(n, "mem_swappiness"),
@@ -440,10 +440,10 @@ static void decode_lists(struct arena *a, const struct node *n, struct service *
     s->devices_n = list_n(devices);
     s->devices = NEW_LIST(a, struct device, devices);
     for (size_t i = 0; i < s->devices_n; i++)
-        s->devices[i] = (struct device){.source = decode_string(devices->seq.v[i], "source"),
-                                        .target = decode_string(devices->seq.v[i], "target"),
-                                        .permissions =
-                                            decode_string(devices->seq.v[i], "permissions")};
+        s->devices[i] = (struct device){
+            .source = decode_string(devices->seq.v[i], "source"),
+            .target = decode_string(devices->seq.v[i], "target"),
+            .permissions = decode_string(devices->seq.v[i], "permissions")};
     s->secrets = decode_file_mounts(a, node_get(n, "secrets"), &s->secrets_n, "/run/secrets");
     s->configs = decode_file_mounts(a, node_get(n, "configs"), &s->configs_n, "");
     s->ulimits = decode_ulimits(a, node_get(n, "ulimits"), &s->ulimits_n);

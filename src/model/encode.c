@@ -119,8 +119,8 @@ static void put_ssh(struct sink *s, const struct node *n)
     s->sequence(s, n->map.n);
     for (size_t i = 0; i < n->map.n; i++) {
         const char *path = node_str(n->map.v[i].value);
-        char *text AUTOFREE =
-            xasprintf("%s%s%s", n->map.v[i].key, path ? "=" : "", path ? path : "");
+        char *text AUTOFREE = xasprintf("%s%s%s", n->map.v[i].key, path ? "=" : "",
+                                        path ? path : "");
         s->item(s);
         put_text(s, text);
     }

@@ -9,7 +9,7 @@
 #include "file/load.h"
 
 enum encode_flags {
-    ENCODE_UNTYPED = 1 << 0,   /* root was loaded with no_interpolate: printed as it is, by name */
+    ENCODE_UNTYPED = 1 << 0, /* root was loaded with no_interpolate: printed as it is, by name */
     ENCODE_KEEP_DOLLAR = 1 << 1, /* do not write "$$" for "$" */
     ENCODE_COMPACT = 1 << 2,     /* JSON on one line */
 };

@@ -202,7 +202,8 @@ static bool is_simple_word(const char *text)
     /* The words of scalar_is_plain_string() and is_old_bool(): true, no, off, null, ... */
     if (strchr("tTfFnNyYoO", *text) && strlen(text) < 6)
         return false;
-    return !text[strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./")];
+    return !text[strspn(text,
+                        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./")];
 }
 
 static void put_string(const struct yaml_sink *s, const char *text, bool key)
@@ -256,8 +257,8 @@ static void start_entry(struct yaml_sink *s)
 static void yaml_open(struct yaml_sink *s, size_t n, bool sequence)
 {
     if (!n) {
-        strbuf_addstr(s->sink.out, s->depth ? (sequence ? " []" : " {}")
-                                            : (sequence ? "[]" : "{}"));
+        strbuf_addstr(s->sink.out,
+                      s->depth ? (sequence ? " []" : " {}") : (sequence ? "[]" : "{}"));
         s->inline_next = false;
         return;
     }

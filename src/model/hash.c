@@ -32,8 +32,8 @@ char *service_config_hash(const struct project *p, const struct service *s)
     (void)p;
     const struct node *n = s->node, *deploy = node_get(n, "deploy");
     struct node_pair *pairs AUTOFREE = xcalloc(n->map.n + 1, sizeof(*pairs));
-    struct node_pair *deploy_pairs AUTOFREE =
-        xcalloc(deploy ? deploy->map.n + 1 : 1, sizeof(*deploy_pairs));
+    struct node_pair *deploy_pairs AUTOFREE = xcalloc(deploy ? deploy->map.n + 1 : 1,
+                                                      sizeof(*deploy_pairs));
     struct node copy = copy_without(pairs, n, dropped), deploy_copy;
     if (node_is(deploy, NODE_MAPPING)) {
         deploy_copy = copy_without(deploy_pairs, deploy, dropped_deploy);

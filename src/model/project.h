@@ -62,8 +62,8 @@ struct service_mount {
 };
 
 struct port_mapping {
-    const char *host_ip;   /* NULL: all addresses, IPv4 and IPv6 */
-    uint16_t published;    /* first host port; 0: any free port */
+    const char *host_ip;    /* NULL: all addresses, IPv4 and IPv6 */
+    uint16_t published;     /* first host port; 0: any free port */
     uint16_t published_end; /* last of a range to choose from; equals published otherwise */
     uint16_t target;
     const char *protocol; /* "tcp", "udp" */
@@ -85,19 +85,19 @@ struct service_network {
 
 /* A secret or config as a service uses it. */
 struct file_mount {
-    const char *source; /* key in project->secrets or ->configs */
-    const char *target; /* absolute path in the container, defaults applied */
+    const char *source;    /* key in project->secrets or ->configs */
+    const char *target;    /* absolute path in the container, defaults applied */
     const char *uid, *gid; /* NULL: default */
     int64_t mode;          /* UNSET: default 0444 */
     struct mark mark;
 };
 
 struct healthcheck {
-    bool present;     /* the service has a healthcheck section */
-    bool disable;     /* disable: true or test: NONE */
+    bool present;        /* the service has a healthcheck section */
+    bool disable;        /* disable: true or test: NONE */
     struct strings test; /* empty: the image's; else ["CMD", ...], ["CMD-SHELL", s] */
     int64_t interval, timeout, start_period, start_interval; /* ns, UNSET: default */
-    int64_t retries; /* UNSET: default */
+    int64_t retries;                                         /* UNSET: default */
 };
 
 struct ulimit {
@@ -132,15 +132,16 @@ enum restart_kind { RESTART_NO, RESTART_ALWAYS, RESTART_ON_FAILURE, RESTART_UNLE
 /* restart: and deploy.restart_policy, merged as the reference does (deploy wins). */
 struct restart_policy {
     enum restart_kind kind;
-    const char *unknown;  /* the policy as written where it is none of these, else NULL */
-    int64_t max_attempts; /* UNSET: no limit */
+    const char *unknown;   /* the policy as written where it is none of these, else NULL */
+    int64_t max_attempts;  /* UNSET: no limit */
     int64_t delay, window; /* ns, UNSET: default backoff */
 };
 
 /* mem_*, cpu*, pids_limit and deploy.resources, merged; UNSET where not given. */
 struct resources {
     int64_t nano_cpus;
-    int64_t memory, memory_reservation, memory_swap; /* bytes; swap -1 is UNSET, see unlimited_swap */
+    int64_t memory, memory_reservation,
+        memory_swap; /* bytes; swap -1 is UNSET, see unlimited_swap */
     bool unlimited_swap;
     int64_t mem_swappiness;
     int64_t pids;
@@ -183,7 +184,7 @@ struct service {
     struct mark mark;
     const struct node *node; /* the normalized section: what config --hash is taken of */
 
-    const char *image; /* NULL when only build is given: then <project>-<service> */
+    const char *image;   /* NULL when only build is given: then <project>-<service> */
     struct build *build; /* NULL: none */
     const char *pull_policy, *platform;
 
@@ -195,7 +196,7 @@ struct service {
 
     const char *container_name, *hostname, *domainname;
     struct key_values labels, annotations;
-    int64_t scale; /* replicas; scale and deploy.replicas, default 1 */
+    int64_t scale;    /* replicas; scale and deploy.replicas, default 1 */
     bool global_mode; /* deploy.mode: global, global-job */
 
     struct dependency *depends_on; /* with links, volumes_from, network_mode: service:, ... added */
@@ -231,7 +232,7 @@ struct service {
     struct device *devices;
     size_t devices_n;
     bool privileged, read_only, tty, stdin_open;
-    int init; /* 1, 0, UNSET */
+    int init;              /* 1, 0, UNSET */
     int64_t shm_size;      /* bytes, UNSET: 64 MiB */
     int64_t oom_score_adj; /* UNSET_OOM where not given */
     const char *stop_signal;

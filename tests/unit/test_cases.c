@@ -55,7 +55,8 @@ static void write_file(const char *dir, const char *name, const struct strbuf *t
 static size_t split(char *text, const char **words, size_t max)
 {
     size_t n = 0;
-    for (char *save, *w = strtok_r(text, " ", &save); w && n + 1 < max; w = strtok_r(NULL, " ", &save))
+    for (char *save, *w = strtok_r(text, " ", &save); w && n + 1 < max;
+         w = strtok_r(NULL, " ", &save))
         words[n++] = w;
     words[n] = NULL;
     return n;

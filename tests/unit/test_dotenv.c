@@ -74,7 +74,9 @@ static void test_values(void **state)
     assert_value("# comment\n\nA=b # comment\n", "A", "b");
     assert_value("A=b#c\n", "A", "b#c");
     assert_value("A=1\nA=2\n", "A", "2");
-    assert_value("\xef\xbb\xbf" "A=b\n", "A", "b");
+    assert_value("\xef\xbb\xbf"
+                 "A=b\n",
+                 "A", "b");
     assert_value("A.b-c[0]=x\n", "A.b-c[0]", "x");
 }
 

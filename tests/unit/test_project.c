@@ -43,9 +43,11 @@ static const char everything[] =
     "    entrypoint: []\n"
     "    environment: [A=1, HOME, GONE]\n"
     "    ports: ['127.0.0.1:8080:80', '9000-9010:90/udp', '53']\n"
-    "    volumes: [data:/data, './conf:/etc/conf:ro', /anon, {type: tmpfs, target: /t, tmpfs: {size: 1m}}]\n"
+    "    volumes: [data:/data, './conf:/etc/conf:ro', /anon, {type: tmpfs, target: /t, tmpfs: "
+    "{size: 1m}}]\n"
     "    networks: {front: {priority: 1, aliases: [www]}, back: {priority: 5}}\n"
-    "    depends_on: {db: {condition: service_healthy, restart: true}, job: {condition: service_completed_successfully, required: false}}\n"
+    "    depends_on: {db: {condition: service_healthy, restart: true}, job: {condition: "
+    "service_completed_successfully, required: false}}\n"
     "    links: ['cache:c']\n"
     "    healthcheck: {test: curl localhost, interval: 1m30s, retries: 0}\n"
     "    restart: on-failure:3\n"
@@ -201,7 +203,10 @@ static void test_damaged_json_is_refused(void **state)
 {
     (void)state;
     static const char *const texts[] = {
-        "{}", "[]", "{\"document\": 5}", "{\"document\": {}}",
+        "{}",
+        "[]",
+        "{\"document\": 5}",
+        "{\"document\": {}}",
         "{\"document\": {\"name\": \"p\", \"services\": {\"a\": {\"ports\": 5}}}}",
         "{\"document\": {\"name\": \"p\", \"services\": {\"a\": {\"privileged\": \"x\"}}}}",
     };
@@ -247,8 +252,9 @@ static void test_hash_is_the_references(void **state)
 static void test_order_of_start(void **state)
 {
     (void)state;
-    struct project *p = load("services:\n  a: {image: x, depends_on: [c, d]}\n  b: {image: x}\n"
-                             "  c: {image: x, depends_on: [e]}\n  d: {image: x}\n  e: {image: x}\n");
+    struct project *p = load(
+        "services:\n  a: {image: x, depends_on: [c, d]}\n  b: {image: x}\n"
+        "  c: {image: x, depends_on: [e]}\n  d: {image: x}\n  e: {image: x}\n");
     struct graph g;
     assert_int_equal(graph_init(&g, p, NULL), 0);
     char order[16] = "";

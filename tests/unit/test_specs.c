@@ -49,8 +49,8 @@ static void test_ports(void **state)
     assert_int_equal(p.host_first, 8000);
     assert_null(port_spec_parse(arena, "127.0.0.1::80", &p));
     assert_false(p.published);
-    static const char *const bad[] = {"",        "a",       "80:",         "65536", "1:65536",
-                                      "2-1",     "1-2:3-5", "1:2/icmp",    "::1:1:2", "x:1:2",
+    static const char *const bad[] = {"",        "a",       "80:",          "65536",   "1:65536",
+                                      "2-1",     "1-2:3-5", "1:2/icmp",     "::1:1:2", "x:1:2",
                                       "1-2-3:4", "-1",      "1.2.3.4.5:1:2"};
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
         if (!port_spec_parse(arena, bad[i], &p))
@@ -151,10 +151,8 @@ static void test_project_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ports),
-        cmocka_unit_test(test_volumes),
-        cmocka_unit_test(test_command_lines),
-        cmocka_unit_test(test_relative_paths),
+        cmocka_unit_test(test_ports),         cmocka_unit_test(test_volumes),
+        cmocka_unit_test(test_command_lines), cmocka_unit_test(test_relative_paths),
         cmocka_unit_test(test_project_names),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -59,16 +59,35 @@ static void test_scalars_follow_the_core_schema(void **state)
         const char *text;
         enum node_kind kind;
     } cases[] = {
-        {"yes", NODE_STRING},  {"on", NODE_STRING},    {"y", NODE_STRING},
-        {"true", NODE_BOOL},   {"False", NODE_BOOL},   {"tRUE", NODE_STRING},
-        {"~", NODE_NULL},      {"null", NODE_NULL},    {"NULL", NODE_NULL},
-        {"nULL", NODE_STRING}, {"0o17", NODE_INT},     {"0777", NODE_INT},
-        {"0x1F", NODE_INT},    {"0b11", NODE_INT},     {"1_000", NODE_INT},
-        {"08", NODE_FLOAT},    {"0o8", NODE_STRING},   {"-12", NODE_INT},
-        {"+5", NODE_INT},      {"1.5", NODE_FLOAT},    {".5", NODE_FLOAT},
-        {"1e3", NODE_FLOAT},   {"1e400", NODE_STRING}, {".inf", NODE_FLOAT},
-        {"-", NODE_STRING},    {"1.2.3", NODE_STRING}, {"80:80", NODE_STRING},
-        {"12:30", NODE_STRING}, {"18446744073709551615", NODE_FLOAT},
+        {"yes", NODE_STRING},
+        {"on", NODE_STRING},
+        {"y", NODE_STRING},
+        {"true", NODE_BOOL},
+        {"False", NODE_BOOL},
+        {"tRUE", NODE_STRING},
+        {"~", NODE_NULL},
+        {"null", NODE_NULL},
+        {"NULL", NODE_NULL},
+        {"nULL", NODE_STRING},
+        {"0o17", NODE_INT},
+        {"0777", NODE_INT},
+        {"0x1F", NODE_INT},
+        {"0b11", NODE_INT},
+        {"1_000", NODE_INT},
+        {"08", NODE_FLOAT},
+        {"0o8", NODE_STRING},
+        {"-12", NODE_INT},
+        {"+5", NODE_INT},
+        {"1.5", NODE_FLOAT},
+        {".5", NODE_FLOAT},
+        {"1e3", NODE_FLOAT},
+        {"1e400", NODE_STRING},
+        {".inf", NODE_FLOAT},
+        {"-", NODE_STRING},
+        {"1.2.3", NODE_STRING},
+        {"80:80", NODE_STRING},
+        {"12:30", NODE_STRING},
+        {"18446744073709551615", NODE_FLOAT},
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         char text[64];
@@ -102,9 +121,16 @@ static void test_numbers_print_as_go_prints_them(void **state)
     static const struct {
         const char *text, *want;
     } cases[] = {
-        {"1.50", "1.5"},     {"1e6", "1e+06"},     {"100000.0", "100000"}, {"1e30", "1e+30"},
-        {"0.00001", "1e-05"}, {"0.0001", "0.0001"}, {"123456789.0", "1.23456789e+08"},
-        {"2.0", "2"},        {"-0.0", "-0"},       {"18446744073709551615", "18446744073709551615"},
+        {"1.50", "1.5"},
+        {"1e6", "1e+06"},
+        {"100000.0", "100000"},
+        {"1e30", "1e+30"},
+        {"0.00001", "1e-05"},
+        {"0.0001", "0.0001"},
+        {"123456789.0", "1.23456789e+08"},
+        {"2.0", "2"},
+        {"-0.0", "-0"},
+        {"18446744073709551615", "18446744073709551615"},
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         char text[64];
@@ -118,9 +144,10 @@ static void test_numbers_print_as_go_prints_them(void **state)
 static void test_dates_are_no_strings(void **state)
 {
     (void)state;
-    struct fixture f = parse("[2024-02-29, 2023-02-29, 2024-1-1, 2024-01-01 10:00:00, '2024-01-01', "
-                             "2024-13-01]",
-                             0);
+    struct fixture f = parse(
+        "[2024-02-29, 2023-02-29, 2024-1-1, 2024-01-01 10:00:00, '2024-01-01', "
+        "2024-13-01]",
+        0);
     const bool want[] = {true, false, true, true, false, false};
     for (size_t i = 0; i < ARRAY_SIZE(want); i++)
         assert_int_equal(root(&f)->seq.v[i]->tag == TAG_TIMESTAMP, want[i]);
@@ -208,7 +235,9 @@ static void test_documents_of_a_stream(void **state)
     f = parse("", 0);
     assert_int_equal(f.stream.n, 0);
     release(&f);
-    f = parse("\xef\xbb\xbf" "a: 1\r\nb: 2\r\n", 0);
+    f = parse("\xef\xbb\xbf"
+              "a: 1\r\nb: 2\r\n",
+              0);
     assert_int_equal(node_get(root(&f), "b")->integer, 2);
     release(&f);
 }
@@ -216,7 +245,8 @@ static void test_documents_of_a_stream(void **state)
 static void test_bad_syntax_has_a_place(void **state)
 {
     (void)state;
-    assert_error("a: b\n\tc: d\n", -1, "f.yaml:2:1: error: a tab cannot indent in YAML: use spaces");
+    assert_error("a: b\n\tc: d\n", -1,
+                 "f.yaml:2:1: error: a tab cannot indent in YAML: use spaces");
     assert_error("a: [b\n", -1, "f.yaml:2:1: error: YAML syntax: did not find expected ',' or ']'");
     assert_error("a: *x\n", -1, "f.yaml:1:4: error: unknown anchor \"x\"");
     assert_error("a: \"\xff\"\n", -1,
