@@ -1,6 +1,6 @@
 # Targets: all demo test unit integration fuzz sanitize lint format bench install uninstall clean
 #
-#   make            build/compose, build/compose-monitor, build/compose-image.so
+#   make            build/compose, compose-monitor, compose-crun and compose-image.so in build/
 #   make demo       installs the packages, builds, runs examples/postgres-loader
 #   make test       installs what the tests need and runs all of them
 #   CC=clang make   the other compiler;  SANITIZE=1 make: ASan + UBSan, in build/san
@@ -62,12 +62,13 @@ MODULE_SRC := $(wildcard src/image/module/*.c)
 MODULE_OBJ := $(MODULE_SRC:src/%.c=$(B)/obj/%.o)
 MONITOR_SRC := $(wildcard src/monitor/*.c)
 MONITOR_OBJ := $(MONITOR_SRC:src/%.c=$(B)/obj/%.o)
+CRUN_OBJ := $(B)/obj/crun/main.o
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
 UNIT := $(UNIT_SRC:tests/unit/%.c=$(B)/unit/%)
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZ := $(FUZZ_SRC:tests/fuzz/%.c=$(B)/fuzz/%)
 
-all: $(B)/compose $(B)/compose-monitor $(B)/compose-image.so
+all: $(B)/compose $(B)/compose-monitor $(B)/compose-crun $(B)/compose-image.so
 
 # -rdynamic: the image module resolves base/ and image/ from the program that loads it.
 $(B)/compose: $(B)/obj/cli/main.o $(B)/libcompose.a
@@ -82,6 +83,10 @@ $(B)/libcompose.a: $(LIB_OBJ)
 $(B)/compose-monitor: $(MONITOR_OBJ)
 	$(call say,LD)$(CC) $(MONITOR_SAN) -static -o $@ $^
 
+# Static as well: it lies before every start of a container where crun needs it.
+$(B)/compose-crun: $(CRUN_OBJ)
+	$(call say,LD)$(CC) -static -o $@ $^
+
 # A module: only commands that move images pay for libcurl, libarchive and libcrypto.
 $(B)/compose-image.so: $(MODULE_OBJ)
 	$(call say,LD)$(CC) $(SAN) -shared $(LINK_HARDEN) -o $@ $^ $(MODULE_LIBS)
@@ -90,7 +95,7 @@ $(B)/obj/image/module/%.o: src/image/module/%.c
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) $(CPPFLAGS) $(PKG_CFLAGS) $(MODULE_CFLAGS) $(ALL_CFLAGS) -fPIC -fvisibility=hidden -c -o $@ $<
 
-$(B)/obj/monitor/%.o: src/monitor/%.c
+$(MONITOR_OBJ) $(CRUN_OBJ): $(B)/obj/%.o: src/%.c
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) $(CPPFLAGS) -std=gnu11 $(WARN) -Os -g $(HARDEN) -MMD -MP -c -o $@ $<
 
@@ -113,7 +118,7 @@ $(B)/fuzz/%: tests/fuzz/%.c $(B)/libcompose.a $(MODULE_OBJ)
 	$(call say,LD)$(CC) $(CPPFLAGS) $(PKG_CFLAGS) $(MODULE_CFLAGS) $(ALL_CFLAGS) -fsanitize=fuzzer -o $@ $< \
 	    $(MODULE_OBJ) $(B)/libcompose.a $(PKG_LIBS) $(MODULE_LIBS) -lpthread -ldl -lm
 
--include $(OBJ:.o=.d) $(MODULE_OBJ:.o=.d) $(MONITOR_OBJ:.o=.d) $(UNIT:%=%.d)
+-include $(OBJ:.o=.d) $(MODULE_OBJ:.o=.d) $(MONITOR_OBJ:.o=.d) $(CRUN_OBJ:.o=.d) $(UNIT:%=%.d)
 
 # The packages come first, then a make of its own: this one has asked pkg-config already.
 demo:
@@ -147,7 +152,7 @@ format:
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/compose
 	install -m 755 $(B)/compose $(DESTDIR)$(PREFIX)/bin/compose
-	install -m 755 $(B)/compose-monitor $(B)/compose-image.so $(DESTDIR)$(PREFIX)/libexec/compose/
+	install -m 755 $(B)/compose-monitor $(B)/compose-crun $(B)/compose-image.so $(DESTDIR)$(PREFIX)/libexec/compose/
 
 uninstall:
 	rm -rf $(DESTDIR)$(PREFIX)/libexec/compose $(DESTDIR)$(PREFIX)/bin/compose

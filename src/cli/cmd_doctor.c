@@ -123,11 +123,14 @@ static void check_programs(findings *f)
 
 static void check_companions(findings *f)
 {
-    char *monitor AUTOFREE = paths_companion("compose-monitor");
+    static const char *const programs[] = {"compose-monitor", "compose-crun"};
+    for (size_t i = 0; i < ARRAY_SIZE(programs); i++) {
+        char *path AUTOFREE = paths_companion(programs[i]);
+        add(f, programs[i], path ? CHECK_OK : CHECK_FAIL,
+            xstrdup(path ? path : "not found beside compose"),
+            path ? NULL : "install compose whole: make install");
+    }
     char *module AUTOFREE = paths_companion("compose-image.so");
-    add(f, "compose-monitor", monitor ? CHECK_OK : CHECK_FAIL,
-        xstrdup(monitor ? monitor : "not found beside compose"),
-        monitor ? NULL : "install compose whole: make install");
     void *handle = module ? dlopen(module, RTLD_NOW | RTLD_LOCAL) : NULL;
     add(f, "compose-image.so", handle ? CHECK_OK : CHECK_FAIL,
         xstrdup(handle   ? module

@@ -82,7 +82,7 @@ bool cleanup_directly(const char *runtime, const char *state, const char *id)
 {
     const char *base = strrchr(runtime, '/');
     base = base ? base + 1 : runtime;
-    if (strcmp(base, "runc") && strcmp(base, "crun"))
+    if (strcmp(base, "runc") && strcmp(base, "crun") && strcmp(base, "compose-crun"))
         return false;
     char path[4096];
     snprintf(path, sizeof(path), "%s/%s", state, id);

@@ -2,8 +2,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -48,10 +51,47 @@ static void fill(struct oci_runtime *out, const char *name, char *take_path, con
     };
 }
 
+/* With cgroup v2, crun raises RLIMIT_MEMLOCK before it loads its device filter (eBPF), though kernels
+ * since 5.11 do not count that, and gives up where it may not. */
+static bool may_lock_memory(void)
+{
+    struct rlimit limit;
+    return (getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_max == RLIM_INFINITY) ||
+           prctl(PR_CAPBSET_READ, CAP_SYS_RESOURCE) == 1;
+}
+
+/* crun serves hosts with cgroup v1 only, with v2 only, and with both as long as v2 has no
+ * controllers; on others it is started through compose-crun. It asks just what we ask: is
+ * /sys/fs/cgroup a cgroup2 file system (v2), else has it a folder "unified" that is one (both), and
+ * is unified/cgroup.controllers empty. Returns the program to start it by, NULL when it cannot
+ * serve; *why (heap): how it is used, or why not. */
+static char *find_crun(char **why)
+{
+    char *path AUTOFREE = find_program("crun");
+    enum cgroup_mode mode = cgroup_mode();
+    if (!path || (mode == CGROUP_V2 && !may_lock_memory())) {
+        *why = xstrdup(path ? "crun needs CAP_SYS_RESOURCE where cgroup v2 is alone"
+                            : "crun, which starts faster, is not installed");
+        return NULL;
+    }
+    char *held AUTOFREE = mode == CGROUP_HYBRID ? cgroup_hybrid_controllers() : xstrdup("");
+    if (!*held) {
+        *why = xasprintf("crun is preferred, and the host has %s", cgroup_mode_name(mode));
+        return STEAL(path);
+    }
+    *why = xasprintf("crun is preferred, and compose-crun hides the host's cgroup v2 tree (it "
+                     "holds %s) from it",
+                     held);
+    char *hider = paths_companion("compose-crun");
+    return hider ? hider : STEAL(path);
+}
+
 static int choose_named(const char *name, const char *by, const char *run_root,
                         struct oci_runtime *out, struct err *err)
 {
-    char *path = find_program(name);
+    char *how AUTOFREE = NULL;
+    char *crun = streq(name, "crun") ? find_crun(&how) : NULL;
+    char *path = crun ? crun : find_program(name);
     if (!path)
         return err_set(err, ERR_NOT_FOUND,
                        "runtime \"%s\" (named by %s) is not installed: it is neither in PATH nor "
@@ -59,27 +99,6 @@ static int choose_named(const char *name, const char *by, const char *run_root,
                        name, by);
     fill(out, name, path, run_root, xasprintf("%s is what %s names", path_base(name), by));
     return 0;
-}
-
-/* crun serves hosts with cgroup v1 only, with v2 only, and with both as long as v2 has no
- * controllers: "cgroups in hybrid mode not supported, drop all controllers from cgroupv2". It asks
- * just what we ask: is /sys/fs/cgroup a cgroup2 file system (v2), else has it a folder "unified"
- * that is one (both), and is unified/cgroup.controllers empty. */
-static bool crun_serves(char **why)
-{
-    enum cgroup_mode mode = cgroup_mode();
-    if (mode != CGROUP_HYBRID) {
-        *why = xasprintf("crun is preferred, and the host has %s", cgroup_mode_name(mode));
-        return true;
-    }
-    char *held AUTOFREE = cgroup_hybrid_controllers();
-    if (!*held) {
-        *why = xstrdup("crun is preferred, and the v2 tree of this hybrid host has no controllers");
-        return true;
-    }
-    *why = xasprintf("crun refuses hybrid hosts whose cgroup v2 tree holds controllers (here: %s)",
-                     held);
-    return false;
 }
 
 int oci_runtime_choose(const char *wanted, const char *run_root, struct oci_runtime *out,
@@ -92,21 +111,14 @@ int oci_runtime_choose(const char *wanted, const char *run_root, struct oci_runt
     if (env && *env)
         return choose_named(env, "COMPOSE_RUNTIME", run_root, out, err);
     char *why AUTOFREE = NULL;
-    bool serves = crun_serves(&why);
-    char *crun AUTOFREE = find_program("crun");
-    char *runc AUTOFREE = find_program("runc");
-    if (crun && serves) {
-        fill(out, "crun", STEAL(crun), run_root, STEAL(why));
-        return 0;
-    }
-    if (runc) {
-        fill(out, "runc", STEAL(runc), run_root,
-             crun ? STEAL(why) : xstrdup("crun, which starts faster, is not installed"));
-        return 0;
-    }
-    if (crun)
-        return err_set(err, ERR_NOT_FOUND, "no usable OCI runtime: %s; install runc", why);
-    return err_set(err, ERR_NOT_FOUND, "no OCI runtime: install %s", serves ? "crun" : "runc");
+    char *path = find_crun(&why);
+    const char *name = path ? "crun" : "runc";
+    if (!path)
+        path = find_program("runc");
+    if (!path)
+        return err_set(err, ERR_NOT_FOUND, "no OCI runtime: %s; install runc", why);
+    fill(out, name, path, run_root, STEAL(why));
+    return 0;
 }
 
 void oci_runtime_release(struct oci_runtime *rt)

@@ -1,7 +1,7 @@
 /* The OCI runtime: which one serves here, and its commands.
  *
- * crun is preferred; runc where crun cannot serve (cgroup v1 with controllers left in the v2 tree:
- * crun refuses hybrids); `runtime:` or COMPOSE_RUNTIME names any other. */
+ * crun is preferred, through compose-crun on hosts whose cgroup v2 tree would make it refuse; runc
+ * where crun cannot serve; `runtime:` or COMPOSE_RUNTIME names any other. */
 #ifndef RUNTIME_OCI_H
 #define RUNTIME_OCI_H
 
@@ -12,7 +12,7 @@
 
 struct oci_runtime {
     char *name;  /* "crun" */
-    char *path;  /* absolute */
+    char *path;  /* absolute; compose-crun stands for crun */
     char *state; /* its --root folder, RUN/runtime-<name> */
     char *why;   /* one sentence: why this one, for `compose doctor` */
 };

@@ -17,8 +17,6 @@ TOP = Path(__file__).resolve().parents[2]
 COMPOSE = os.path.abspath(os.environ.get("COMPOSE", TOP / "build" / "compose"))
 SANITIZED = "/san" in COMPOSE
 SLOWER = 4 if SANITIZED else 1
-# On a machine with both cgroup trees the test of crun changes, for everybody, what compose would choose.
-STEADY = {"COMPOSE_RUNTIME": "runc"} if os.path.exists("/sys/fs/cgroup/unified") else {}
 
 CLONE_NEWNS, CLONE_NEWNET = 0x00020000, 0x40000000
 MS_REC, MS_PRIVATE, MNT_DETACH = 0x4000, 1 << 18, 2
@@ -123,6 +121,25 @@ class Namespace:
         wait_for(lambda: "cable0" not in links(), "the cable to go")
 
 
+class Mounts:
+    """A mount namespace in which a script has been run: a machine that looks different from this one."""
+
+    def __init__(self, script: str):
+        self.process = subprocess.Popen(["unshare", "-m", "sh", "-c", f"set -e\n{script}\necho ready; exec sleep infinity"],
+                                        stdout=subprocess.PIPE, text=True)
+        if self.process.stdout.readline() != "ready\n":
+            self.close()
+            raise AssertionError(f"{script}: exit {self.process.returncode}")
+
+    def below(self, folder) -> list[str]:
+        return mounts_below(folder, self.process.pid)
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+
 def links() -> set[str]:
     return {link["ifname"] for link in json.loads(run("ip", "-j", "link").stdout)}
 
@@ -131,8 +148,8 @@ def nft_tables() -> set[str]:
     return set(run("nft", "list", "tables").stdout.split("\n")) - {""}
 
 
-def mounts_below(folder) -> list[str]:
-    points = (line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines())
+def mounts_below(folder, pid="self") -> list[str]:
+    points = (line.split()[4] for line in Path(f"/proc/{pid}/mountinfo").read_text().splitlines())
     return [point for point in points if point == str(folder) or point.startswith(f"{folder}/")]
 
 
@@ -169,8 +186,9 @@ class Project:
         self.root, self.run_root = self.tmp / "r", self.tmp / "n"
         self.dir = self.tmp / self.name
         self.machine_netns = machine_netns
+        self.mounts: Mounts | None = None
         self.children: list[subprocess.Popen] = []
-        self.env: dict[str, str] = dict(STEADY)
+        self.env: dict[str, str] = {}
         self.dir.mkdir(parents=True)
         self.root.mkdir(mode=0o711)
         self.links_before, self.tables_before = links(), nft_tables()
@@ -209,6 +227,8 @@ class Project:
         argv = [COMPOSE, *map(str, args)]
         if self.machine_netns is not None:
             argv = ["nsenter", f"--net=/proc/{os.getpid()}/fd/{self.machine_netns}", *argv]
+        if self.mounts:
+            argv = ["nsenter", "-m", f"--wdns={self.dir}", "-t", str(self.mounts.process.pid), *argv]
         return argv
 
     def compose(self, *args, code: int | None = 0, timeout: float = 60, stdin: str | None = None,

@@ -1,36 +1,38 @@
 """runc and crun: the choice, and that both do the job."""
 
-import fcntl
+import os
+import shutil
 from pathlib import Path
 
 import pytest
 
-from harness import SLOWER, processes_of, run, wait_for
+import harness
+from harness import processes_of, run, wait_for
 from test_network import fetch, sleeper, web, write
 
 V2 = Path("/sys/fs/cgroup/unified/cgroup.controllers")
 
 
 def hybrid() -> bool:
-    """Both trees in use: crun before 1.9 refuses such a machine."""
+    """Both trees in use: crun refuses such a machine unless its v2 tree is hidden from it."""
     return V2.exists() and V2.read_text().strip() != ""
 
 
 @pytest.fixture
-def crun_host(shared):
-    """A machine on which crun serves. On a hybrid one whose v2 tree holds the hugetlb controller only,
-    mounting that as v1 takes it away, which is enough; nobody else uses it meanwhile."""
-    with open("/run/lock/compose-test-hugetlb", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        mine = None
-        if hybrid() and V2.read_text().split() == ["hugetlb"]:
-            mine = shared / "hugetlb"
-            mine.mkdir(exist_ok=True)
-            run("mount", "-t", "cgroup", "-o", "hugetlb", "cgroup", mine)
-        yield
-        if mine:
-            run("umount", mine)
-            wait_for(lambda: "hugetlb" in V2.read_text(), "the controller to be back", 10 * SLOWER)
+def machine(project):
+    """Gives the project another machine: one whose mounts a script has changed."""
+    made = []
+
+    def make(script: str):
+        made.append(harness.Mounts(script))
+        project.mounts = made[-1]
+        return made[-1]
+
+    yield make
+    for mounts in made:
+        project("down", "-t", "0", "--remove-orphans", code=None)
+        mounts.close()
+    project.mounts = None
 
 
 def slice_of_everything(project, runtime: str) -> None:
@@ -61,29 +63,70 @@ def test_runc(project):
     slice_of_everything(project, "runc")
 
 
-@pytest.mark.alone
-def test_crun(project, crun_host):
+def test_crun(project):
     slice_of_everything(project, "crun")
 
 
-@pytest.mark.alone
-def test_crun_is_chosen_where_it_serves(project, crun_host):
-    project.env.clear()
-    result = project("doctor", code=None)
-    assert "crun" in result.text
-    write(project, {"x": sleeper()})
-    project.up()
-    assert project.state("x") == "running"
-    project("down", "-t", "0")  # while crun still serves
+def test_crun_with_cgroup_v1_alone(project, machine):
+    mounts = machine("! mountpoint -q /sys/fs/cgroup/unified || umount /sys/fs/cgroup/unified")
+    if "cgroup v2" not in project("doctor", code=None).out:
+        assert "crun is preferred, and the host has cgroup v1" in project("doctor", code=None).out
+    slice_of_everything(project, "crun")
+    assert not mounts.below(project.tmp)
 
 
-@pytest.mark.alone
+@pytest.mark.parametrize("runtime", ["", "runc"], ids=["chosen", "runc"])
+def test_cgroup_v2_alone(project, machine, runtime):
+    """What the v2 tree can do depends on the controllers that it has here: no limits are asked for."""
+    mounts = machine("umount -R /sys/fs/cgroup && mount -t cgroup2 cgroup2 /sys/fs/cgroup")
+    project.env["COMPOSE_RUNTIME"] = runtime
+    assert "ok    cgroups              cgroup v2" in project("doctor", code=None).out
+    write(project, {"db": sleeper(healthcheck={"test": "true", "interval": "1s"}),
+                    "web": web(ports=["41901:80"], depends_on={"db": {"condition": "service_healthy"}})})
+    project.up("--wait")
+    assert fetch("http://127.0.0.1:41901/") == "web"
+    assert project.sh("db", "cat /proc/self/cgroup | grep ^0::") == "0::/"
+    project("pause", "web")
+    assert project.ps("web")[0]["State"] == "paused"
+    project("unpause", "web")
+    assert fetch("http://127.0.0.1:41901/") == "web"
+    assert project.exec("db", "sh", "-c", "exit 5", code=5).code == 5
+    project("restart", "-t", "0", "web")
+    assert fetch("http://127.0.0.1:41901/") == "web"
+    project("down", "-t", "0")
+    assert not mounts.below(project.tmp)
+
+
 def test_choice_is_explained(project):
-    project.env.clear()
-    result = project("doctor", code=None)
-    assert "runtime" in result.text.lower()
+    said = project("doctor", code=None).out
+    assert "crun is preferred, and " in said
     if hybrid():
-        assert "runc" in result.text and "hybrid" in result.text.lower()
+        assert "compose-crun hides the host's cgroup v2 tree" in said
+
+
+def test_runc_where_there_is_no_crun(project, tmp_path):
+    """PATH and the folders that are looked through besides hold every program but crun."""
+    write(project, {"x": sleeper()})
+    hide = ["unshare", "-m", "sh", "-c", 'mount --bind /dev/null "$0" && exec "$@"', shutil.which("crun"), harness.COMPOSE]
+    said = run(*hide, "doctor", check=False, env=os.environ | project.environment()).stdout
+    assert "crun, which starts faster, is not installed" in said and "/runc" in said
+
+
+def test_what_is_mounted_for_a_container_is_mounted_for_the_host(project):
+    """compose-crun's mount namespace is no barrier to propagation."""
+    write(project, {"x": sleeper(privileged=True, volumes=[
+        {"type": "bind", "source": str(project.tmp / "shared"), "target": "/shared", "bind": {"propagation": "rshared"}}])})
+    (project.tmp / "shared").mkdir()
+    run("mount", "--bind", project.tmp / "shared", project.tmp / "shared")
+    run("mount", "--make-rshared", project.tmp / "shared")
+    try:
+        project.up()
+        project.sh("x", "mkdir /shared/in && mount -t tmpfs tmpfs /shared/in && echo hi >/shared/in/file")
+        assert (project.tmp / "shared/in/file").read_text() == "hi\n"
+        project.sh("x", "umount /shared/in")
+        project("down", "-t", "0")
+    finally:
+        run("umount", "-R", project.tmp / "shared")
 
 
 def test_a_container_keeps_its_runtime(project):
