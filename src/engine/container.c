@@ -107,6 +107,7 @@ static void begin_prepare(struct container *c)
     c->launch_failed = false;
     c->work_done = c->up = c->ended = c->lost = c->killed = c->timer_fired = false;
     c->runtime_clean = false;
+    c->ran = 0;
     c->record.exit_code = 0;
     err_release(&c->fault);
     set_error(c, NULL);
@@ -169,7 +170,7 @@ static void on_timer(uv_timer_t *timer)
 
 static void begin_backoff(struct container *c)
 {
-    bool ran_well = c->record.finished - c->record.started >= 10 * SECOND;
+    bool ran_well = c->ran >= 10 * SECOND;
     c->backoff = ran_well || !c->backoff ? BACKOFF_FIRST : c->backoff * 2;
     if (c->backoff > BACKOFF_MOST)
         c->backoff = BACKOFF_MOST;

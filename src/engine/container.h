@@ -51,6 +51,7 @@ struct container {
     bool killed;          /* SIGKILL was sent by us */
     bool await_attach;    /* its output waits for a client: `run` */
     int64_t backoff;      /* ns before the next restart */
+    int64_t ran;          /* ns that the last run lasted, by no clock that can be set */
 
     struct prepare_job *job;
     struct cleanup_job *cleanup;

@@ -313,8 +313,8 @@ static void schedule(struct health *h)
 }
 
 struct health *health_start(uv_loop_t *loop, const struct paths *paths,
-                            const struct oci_runtime *runtime, const char *id, int64_t started,
-                            enum health_status initial, struct health_config *take_config,
+                            const struct oci_runtime *runtime, const char *id,
+                            const struct health_past *past, struct health_config *take_config,
                             const struct health_events *events, void *arg)
 {
     struct health *h = xcalloc(1, sizeof(*h));
@@ -335,8 +335,9 @@ struct health *health_start(uv_loop_t *loop, const struct paths *paths,
     h->id = xstrdup(id);
     h->pid_file = path_join(run, "health.pid");
     h->argv = oci_exec_argv(runtime, id, h->process_file, h->pid_file);
-    h->status = initial == HEALTH_NONE ? HEALTH_STARTING : initial;
-    h->started = time_monotonic() - (time_now() - started);
+    h->status = past->status == HEALTH_NONE ? HEALTH_STARTING : past->status;
+    h->failing_streak = past->failing_streak;
+    h->started = time_monotonic() - past->age;
     h->next_counted = h->started + h->config.interval;
     h->delay = FIRST_DELAY;
     h->output = (struct strbuf)STRBUF_INIT;

@@ -35,10 +35,17 @@ struct health_events {
     void (*result)(void *arg, enum health_status status, int failing_streak, const char *output);
 };
 
-/* Starts probing. started: when the container did, ns wall clock. Takes config. */
+/* Where the probes of an adopted container stood; of a new one all is zero but its age. */
+struct health_past {
+    int64_t age; /* ns since the container started */
+    enum health_status status;
+    int failing_streak;
+};
+
+/* Starts probing. Takes config. */
 struct health *health_start(uv_loop_t *loop, const struct paths *paths,
-                            const struct oci_runtime *runtime, const char *id, int64_t started,
-                            enum health_status initial, struct health_config *take_config,
+                            const struct oci_runtime *runtime, const char *id,
+                            const struct health_past *past, struct health_config *take_config,
                             const struct health_events *events, void *arg);
 /* Stops; a probe that runs is killed. No event comes afterwards. NULL is fine. */
 void health_stop(struct health *h);

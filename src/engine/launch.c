@@ -2,7 +2,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -10,20 +9,11 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/process.h"
 #include "base/units.h"
 #include "engine/container.h"
 #include "engine/control.h"
 #include "engine/reaper.h"
-
-/* PIDFD_GET_INFO with PIDFD_INFO_EXIT, Linux 6.15: the wait status of a process that is no child.
- */
-struct pidfd_exit_info {
-    uint64_t mask;
-    uint64_t cgroupid;
-    uint32_t ids[12];
-    int32_t exit_code;
-    uint32_t coredump_mask, reserved;
-};
 
 static int exit_code_of(int wait_status)
 {
@@ -38,17 +28,17 @@ static int orphan_exit_code(struct container *c)
     if (c->pidfd >= 0 && waitid((idtype_t)P_PIDFD, (id_t)c->pidfd, &si, WEXITED | WNOHANG) == 0 &&
         si.si_pid)
         return si.si_code == CLD_EXITED ? si.si_status : 128 + si.si_status;
-    struct pidfd_exit_info info = {.mask = 1u << 3};
-    if (c->pidfd >= 0 && ioctl(c->pidfd, _IOWR(0xFF, 11, struct pidfd_exit_info), &info) == 0 &&
-        (info.mask & 1u << 3))
-        return exit_code_of(info.exit_code);
-    return 137;
+    int wait_status;
+    return pid_wait_status(c->record.pid, c->record.pid_start, c->pidfd, &wait_status)
+               ? exit_code_of(wait_status)
+               : 137;
 }
 
 static void on_health(void *arg, enum health_status status, int streak, const char *output)
 {
     struct container *c = arg;
     bool changed = c->record.health != status;
+    bool counted = c->record.health_failing_streak != streak;
     c->record.health = status;
     c->record.health_failing_streak = streak;
     bool told = c->record.health_output && streq(c->record.health_output, output);
@@ -56,7 +46,7 @@ static void on_health(void *arg, enum health_status status, int streak, const ch
         free(c->record.health_output);
         c->record.health_output = xstrdup(output);
     }
-    if (!changed && told)
+    if (!changed && told && !counted)
         return;
     container_save(c);
     if (changed) {
@@ -86,8 +76,11 @@ void launch_health(struct container *c)
     }
     if (c->record.health == HEALTH_NONE)
         c->record.health = HEALTH_STARTING;
-    c->health = health_start(c->engine->loop, c->engine->paths, &rt, c->record.id,
-                             c->record.started, c->record.health, &config, &events, c);
+    const struct health_past past = {.age = pid_age(c->record.pid_start),
+                                     .status = c->record.health,
+                                     .failing_streak = c->record.health_failing_streak};
+    c->health = health_start(c->engine->loop, c->engine->paths, &rt, c->record.id, &past, &config,
+                             &events, c);
     oci_runtime_release(&rt);
 }
 
@@ -112,6 +105,7 @@ static void take_running(struct container *c, const struct monitor_status *st)
 static void take_ended(struct container *c, int code, bool oom, int64_t finished)
 {
     c->ended = true;
+    c->ran = pid_age(c->record.pid_start);
     c->record.exit_code = code;
     c->record.oom_killed = oom;
     c->record.finished = finished ? finished : time_now();

@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "base/units.h"
 #include "base/vec.h"
+#include "engine/control.h"
 #include "runtime/monitor.h"
 
 static const char *const status_names[] = {
@@ -329,10 +330,10 @@ static int compare_records(const void *a, const void *b)
 }
 
 /* True while somebody looks after the container: what became of it will be on disk soon. */
-static bool has_monitor(const struct paths *p, const char *id)
+static bool is_looked_after(const struct paths *p, const struct container_record *c)
 {
-    int fd AUTOCLOSE = monitor_connect(p, id, NULL);
-    return fd >= 0;
+    int monitor AUTOCLOSE = monitor_connect(p, c->id, NULL), supervisor AUTOCLOSE = -1;
+    return monitor >= 0 || control_connect(p, c->project, false, &supervisor, NULL) == 0;
 }
 
 /* What became of a container whose supervisor could not write it down. */
@@ -342,11 +343,14 @@ static void record_catch_up(const struct paths *p, struct container_record *c)
     if (!lives || (c->pid_start && pid_start_time(c->pid) == c->pid_start))
         return;
     char *dir AUTOFREE = paths_container(p, c->project, c->id);
+    char *run AUTOFREE = paths_container_run(p, c->id);
     struct monitor_status st = {.exit_code = -1};
-    bool watched = has_monitor(p, c->id);
+    bool watched = is_looked_after(p, c);
     bool told = monitor_status_read(dir, &st, NULL) == 0 && st.phase == MONITOR_EXITED;
     if (watched && !told)
         return;
+    if (!told)
+        told = monitor_noted_read(run, &st) == 0 && st.phase == MONITOR_EXITED;
     c->status = CONTAINER_EXITED;
     c->exit_code = told && st.exit_code >= 0 ? st.exit_code : 137;
     if (told) {

@@ -13,6 +13,7 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/process.h"
 #include "base/units.h"
 #include "engine/container.h"
 #include "engine/control.h"
@@ -271,6 +272,8 @@ static void open_log(const struct paths *p, const char *project)
         dup2(fd, STDERR_FILENO);
 }
 
+enum { SUPERVISOR_OOM_SCORE = -500 }; /* as dockerd */
+
 /* A hundred containers with their sockets, pidfds and relays are more than the usual 1024. */
 static void raise_descriptor_limit(void)
 {
@@ -301,6 +304,8 @@ int supervisor_main(const struct paths *p, const char *project, int listen_fd, i
     /* The pool's threads work by turns: an arena for each would only keep memory. */
     mallopt(M_ARENA_MAX, 2);
     raise_descriptor_limit();
+    /* Monitors set their own, and the runtime sets what the containers are to have. */
+    oom_score_lower(SUPERVISOR_OOM_SCORE);
     /* Containers of a monitor that died become our children: their exit codes reach us. */
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     signal(SIGPIPE, SIG_IGN);

@@ -16,6 +16,7 @@
 #include "base/fd.h"
 #include "base/fs.h"
 #include "base/mem.h"
+#include "base/process.h"
 #include "base/units.h"
 
 enum {
@@ -249,6 +250,11 @@ int monitor_status_read(const char *dir, struct monitor_status *out, struct err 
     return read_status(dir, "status", out, err);
 }
 
+int monitor_noted_read(const char *run, struct monitor_status *out)
+{
+    return read_status(run, "state", out, NULL);
+}
+
 int monitor_connect(const struct paths *p, const char *id, struct err *err)
 {
     char *run AUTOFREE = paths_container_run(p, id);
@@ -262,33 +268,6 @@ int monitor_connect(const struct paths *p, const char *id, struct err *err)
         return err_set(err, ERR_UNAVAILABLE, "container %s has no monitor: %s", id,
                        strerror(errno));
     return STEAL_FD(fd);
-}
-
-enum fate { FATE_ALIVE, FATE_ZOMBIE, FATE_GONE };
-
-/* What has become of a process that started at start (0: whenever; then it is filled in). Of one that
- * nobody has reaped the kernel still tells the wait status: proc(5), stat, fields 3, 22 and 52. */
-static enum fate fate_of(pid_t pid, unsigned long long *start, int *wait_status)
-{
-    char *path AUTOFREE = xasprintf("/proc/%d/stat", (int)pid);
-    char *text AUTOFREE = NULL;
-    if (pid <= 0 || fs_read(path, STATUS_MAX, &text, NULL, NULL) < 0)
-        return FATE_GONE;
-    char *p = strrchr(text, ')');
-    if (!p || p[1] != ' ')
-        return FATE_GONE;
-    char state = p[2];
-    for (int field = 2; p && field < 22; field++)
-        p = strchr(p + 1, ' ');
-    unsigned long long started = p ? strtoull(p + 1, NULL, 10) : 0;
-    for (int field = 22; p && field < 52; field++)
-        p = strchr(p + 1, ' ');
-    if (!*start)
-        *start = started;
-    if (!p || *start != started)
-        return FATE_GONE;
-    *wait_status = atoi(p + 1);
-    return state == 'Z' || state == 'X' ? FATE_ZOMBIE : FATE_ALIVE;
 }
 
 static void set_ended(struct monitor_status *st, int wait_status)
@@ -337,17 +316,17 @@ int monitor_recover(const struct paths *p, const struct oci_runtime *rt, const c
         if (lock < 0)
             return -1;
         struct monitor_status noted;
-        if (read_status(run, "state", &noted, NULL) == 0)
+        if (monitor_noted_read(run, &noted) == 0)
             *out = noted;
         else if (out->phase == MONITOR_STARTING)
             find_started(run, out);
     }
     if (out->phase == MONITOR_RUNNING) {
         int wait_status = -1;
-        enum fate fate = fate_of(out->pid, &out->start_time, &wait_status);
-        if (fate == FATE_ALIVE)
+        enum pid_fate fate = pid_fate(out->pid, &out->start_time, &wait_status);
+        if (fate == PID_ALIVE)
             return 0;
-        set_ended(out, fate == FATE_ZOMBIE ? wait_status : -1);
+        set_ended(out, fate == PID_ZOMBIE ? wait_status : -1);
     }
     if (oci_delete(rt, id, err) < 0)
         return -1;

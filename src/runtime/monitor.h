@@ -79,6 +79,8 @@ struct monitor_status {
 bool monitor_status_parse(const char *line, struct monitor_status *out);
 /* Reads DIR/status; ERR_NOT_FOUND before the container ever ran. */
 int monitor_status_read(const char *dir, struct monitor_status *out, struct err *err);
+/* The same of RUN/containers/ID, noted the moment it happens; -1: nothing is noted. */
+int monitor_noted_read(const char *run, struct monitor_status *out);
 /* RUN/containers/ID/monitor.sock, heap. */
 char *monitor_socket_path(const struct paths *p, const char *id);
 /* Connects (blocking, at once or never); -1 with ERR_UNAVAILABLE when nobody listens. */

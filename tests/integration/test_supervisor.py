@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import stat
+from pathlib import Path
 
 from harness import alive, wait_for
 from test_network import fetch, sleeper, web, write
@@ -137,6 +138,60 @@ def test_health_goes_on_after_adoption(project):
     wait_for(project.supervisor, "another supervisor")
     project.sh("x", "touch /broken")
     wait_for(lambda: project.health("x") == "unhealthy", "probes to go on")
+
+
+def test_probes_of_before_count(project):
+    """The third failure in a row is the third, whoever saw the first two."""
+    write(project, {"x": sleeper(healthcheck={"test": "test ! -e /broken || { echo failed >> /probes; false; }",
+                                              "interval": "1s", "retries": 3})})
+    project.up("--wait")
+    project.sh("x", "touch /broken")
+    wait_for(lambda: project.record("x")["health_failing_streak"] == 2, "two failures")
+    assert project.health("x") == "healthy"
+    os.kill(project.supervisor(), signal.SIGKILL)
+    wait_for(lambda: project.health("x") == "unhealthy", "the third failure")
+    assert project.sh("x", "cat /probes").splitlines() == ["failed"] * 3
+
+
+def test_the_last_to_be_killed_for_memory(project):
+    """Supervisor and monitors, and nothing that runs in a container: as far down as the kernel lets us."""
+    own = Path("/proc/self/oom_score_adj")
+    try:
+        own.write_text("-500")
+        lowest = -500
+    except OSError:
+        lowest = 0
+    write(project, {"x": sleeper(healthcheck={"test": "cat /proc/self/oom_score_adj > /probe", "interval": "1s"}),
+                    "y": sleeper(oom_score_adj=321)})
+    own.write_text("200")
+    try:
+        project.up("--wait")
+    finally:
+        own.write_text("0")
+
+    def score(pid):
+        return int(Path(f"/proc/{pid}/oom_score_adj").read_text())
+    assert [score(pid) for pid in (project.supervisor(), *project.monitors())] == [lowest] * 3
+    assert (score(project.pid("x")), score(project.pid("y"))) == (0, 321)
+    assert project.sh("x", "cat /proc/self/oom_score_adj /probe").split() == ["0", "0"]
+    os.kill(project.supervisor(), signal.SIGKILL)
+    wait_for(project.supervisor, "another supervisor")
+    wait_for(lambda: score(project.supervisor()) == lowest, "its score")
+
+
+def test_exit_code_without_anybody(project):
+    """Supervisor and monitor are dead, and the container's parent is a stranger: the code is known all the same."""
+    write(project, {"x": sleeper(init=False, command=["sh", "-c", "while [ ! -e /end ]; do sleep 0.02; done; exit 23"])})
+    project.up()
+    supervisor, monitors = project.supervisor(), project.monitors()
+    for pid in (supervisor, *monitors):
+        os.kill(pid, signal.SIGKILL)
+    project.up()
+    os.kill(wait_for(lambda: project.monitors(), "a monitor again")[0], signal.SIGSTOP)
+    project.sh("x", "touch /end")
+    wait_for(lambda: not alive(project.pid("x")), "it to end")
+    os.kill(project.monitors()[0], signal.SIGKILL)
+    assert project.ended("x") == 23
 
 
 def test_everything_killed(project):

@@ -1,0 +1,83 @@
+#include "base/process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/fs.h"
+#include "base/mem.h"
+
+enum { STAT_MAX = 4096 };
+
+/* proc(5), stat, fields 3, 22 and 52. */
+enum pid_fate pid_fate(pid_t pid, unsigned long long *start, int *wait_status)
+{
+    char *path AUTOFREE = xasprintf("/proc/%d/stat", (int)pid);
+    char *text AUTOFREE = NULL;
+    if (pid <= 0 || fs_read(path, STAT_MAX, &text, NULL, NULL) < 0)
+        return PID_GONE;
+    char *p = strrchr(text, ')');
+    if (!p || p[1] != ' ')
+        return PID_GONE;
+    char state = p[2];
+    for (int field = 2; p && field < 22; field++)
+        p = strchr(p + 1, ' ');
+    unsigned long long started = p ? strtoull(p + 1, NULL, 10) : 0;
+    for (int field = 22; p && field < 52; field++)
+        p = strchr(p + 1, ' ');
+    if (!*start)
+        *start = started;
+    if (!p || *start != started)
+        return PID_GONE;
+    *wait_status = atoi(p + 1);
+    return state == 'Z' || state == 'X' ? PID_ZOMBIE : PID_ALIVE;
+}
+
+/* PIDFD_GET_INFO, include/uapi/linux/pidfd.h: struct pidfd_info as of Linux 6.15. */
+static bool pidfd_wait_status(int pidfd, int *wait_status)
+{
+    struct {
+        uint64_t mask, cgroupid;
+        uint32_t pid, tgid, ppid, ids[8];
+        int32_t exit_code;
+    } info = {.mask = 1u << 3};
+    if (pidfd < 0 ||
+        ioctl(pidfd, _IOC(_IOC_READ | _IOC_WRITE, 0xFF, 11, sizeof(info)), &info) < 0 ||
+        !(info.mask & 1u << 3))
+        return false;
+    *wait_status = info.exit_code;
+    return true;
+}
+
+bool pid_wait_status(pid_t pid, unsigned long long start, int pidfd, int *wait_status)
+{
+    /* Reaped between the two looks: the second one sees it. */
+    return (start && pid_fate(pid, &start, wait_status) == PID_ZOMBIE) ||
+           pidfd_wait_status(pidfd, wait_status);
+}
+
+int64_t pid_age(unsigned long long start)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_BOOTTIME, &ts);
+    int64_t now = (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+    int64_t age = now - (int64_t)start * (1000000000 / sysconf(_SC_CLK_TCK));
+    return age > 0 ? age : 0;
+}
+
+void oom_score_lower(int score)
+{
+    char text[16] = "";
+    int fd AUTOCLOSE = open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
+    if (fd < 0 || pread(fd, text, sizeof(text) - 1, 0) < 0 || atoi(text) <= score)
+        return;
+    int inherited = atoi(text), n = snprintf(text, sizeof(text), "%d", score);
+    if (pwrite(fd, text, (size_t)n, 0) < 0 && inherited > 0 && pwrite(fd, "0", 1, 0) < 0)
+        errno = 0;
+}

@@ -1,0 +1,24 @@
+/* What can be learnt of a process that is not, or no longer, our child; see also base/fd.h for pidfds and
+ * start times. */
+#ifndef BASE_PROCESS_H
+#define BASE_PROCESS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+enum pid_fate { PID_ALIVE, PID_ZOMBIE, PID_GONE };
+
+/* What has become of a process that started at *start (0: whenever; then it is filled in). Of a zombie
+ * the kernel still tells the wait status. */
+enum pid_fate pid_fate(pid_t pid, unsigned long long *start, int *wait_status);
+/* The wait status that a process left, also after somebody else has reaped it (Linux 6.15, through a pidfd
+ * from before its end); false: nobody can tell, or it has not ended. */
+bool pid_wait_status(pid_t pid, unsigned long long start, int pidfd, int *wait_status);
+/* For how long a process with this start time has lived by now, ns, whatever became of the wall clock. */
+int64_t pid_age(unsigned long long start);
+/* How soon the kernel takes this process when memory is short: oom_score_adj, proc(5). Children inherit
+ * it. Without the privilege for a negative one (CAP_SYS_RESOURCE), 0 at most. */
+void oom_score_lower(int score);
+
+#endif
