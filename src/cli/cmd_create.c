@@ -35,8 +35,8 @@ static int check_options(const struct args *args, struct err *err)
     return check_pull_option(args_str(args, "pull"), err);
 }
 
-static int create(struct cli *cli, const struct args *args, const struct project *project,
-                  json_t **scale, bool **selected, struct err *err)
+static int create(struct cli *cli, const struct args *args, struct project *project, json_t **scale,
+                  bool **selected, struct err *err)
 {
     if (scale_parse(project, args_list(args, "scale"), scale, err) < 0 ||
         choose_services(project, args->positional, true, selected, err) < 0)

@@ -7,6 +7,8 @@
 #include "cli/dialog.h"
 #include "cli/image_commands.h"
 #include "cli/image_jobs.h"
+#include "cli/provider.h"
+#include "cli/provision.h"
 
 static const struct option options[] = {
     OPT_BOOL("remove-orphans", 0, "Remove containers for services not defined in the Compose file"),
@@ -116,6 +118,17 @@ static int down(struct cli *cli, const struct args *args, const char *name,
     return remove_images(cli, images, err);
 }
 
+static int remove_provided(struct cli *cli, const struct args *args, struct project *p,
+                           struct err *err)
+{
+    bool *selected AUTOFREE = NULL;
+    if (!p)
+        return 0;
+    if (args->n && choose_services(p, args->positional, false, &selected, err) < 0)
+        return -1;
+    return providers_run(cli, p, selected, PROVIDER_DOWN, err);
+}
+
 static int run(struct cli *cli, const struct args *args, struct err *err)
 {
     const char *rmi = args_str(args, "rmi");
@@ -125,9 +138,13 @@ static int run(struct cli *cli, const struct args *args, struct err *err)
     struct project *project;
     if (cli_project_if_any(cli, &name, &project, err) < 0)
         return -1;
+    struct project *stored = project ? NULL : provided_project(cli, name);
     int rc = project ? cli_check_services(project, args->positional, err) : 0;
     if (rc == 0)
         rc = down(cli, args, name, project, err);
+    if (rc == 0)
+        rc = remove_provided(cli, args, project ? project : stored, err);
+    project_free(stored);
     project_free(project);
     return rc;
 }

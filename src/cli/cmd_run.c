@@ -252,8 +252,8 @@ static int dependencies(struct cli *cli, const struct args *args, const struct p
     return up_services(cli, args, p, awaited, true, err);
 }
 
-static int images(struct cli *cli, const struct args *args, const struct project *p,
-                  const char *service, struct err *err)
+static int images(struct cli *cli, const struct args *args, struct project *p, const char *service,
+                  struct err *err)
 {
     const char *names[] = {service, NULL};
     bool *selected AUTOFREE = NULL;
@@ -269,18 +269,17 @@ static int images(struct cli *cli, const struct args *args, const struct project
     return provision(cli, p, &o, err);
 }
 
-static int run_project(struct cli *cli, const struct args *args, const struct project *p,
-                       struct err *err)
+static int run_project(struct cli *cli, const struct args *args, struct project *p, struct err *err)
 {
     const struct service *s = project_service(p, args->positional[0]);
     if (!s)
         return err_set(err, ERR_NOT_FOUND, "no such service: %s", args->positional[0]);
     json_t *request AUTOJSON = request_new("run", NULL);
-    request_project(request, p);
     jset_str(request, "service", s->name);
     request_bool(request, "tty", wants_tty(args));
     if (run_request(args, request, err) < 0 || images(cli, args, p, s->name, err) < 0)
         return -1;
+    request_project(request, p); /* with the variables of providers and models */
     if (args_bool(args, "quiet"))
         cli->progress = PROGRESS_QUIET;
     int rc = args_bool(args, "no-deps") ? 0 : dependencies(cli, args, p, s, err);

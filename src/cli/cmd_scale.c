@@ -27,7 +27,7 @@ static int service_names(const struct args *args, char ***names, struct err *err
     return 0;
 }
 
-static int scale(struct cli *cli, const struct args *args, const struct project *project,
+static int scale(struct cli *cli, const struct args *args, struct project *project,
                  const char *const *names, struct err *err)
 {
     json_t *replicas AUTOJSON = NULL;

@@ -13,7 +13,7 @@ static const struct option options[] = {
     OPTION_END,
 };
 
-static int up(struct cli *cli, const struct args *args, const struct project *p, struct err *err)
+static int up(struct cli *cli, const struct args *args, struct project *p, struct err *err)
 {
     bool *selected AUTOFREE = NULL;
     if (choose_services(p, args->positional, true, &selected, err) < 0)

@@ -7,6 +7,7 @@
 #include "base/units.h"
 #include "cli/image_jobs.h"
 #include "cli/progress.h"
+#include "cli/provider.h"
 #include "model/graph.h"
 
 #define HOUR (3600LL * 1000000000)
@@ -192,8 +193,7 @@ static int run_plan(struct plan *plan, struct err *err)
     return image_jobs_run(plan->cli, &builds, "Building", err);
 }
 
-int provision(struct cli *cli, const struct project *p, const struct provision *options,
-              struct err *err)
+int provision(struct cli *cli, struct project *p, const struct provision *options, struct err *err)
 {
     struct plan plan = {
         .cli = cli,
@@ -209,7 +209,7 @@ int provision(struct cli *cli, const struct project *p, const struct provision *
         strv_push(&names, name);
     }
     for (size_t i = 0; i < p->services_n && rc == 0; i++) {
-        if (options->selected[i])
+        if (options->selected[i] && !p->services[i].provider)
             rc = plan_service(&plan, &p->services[i], names[i], err);
     }
     if (rc == 0 && cli->dry_run)
@@ -222,5 +222,9 @@ int provision(struct cli *cli, const struct project *p, const struct provision *
     map_release(&plan.pulling);
     free(plan.pulls);
     free(plan.builds);
+    if (rc == 0)
+        rc = models_run(cli, p, options->selected, options->quiet_pull, err);
+    if (rc == 0)
+        rc = providers_run(cli, p, options->selected, PROVIDER_UP, err);
     return rc;
 }

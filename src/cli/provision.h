@@ -1,5 +1,6 @@
 /* Before containers are made: every image that the chosen services need is in the store, pulled or
- * built as pull_policy, --pull, --build and --no-build say. */
+ * built as pull_policy, --pull, --build and --no-build say; models and what other programs provide
+ * (provider.h) are there, and their variables in the environment of the services. */
 #ifndef CLI_PROVISION_H
 #define CLI_PROVISION_H
 
@@ -16,8 +17,7 @@ struct provision {
 int choose_services(const struct project *p, const char *const *names, bool with_dependencies,
                     bool **selected, struct err *err);
 
-int provision(struct cli *cli, const struct project *p, const struct provision *options,
-              struct err *err);
+int provision(struct cli *cli, struct project *p, const struct provision *options, struct err *err);
 
 /* "invalid --pull option" unless it is one of the words or empty. */
 int check_pull_option(const char *value, struct err *err);

@@ -17,7 +17,6 @@ static const struct {
     {"deploy.placement.constraints", "there is one machine"},
     {"deploy.update_config", "containers are replaced as up does it"},
     {"deploy.rollback_config", "there is no rollback"},
-    {"models", "no model is provided"},
     {"use_api_socket", "there is no API socket"},
     {"credential_spec", "it means something on Windows only"},
 };

@@ -102,7 +102,7 @@ static void make_all(void *arg)
     const struct project *p = j->project;
     j->image_ids = xcalloc(p->services_n, sizeof(*j->image_ids));
     for (size_t i = 0; i < p->services_n; i++)
-        if (j->selected[i] && find_image(j, i) < 0)
+        if (j->selected[i] && !p->services[i].provider && find_image(j, i) < 0)
             return;
     for (size_t i = 0; i < p->networks_n; i++)
         if (network_used(j, p->networks[i].key) && make_network(j, &p->networks[i]) < 0)

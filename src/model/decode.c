@@ -130,10 +130,20 @@ static struct strings list_of(struct arena *a, const struct document_list *list)
     return s;
 }
 
+static struct key_values variables_of(struct arena *a, const struct env *env)
+{
+    struct key_values out = {.v = arena_array(a, struct key_value, env->vars.live)};
+    map_foreach (&env->vars, it)
+        out.v[out.n++] = (struct key_value){arena_strdup(a, it->key),
+                                            ((const struct env_value *)it->value)->value};
+    return out;
+}
+
 int project_decode_document(struct document *take_doc, struct project **out, struct err *err)
 {
     struct document doc = *take_doc;
     *take_doc = (struct document){0};
+    struct key_values environment = variables_of(doc.arena, &doc.env);
     env_release(&doc.env);
     if (project_decode(doc.arena, doc.root, out, err))
         return -1;
@@ -142,5 +152,6 @@ int project_decode_document(struct document *take_doc, struct project **out, str
     p->files = list_of(p->arena, &doc.files);
     p->env_files = list_of(p->arena, &doc.env_files);
     p->disabled = keys_of(p->arena, doc.disabled);
+    p->environment = environment;
     return 0;
 }

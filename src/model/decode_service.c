@@ -517,6 +517,8 @@ static void decode_scalars(const struct node *n, struct service *s)
     s->provider = node_get(n, "provider");
     s->develop = node_get(n, "develop");
     s->models = node_get(n, "models");
+    if (s->provider)
+        s->scale = 0; /* another program provides it: it has no containers */
 }
 
 void decode_service(struct arena *a, const struct node_pair *from, struct service *s)

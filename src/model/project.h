@@ -294,6 +294,7 @@ struct project {
     const char *working_dir;
     struct strings files; /* absolute paths of the Compose files */
     struct strings env_files;
+    struct key_values environment; /* what interpolation saw; empty in a stored project */
 
     struct service *services; /* by name; only the enabled ones */
     size_t services_n;
@@ -312,5 +313,10 @@ struct volume *project_volume(const struct project *p, const char *key);
 struct file_object *project_secret(const struct project *p, const char *key);
 struct file_object *project_config(const struct project *p, const char *key);
 void project_free(struct project *p);
+
+/* Puts "NAME=VALUE" (copied) into the environment of a service. Was another value there before? */
+bool service_set_variable(struct project *p, struct service *s, const char *pair);
+/* The variables that interpolation saw as an environment for programs; heap vector. */
+char **project_environ(const struct project *p);
 
 #endif
