@@ -101,32 +101,112 @@ char *container_status_text(const struct container_record *c, int64_t now)
     return xstrdup("");
 }
 
-static bool is_any_address(const char *ip)
+/* A published port at one address, or an exposed one. */
+struct port_line {
+    const char *ip; /* "": only exposed */
+    unsigned published, target;
+    const char *protocol;
+};
+
+static int compare_lines(const void *a, const void *b)
 {
-    return !ip || !*ip;
+    const struct port_line *x = a, *y = b;
+    if (x->target != y->target)
+        return x->target < y->target ? -1 : 1;
+    int order = strcmp(x->ip, y->ip);
+    if (order || x->published == y->published)
+        return order ? order : strcmp(x->protocol, y->protocol);
+    return x->published < y->published ? -1 : 1;
 }
 
-static void add_port(struct strbuf *out, const char *ip, const struct container_port *p)
+static bool is_published(const struct container_record *c, const struct port_line *exposed)
 {
-    const char *brackets = strchr(ip, ':') ? "[]" : NULL;
-    strbuf_addf(out, "%s%.1s%s%s:%u->%u/%s", out->len ? ", " : "", brackets ? brackets : "", ip,
-                brackets ? brackets + 1 : "", p->published, p->target, p->protocol);
+    for (size_t i = 0; i < c->ports_n; i++)
+        if (c->ports[i].target == exposed->target && streq(c->ports[i].protocol, exposed->protocol))
+            return true;
+    return false;
 }
 
-char *container_ports_text(const struct container_record *c)
+/* Sorted; heap. The strings are the record's. */
+static struct port_line *port_lines(const struct container_record *c, size_t *n)
 {
-    struct strbuf out = STRBUF_INIT;
+    size_t exposed_n = strv_len((const char *const *)c->exposed);
+    struct port_line *v = xcalloc(2 * c->ports_n + exposed_n + 1, sizeof(*v));
+    *n = 0;
     for (size_t i = 0; i < c->ports_n; i++) {
         const struct container_port *p = &c->ports[i];
-        if (!p->published) {
-            strbuf_addf(&out, "%s%u/%s", out.len ? ", " : "", p->target, p->protocol);
-        } else if (is_any_address(p->host_ip)) {
-            add_port(&out, "0.0.0.0", p);
-            add_port(&out, "::", p);
-        } else {
-            add_port(&out, p->host_ip, p);
-        }
+        bool any = !p->host_ip || !*p->host_ip;
+        if (any)
+            v[(*n)++] = (struct port_line){"0.0.0.0", p->published, p->target, p->protocol};
+        v[(*n)++] = (struct port_line){any ? "::" : p->host_ip, p->published, p->target,
+                                       p->protocol};
     }
+    for (size_t i = 0; i < exposed_n; i++) {
+        const char *slash = strchr(c->exposed[i], '/');
+        struct port_line line = {"", 0, (unsigned)atoi(c->exposed[i]), slash ? slash + 1 : "tcp"};
+        if (!is_published(c, &line))
+            v[(*n)++] = line;
+    }
+    qsort(v, *n, sizeof(*v), compare_lines);
+    return v;
+}
+
+static void add_part(struct strbuf *out, const char *ip, unsigned first, unsigned last)
+{
+    bool v6 = strchr(ip, ':') != NULL;
+    strbuf_addf(out, "%s%s%s%s%s", out->len ? ", " : "", v6 ? "[" : "", ip, v6 ? "]" : "",
+                *ip ? ":" : "");
+    if (first != last)
+        strbuf_addf(out, "%u-%u", first, last);
+    else
+        strbuf_addf(out, "%u", first);
+}
+
+/* Neighbouring ports of one address and protocol that are the same on both sides. */
+static void add_group(struct strbuf *out, const struct port_line *p, unsigned last)
+{
+    add_part(out, p->ip, p->target, last);
+    if (*p->ip) {
+        strbuf_addf(out, "->%u", p->target);
+        if (p->target != last)
+            strbuf_addf(out, "-%u", last);
+    }
+    strbuf_addf(out, "/%s", p->protocol);
+}
+
+/* As docker's formatter.DisplayablePorts. */
+char *container_ports_text(const struct container_record *c)
+{
+    size_t n, groups_n = 0;
+    struct port_line *v AUTOFREE = port_lines(c, &n);
+    struct group {
+        const struct port_line *first;
+        unsigned last;
+    } *groups AUTOFREE = xcalloc(n + 1, sizeof(*groups));
+    struct strbuf out = STRBUF_INIT, mapped AUTOBUF = STRBUF_INIT;
+    for (size_t i = 0; i < n; i++) {
+        if (*v[i].ip && v[i].published != v[i].target) {
+            add_part(&mapped, v[i].ip, v[i].published, v[i].published);
+            strbuf_addf(&mapped, "->%u/%s", v[i].target, v[i].protocol);
+            continue;
+        }
+        size_t g = 0;
+        while (g < groups_n && !(streq(groups[g].first->ip, v[i].ip) &&
+                                 streq(groups[g].first->protocol, v[i].protocol)))
+            g++;
+        if (g < groups_n && v[i].target == groups[g].last + 1) {
+            groups[g].last = v[i].target;
+            continue;
+        }
+        if (g < groups_n)
+            add_group(&out, groups[g].first, groups[g].last);
+        groups[g] = (struct group){&v[i], v[i].target};
+        groups_n += g == groups_n;
+    }
+    for (size_t g = 0; g < groups_n; g++)
+        add_group(&out, groups[g].first, groups[g].last);
+    if (mapped.len)
+        strbuf_addf(&out, "%s%s", out.len ? ", " : "", mapped.buf);
     return strbuf_detach(&out);
 }
 
@@ -163,29 +243,18 @@ char *labels_text(const json_t *labels)
     return strbuf_detach(&out);
 }
 
-static json_t *publisher(const char *url, const struct container_port *p)
-{
-    json_t *j = json_object();
-    jset_str(j, "URL", url);
-    json_object_set_new(j, "TargetPort", json_integer(p->target));
-    json_object_set_new(j, "PublishedPort", json_integer(p->published));
-    jset_str(j, "Protocol", p->protocol);
-    return j;
-}
-
 static json_t *publishers(const struct container_record *c)
 {
+    size_t n;
+    struct port_line *v AUTOFREE = port_lines(c, &n);
     json_t *list = json_array();
-    for (size_t i = 0; i < c->ports_n; i++) {
-        const struct container_port *p = &c->ports[i];
-        if (!p->published) {
-            json_array_append_new(list, publisher("", p));
-        } else if (is_any_address(p->host_ip)) {
-            json_array_append_new(list, publisher("0.0.0.0", p));
-            json_array_append_new(list, publisher("::", p));
-        } else {
-            json_array_append_new(list, publisher(p->host_ip, p));
-        }
+    for (size_t i = 0; i < n; i++) {
+        json_t *j = json_object();
+        jset_str(j, "URL", v[i].ip);
+        json_object_set_new(j, "TargetPort", json_integer(v[i].target));
+        json_object_set_new(j, "PublishedPort", json_integer(v[i].published));
+        jset_str(j, "Protocol", v[i].protocol);
+        json_array_append_new(list, j);
     }
     return list;
 }

@@ -40,6 +40,33 @@ static void on_published(void *arg, const struct port_binding *bindings, size_t 
     container_step(c);
 }
 
+/* "80", "80/udp" or "80-90/tcp" of expose: and of the image, one entry a port. */
+static void expose(struct container *c, const char *text)
+{
+    unsigned long first, last;
+    char *rest;
+    first = last = strtoul(text, &rest, 10);
+    if (*rest == '-')
+        last = strtoul(rest + 1, &rest, 10);
+    const char *protocol = *rest == '/' ? rest + 1 : "tcp";
+    for (unsigned long port = first; port && port <= last && port <= UINT16_MAX; port++) {
+        char *entry AUTOFREE = xasprintf("%lu/%s", port, protocol);
+        bool known = false;
+        for (char **e = c->record.exposed; e && *e && !known; e++)
+            known = streq(*e, entry);
+        if (!known)
+            strv_push(&c->record.exposed, entry);
+    }
+}
+
+static void keep_exposed(struct container *c, const struct image *image)
+{
+    for (char **port = image ? image->config.exposed_ports : NULL; port && *port; port++)
+        expose(c, *port);
+    for (size_t i = 0; i < c->service->expose.n; i++)
+        expose(c, c->service->expose.v[i]);
+}
+
 /* "SERVICE[:ALIAS]" -> a name that resolves to the service for this container alone. */
 static size_t links_of(const struct service *s, struct dns_link **out, char ***storage)
 {
@@ -142,6 +169,7 @@ void connect_begin(struct container *c)
     free(c->record.runtime);
     c->record.runtime = xstrdup(j->runtime.name);
     keep_endpoints(c, j->endpoints, j->endpoints_n);
+    keep_exposed(c, j->image);
     enter_zones(c, j->endpoints, j->endpoints_n);
     c->internal_only = j->internal_only;
     if (j->endpoints_n)

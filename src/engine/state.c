@@ -76,6 +76,8 @@ void container_record_clear_endpoints(struct container_record *c)
     free(c->ports);
     c->ports = NULL;
     c->ports_n = 0;
+    strv_free(c->exposed);
+    c->exposed = NULL;
     for (size_t i = 0; i < c->networks_n; i++) {
         struct container_network *n = &c->networks[i];
         char *strings[] = {n->network, n->ifname, n->ipv4, n->ipv6, n->mac};
@@ -172,6 +174,8 @@ static json_t *record_to_json(const struct container_record *c)
     json_object_set_new(o, "health_failing_streak", json_integer(c->health_failing_streak));
     jset_str(o, "health_output", c->health_output);
     json_object_set_new(o, "ports", ports_to_json(c));
+    if (c->exposed)
+        json_object_set_new(o, "exposed", jarray_from_strv((const char *const *)c->exposed));
     json_object_set_new(o, "networks", networks_to_json(c));
     json_object_set_new(o, "mounts", mounts_to_json(c));
     return o;
@@ -196,6 +200,7 @@ static void endpoints_from_json(const json_t *o, struct container_record *c)
             .protocol = dup_member(p, "protocol"),
         };
     }
+    c->exposed = jarray_to_strv(json_object_get(o, "exposed"));
     a = json_object_get(o, "networks");
     c->networks = xcalloc(json_array_size(a), sizeof(*c->networks));
     for (size_t i = 0; i < json_array_size(a); i++) {

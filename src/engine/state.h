@@ -81,6 +81,7 @@ struct container_record {
 
     struct container_port *ports;
     size_t ports_n;
+    char **exposed; /* "80/tcp", of the image and of expose:, while it runs */
     struct container_network *networks;
     size_t networks_n;
     struct container_mount *mounts;

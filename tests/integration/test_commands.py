@@ -416,3 +416,15 @@ def test_scaling_down_keeps_anonymous_volumes(project):
     project.up("--scale", "x=1")
     assert len(project.ps()) == 1
     assert volumes == 2 == len(list(project.root.glob("volumes/*/_data")))
+
+
+def test_ps_shows_exposed_ports_and_ranges(project):
+    write(project, {"x": sleeper(expose=["9000", "53/udp", "80"], ports=["41510:80", "127.0.0.1:41520-41522:41520-41522"])})
+    project.up()
+    assert project("ps", "--format", "{{.Ports}}").out.strip() == (
+        "53/udp, 9000/tcp, 127.0.0.1:41520-41522->41520-41522/tcp, 0.0.0.0:41510->80/tcp, [::]:41510->80/tcp")
+    ports = [(p["URL"], p["TargetPort"], p["PublishedPort"], p["Protocol"]) for p in project.ps()[0]["Publishers"]]
+    assert ports[0] == ("", 53, 0, "udp") and ("", 9000, 0, "tcp") in ports and ("0.0.0.0", 80, 41510, "tcp") in ports
+    assert project("port", "x", "9000", code=1).err.startswith("no port 9000/tcp for container")
+    project("stop", "-t", "0")
+    assert project("ps", "-a", "--format", "{{.Ports}}").out.strip() == ""
