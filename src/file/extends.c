@@ -111,6 +111,17 @@ static bool closes_cycle(struct scope *scope, const struct link *chain,
     return true;
 }
 
+/* The lines of a service: up to the next one. */
+static struct origin_range lines_of(const struct extended_file *file, const struct node_pair *pair)
+{
+    const struct node_pair *next = pair + 1;
+    struct origin_range r = {.file = pair->key_mark.file, .first = pair->key_mark.line};
+    if (next < file->services->map.v + file->services->map.n && r.file &&
+        next->key_mark.file == r.file && next->key_mark.line >= r.first)
+        r.last = next->key_mark.line > r.first ? next->key_mark.line - 1 : r.first;
+    return r;
+}
+
 /* The service that extends: names, or NULL where it cannot be had (reported). */
 static struct node *find_base(struct scope *scope, struct extended_file *file,
                               const struct link *here, struct node *extends, int depth)
@@ -148,6 +159,13 @@ static struct node *find_base(struct scope *scope, struct extended_file *file,
         diag_suggest(l->pass.diag, near.best);
         return NULL;
     }
+    origins_extends(l->pass.origins,
+                    (struct origin_extends){
+                        .service = here->service,
+                        .base = ref,
+                        .mark = extends->mark,
+                        .base_range = lines_of(file, node_pair(file->services, ref)),
+                    });
     if (closes_cycle(scope, here, file, ref))
         return NULL;
     if (depth >= EXTENDS_DEPTH_MAX) {

@@ -184,13 +184,13 @@ static void include_entry(struct scope *scope, struct node *root, const struct e
                      ? folder
                      : folder_of(a, scope->dir, folder ? folder : inner.main_file);
     struct env *env = arena_new_of(a, struct env);
+    vec_push(&l->envs, env);
     if (!read_env(scope, e, inner.dir, env)) {
         inner.env = env;
         const struct node *model = loader_model(&inner, files, n);
         for (size_t i = 0; model && i < ARRAY_SIZE(sections); i++)
             import_section(l, model, root, sections[i]);
     }
-    env_release(env);
 }
 
 void include_apply(struct scope *scope, struct node *root)

@@ -4,6 +4,7 @@
 #include <strings.h>
 
 #include "base/mem.h"
+#include "file/origin.h"
 #include "file/scalar.h"
 #include "file/template.h"
 
@@ -130,11 +131,14 @@ static void walk_string(struct walk *w, struct node *n, enum field_cast type,
     struct template_error e;
     w->node = n;
     const char *value;
+    bool substituted = strchr(n->string, '$');
     if (template_substitute(w->pass->arena, n->string, &vars, &value, &e)) {
         report(w, at, &e);
         n->faulty = true;
         return;
     }
+    if (substituted)
+        origins_text(w->pass->origins, n, w->env);
     n->string = value;
     cast(w, n, type, at);
 }

@@ -38,7 +38,12 @@ int loader_read(struct loader *l, const char *path, const struct mark *mark,
         return -1;
     }
     diag_source(l->pass.diag, out->name, text, len);
-    return yaml_parse(l->pass.arena, out->name, text, len, &out->stream, l->pass.diag);
+    origins_file(&l->origins, l->pass.arena, out->name, mark);
+    size_t errors = l->pass.diag->errors;
+    rc = yaml_parse(l->pass.arena, out->name, text, len, &out->stream, l->pass.diag);
+    if (l->pass.diag->errors > errors && mark)
+        diag_note(l->pass.diag, mark, "%s is read because of this", out->name);
+    return rc;
 }
 
 static void check_version(struct loader *l, struct node *root, const char *file)
@@ -157,7 +162,7 @@ static int session_begin(struct session *s, const struct load_options *options, 
 {
     *s = (struct session){0};
     struct loader *l = &s->loader;
-    l->pass = (struct pass){.arena = arena_new(), .diag = d};
+    l->pass = (struct pass){.arena = arena_new(), .diag = d, .origins = &l->origins};
     l->options = options;
     if (setting_find(&l->pass, options, &l->unset, &s->setting))
         return -1;
@@ -179,6 +184,10 @@ static void session_read(struct session *s)
 
 static void session_end(struct session *s)
 {
+    origins_release(&s->loader.origins);
+    vec_foreach (&s->loader.envs, it)
+        env_release(*it);
+    vec_release(&s->loader.envs);
     unset_seen_release(&s->loader.unset);
     extends_release(&s->loader);
     map_release(&s->loader.obsolete);

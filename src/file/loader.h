@@ -6,6 +6,7 @@
 #include "file/env.h"
 #include "file/interpolate.h"
 #include "file/load.h"
+#include "file/origin.h"
 #include "file/pass.h"
 #include "file/schema.h"
 #include "file/yaml.h"
@@ -19,6 +20,8 @@ struct loader {
     struct unset_seen unset;
     struct map extended; /* "base|path" -> struct extended_file: read once for all that extend it */
     struct map obsolete; /* files whose version: was warned about */
+    struct origins origins;
+    VEC(struct env *) envs; /* of includes; origins refer to them */
     const char *cwd, *home;
 };
 

@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "base/strbuf.h"
+#include "file/origin.h"
 
 static void put_path(struct strbuf *out, const struct place *at, const struct place *stop)
 {
@@ -78,6 +79,9 @@ void pass_error(const struct pass *p, const struct place *at, const struct mark 
     char *msg AUTOFREE = message(at, fmt, ap);
     va_end(ap);
     diag_error(p->diag, mark, "%s", msg);
+    const char *what;
+    const struct place *named = named_step(at, &what);
+    origins_note(p, named && streq(what, "service") ? named->key : NULL, mark);
 }
 
 void pass_warning(const struct pass *p, const struct place *at, const struct mark *mark,

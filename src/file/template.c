@@ -129,6 +129,13 @@ static void report_unset(struct substitution *s, const char *name)
         s->vars->unset(s->vars->ctx, name);
 }
 
+static void report_used(struct substitution *s, const struct reference *r,
+                        enum template_source from, const char *value)
+{
+    if (!s->quiet && s->vars->used)
+        s->vars->used(s->vars->ctx, r->name, from, value);
+}
+
 static int resolve(struct substitution *s, const struct reference *r, const char **value)
 {
     const char *v = s->vars->lookup(s->vars->ctx, r->name);
@@ -136,6 +143,7 @@ static int resolve(struct substitution *s, const struct reference *r, const char
         if (!v)
             report_unset(s, r->name);
         *value = v ? v : "";
+        report_used(s, r, v ? TEMPLATE_FROM_VARIABLE : TEMPLATE_FROM_NOTHING, *value);
         return 0;
     }
     bool strict = r->op[0] == ':';
@@ -150,6 +158,12 @@ static int resolve(struct substitution *s, const struct reference *r, const char
         *value = present ? text : v ? v : "";
     else
         *value = present || op == '?' ? v : text;
+    bool from_text = *value == text && op != '?';
+    report_used(s, r,
+                !from_text  ? v ? TEMPLATE_FROM_VARIABLE : TEMPLATE_FROM_NOTHING
+                : op == '+' ? TEMPLATE_FROM_ALTERNATIVE
+                            : TEMPLATE_FROM_DEFAULT,
+                *value);
     return 0;
 }
 

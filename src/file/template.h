@@ -15,11 +15,20 @@ enum {
     TEMPLATE_RESULT_MAX = 4 << 20, /* bytes */
 };
 
+enum template_source {
+    TEMPLATE_FROM_VARIABLE,
+    TEMPLATE_FROM_DEFAULT,     /* the text after "-" */
+    TEMPLATE_FROM_ALTERNATIVE, /* the text after "+" */
+    TEMPLATE_FROM_NOTHING,     /* unset, and so blank */
+};
+
 struct template_vars {
     /* The value, or NULL. */
     const char *(*lookup)(void *ctx, const char *name);
     /* A reference without a default names an unset variable; may be NULL. */
     void (*unset)(void *ctx, const char *name);
+    /* A reference became value, which stands in the result; nested ones come first. May be NULL. */
+    void (*used)(void *ctx, const char *name, enum template_source from, const char *value);
     void *ctx;
 };
 

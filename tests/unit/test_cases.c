@@ -2,7 +2,8 @@
  *
  * A file in cases/ holds blocks. "#### NAME [OPTIONS]" starts one; "=== PATH" starts a file of the
  * project; "=== (model)" is followed by what config must print, "=== (errors)" by the first lines
- * of the errors, "=== (warnings)" by those of the warnings, where they matter. ${CASE} stands for
+ * of the errors, "=== (warnings)" by those of the warnings and "=== (diagnostics)" by all that is said
+ * of the errors, where they matter. ${CASE} stands for
  * the project's folder, ${CASES} for the one that it lies in. */
 #include <stdarg.h>
 #include <stddef.h>
@@ -25,12 +26,12 @@
 
 struct test_case {
     char *name, *options;
-    struct strbuf model, errors, warnings;
-    bool has_model, has_errors, has_warnings;
+    struct strbuf model, errors, warnings, diagnostics;
+    bool has_model, has_errors, has_warnings, has_diagnostics;
     char *dir;
 };
 
-static char *const environment[] = {"HOME=/home/user", "PATH=/bin", NULL};
+static char *const environment[] = {"HOME=/home/user", "PATH=/bin", "SHELL_PORT=zz", NULL};
 
 static char *replace_all(const char *text, const char *from, const char *to)
 {
@@ -124,10 +125,15 @@ static bool run(struct test_case *c)
     }
     first_lines(&d, DIAG_ERROR, &errors);
     first_lines(&d, DIAG_WARNING, &warnings);
-    bool ok = same(c, "errors", errors.buf, c->errors.buf);
+    bool ok = (c->has_diagnostics && !c->has_errors) ||
+              same(c, "errors", errors.buf, c->errors.buf);
     ok &= same(c, "models", model.buf, c->model.buf);
     if (c->has_warnings)
         ok &= same(c, "warnings", warnings.buf, c->warnings.buf);
+    struct strbuf all AUTOBUF = STRBUF_INIT;
+    diag_render(&d, DIAG_ERROR, false, &all);
+    if (c->has_diagnostics)
+        ok &= same(c, "diagnostics", all.buf, c->diagnostics.buf);
     return ok;
 }
 
@@ -141,12 +147,16 @@ static void release(struct test_case *c)
     strbuf_release(&c->model);
     strbuf_release(&c->errors);
     strbuf_release(&c->warnings);
+    strbuf_release(&c->diagnostics);
 }
 
 /* Reads the block that starts at *text and moves behind it. */
 static void read_block(const char **text, struct test_case *c)
 {
-    *c = (struct test_case){.model = STRBUF_INIT, .errors = STRBUF_INIT, .warnings = STRBUF_INIT};
+    *c = (struct test_case){.model = STRBUF_INIT,
+                            .errors = STRBUF_INIT,
+                            .warnings = STRBUF_INIT,
+                            .diagnostics = STRBUF_INIT};
     const char *line = *text + strlen("#### ");
     size_t n = strcspn(line, "\n"), name = strcspn(line, " \n");
     c->name = xstrndup(line, name);
@@ -181,6 +191,9 @@ static void read_block(const char **text, struct test_case *c)
         } else if (starts_with(line, "=== (warnings)")) {
             into = &c->warnings;
             c->has_warnings = true;
+        } else if (starts_with(line, "=== (diagnostics)")) {
+            into = &c->diagnostics;
+            c->has_diagnostics = true;
         } else {
             into = NULL;
             path = xstrndup(line + 4, n - 4);
@@ -201,7 +214,7 @@ static void test_file(void **state)
     while (at && *at) {
         struct test_case c;
         read_block(&at, &c);
-        assert_true(c.has_model != c.has_errors);
+        assert_true(c.has_model != (c.has_errors || c.has_diagnostics));
         failed += !run(&c);
         cases++;
         char *parent AUTOFREE = path_dir(c.dir);

@@ -1,0 +1,165 @@
+#include "file/origin.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+
+enum { VALUE_SHOWN = 100, EXTENDS_SHOWN = 10 };
+
+void origins_release(struct origins *o)
+{
+    vec_release(&o->texts);
+    vec_release(&o->extends);
+    map_release(&o->files);
+}
+
+void origins_text(struct origins *o, const struct node *n, const struct env *env)
+{
+    if (o)
+        vec_push(&o->texts, (struct origin_text){.mark = n->mark, .text = n->string, .env = env});
+}
+
+void origins_file(struct origins *o, struct arena *a, const char *file, const struct mark *by)
+{
+    if (!o || !by || !by->file || map_get(&o->files, file))
+        return;
+    struct mark *mark = arena_new_of(a, struct mark);
+    *mark = *by;
+    map_set(&o->files, file, mark);
+}
+
+void origins_extends(struct origins *o, struct origin_extends extends)
+{
+    if (o)
+        vec_push(&o->extends, extends);
+}
+
+const struct mark *origins_of_file(const struct origins *o, const char *file)
+{
+    return o && file ? map_get(&o->files, file) : NULL;
+}
+
+static bool same_place(const struct mark *a, const struct mark *b)
+{
+    return a->line == b->line && a->col == b->col && a->file && b->file && streq(a->file, b->file);
+}
+
+const struct origin_text *origins_text_at(const struct origins *o, const struct mark *mark)
+{
+    if (o)
+        vec_foreach (&o->texts, it)
+            if (same_place(&it->mark, mark))
+                return it;
+    return NULL;
+}
+
+struct listing {
+    const struct origin_text *text;
+    void (*use)(void *ctx, const struct origin_variable *v);
+    void *ctx;
+};
+
+static const char *look_up(void *ctx, const char *name)
+{
+    const struct listing *l = ctx;
+    return env_get(l->text->env, name);
+}
+
+static void list_used(void *ctx, const char *name, enum template_source from, const char *value)
+{
+    const struct listing *l = ctx;
+    const struct env_value *known = map_get(&l->text->env->vars, name);
+    struct origin_variable v = {.name = name, .value = value, .from = from};
+    if (known && from == TEMPLATE_FROM_VARIABLE)
+        v.mark = known->origin;
+    l->use(l->ctx, &v);
+}
+
+void origins_variables(const struct pass *p, const struct origin_text *t,
+                       void (*use)(void *ctx, const struct origin_variable *v), void *ctx)
+{
+    struct listing l = {.text = t, .use = use, .ctx = ctx};
+    struct template_vars vars = {.lookup = look_up, .used = list_used, .ctx = &l};
+    struct template_error e;
+    const char *out;
+    template_substitute(p->arena, t->text, &vars, &out, &e);
+}
+
+const char *origin_variable_text(struct arena *a, const struct origin_variable *v)
+{
+    const char *more = strlen(v->value) > VALUE_SHOWN ? "..." : "";
+    switch (v->from) {
+    case TEMPLATE_FROM_VARIABLE:
+        return arena_printf(a, "%s is \"%.*s%s\"%s", v->name, VALUE_SHOWN, v->value, more,
+                            v->mark.file ? "" : " in the environment");
+    case TEMPLATE_FROM_DEFAULT:
+        return arena_printf(a, "%s is not set: its default \"%.*s%s\" is taken", v->name,
+                            VALUE_SHOWN, v->value, more);
+    case TEMPLATE_FROM_ALTERNATIVE:
+        return arena_printf(a, "%s is set: \"%.*s%s\" stands for it", v->name, VALUE_SHOWN,
+                            v->value, more);
+    case TEMPLATE_FROM_NOTHING:
+        return arena_printf(a, "%s is not set: it counts as blank", v->name);
+    }
+    return "";
+}
+
+static void note_variable(void *ctx, const struct origin_variable *v)
+{
+    const struct pass *p = ctx;
+    diag_note(p->diag, &v->mark, "%s", origin_variable_text(p->arena, v));
+}
+
+static bool is_within(const struct origin_range *r, const struct mark *mark)
+{
+    return r->file && streq(r->file, mark->file) && mark->line >= r->first &&
+           (!r->last || mark->line <= r->last);
+}
+
+/* From the service to the one whose text holds mark, by way of what each extends. */
+static void note_extends(const struct pass *p, const char *service, const struct mark *mark)
+{
+    const struct origin_extends *way[EXTENDS_SHOWN];
+    size_t n = 0;
+    while (service && n < EXTENDS_SHOWN) {
+        const struct origin_extends *next = NULL;
+        vec_foreach (&p->origins->extends, it)
+            if (streq(it->service, service))
+                next = it;
+        if (!next)
+            return;
+        way[n++] = next;
+        if (is_within(&next->base_range, mark))
+            break;
+        service = streq(next->base, service) ? NULL : next->base;
+        if (!service || n == EXTENDS_SHOWN)
+            return;
+    }
+    while (n--)
+        diag_note(p->diag, &way[n]->mark, "\"%s\" is extended by \"%s\" here", way[n]->base,
+                  way[n]->service);
+}
+
+/* The chain of statements that brought the file in. */
+static void note_files(const struct pass *p, const char *file)
+{
+    for (int depth = 0; depth < EXTENDS_SHOWN; depth++) {
+        const struct mark *by = origins_of_file(p->origins, file);
+        if (!by)
+            return;
+        diag_note(p->diag, by, "%s is read because of this", file);
+        file = by->file;
+    }
+}
+
+void origins_note(const struct pass *p, const char *service, const struct mark *mark)
+{
+    if (!p->origins || !mark || !mark->file || p->diag->last_dropped)
+        return;
+    const struct origin_text *text = origins_text_at(p->origins, mark);
+    if (text)
+        origins_variables(p, text, note_variable, (void *)p);
+    if (service)
+        note_extends(p, service, mark);
+    note_files(p, mark->file);
+}
