@@ -120,11 +120,26 @@ void cli_load_options(const struct cli *cli, struct load_options *o)
     o->project_directory = *dir ? dir : NULL;
 }
 
+/* One object a line. */
+static void diagnostics_to_json(const struct diag *d, struct strbuf *out)
+{
+    json_t *all AUTOJSON = diag_to_json(d), *one;
+    size_t i;
+    json_array_foreach (all, i, one) {
+        char *text AUTOFREE = json_dumps(one, JSON_COMPACT);
+        strbuf_addf(out, "%s\n", text ? text : "{}");
+    }
+}
+
 void cli_diagnostics(const struct cli *cli, const struct diag *d)
 {
     struct strbuf out AUTOBUF = STRBUF_INIT;
-    diag_render(d, DIAG_WARNING, cli->color_err, &out);
-    diag_render(d, DIAG_ERROR, cli->color_err, &out);
+    if (cli->json_diagnostics) {
+        diagnostics_to_json(d, &out);
+    } else {
+        diag_render(d, DIAG_WARNING, cli->color_err, &out);
+        diag_render(d, DIAG_ERROR, cli->color_err, &out);
+    }
     fd_write_all(STDERR_FILENO, out.buf, out.len);
 }
 

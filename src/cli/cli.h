@@ -22,6 +22,7 @@ struct cli {
     const struct args *global;
     bool dry_run;
     bool color_out, color_err; /* may stdout and stderr carry SGR sequences */
+    bool json_diagnostics;     /* a program reads what is wrong with the files */
     enum progress_mode progress;
     int progress_fd;    /* 2, or 1 with COMPOSE_STATUS_STDOUT */
     int64_t started;    /* monotonic, ns */

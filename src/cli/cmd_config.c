@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "cli/cli.h"
 #include "cli/command.h"
+#include "cli/explain.h"
 #include "cli/table.h"
 #include "image/transfer.h"
 #include "model/decode.h"
@@ -11,6 +12,10 @@
 
 static const struct option options[] = {
     OPT_BOOL("environment", 0, "Print environment used for interpolation."),
+    OPT_STR("explain", 0,
+            "Tell where a value comes from (services.web.image, volumes.data.name, "
+            "services.web.ports[0])",
+            .flags = OPTION_OURS),
     OPT_STR("format", 0, "Format the output. Values: [yaml | json]", .words = "yaml json"),
     OPT_STR("hash", 0, "Print the service config hash, one per line.", .words = "@service"),
     OPT_BOOL("images", 0, "Print the image names, one per line."),
@@ -254,6 +259,7 @@ static int run(struct cli *cli, const struct args *args, struct err *err)
     load_options_of(cli, args, &o);
     if (*format && !streq(format, "yaml") && !streq(format, "json"))
         return err_set(err, ERR_INVALID, "unsupported format \"%s\"", format);
+    cli->json_diagnostics = streq(format, "json");
     if (args_bool(args, "environment"))
         return print_environment(cli, &o, err);
     if (args_bool(args, "variables"))
@@ -262,10 +268,20 @@ static int run(struct cli *cli, const struct args *args, struct err *err)
         return print_hashes(cli, &o, args_str(args, "hash"), err);
     struct document doc;
     struct diag d AUTODIAG = DIAG_INIT;
+    struct explain explain = {.path = args_str(args, "explain")};
+    if (*explain.path) {
+        o.explain = &explain;
+        o.all_resources = true;
+    }
     int rc = document_load(&o, &doc, &d);
     cli_diagnostics(cli, &d);
     if (rc < 0)
         return told(err);
+    if (*explain.path) {
+        rc = explain.value ? explain_print(cli, &explain, &d, streq(format, "json")) : told(err);
+        document_release(&doc);
+        return rc;
+    }
     rc = check_names(args, &doc, err);
     if (rc == 0)
         rc = print_document(cli, args, &doc, err);
@@ -278,6 +294,14 @@ const struct command cmd_config = {
     .aliases = "convert",
     .usage = "[OPTIONS] [SERVICE...]",
     .summary = "Parse, resolve and render compose file in canonical format",
+    .details =
+        "Parse, resolve and render compose file in canonical format\n\n"
+        "--explain PATH tells which file, line and column gave a value, by way of which extends, "
+        "include or merge key, from which variables, and what it overrode, newest first. A key "
+        "with dots or brackets is written [\"KEY\"].\n\n"
+        "With --format json what is wrong with the files goes to stderr for programs, one object a "
+        "line: level (error, warning), message, file, line, column, hint, notes (a list of the "
+        "same). --quiet --format json prints nothing else.",
     .options = options,
     .args_max = ARGS_ANY,
     .complete = "@service",

@@ -47,12 +47,29 @@ static bool same_item(const struct diag_item *it, enum diag_level level, const s
            streq(it->msg, msg);
 }
 
-/* Texts from files go to terminals: no control characters, one line. */
+/* Bytes of the UTF-8 character at s, which is NUL-terminated; 0: none. */
+static size_t utf8_length(const char *s)
+{
+    const unsigned char *p = (const unsigned char *)s;
+    size_t n = *p < 0x80 ? 1 : *p < 0xc2 ? 0 : *p < 0xe0 ? 2 : *p < 0xf0 ? 3 : *p < 0xf5 ? 4 : 0;
+    for (size_t i = 1; i < n; i++)
+        if ((p[i] & 0xc0) != 0x80)
+            return 0;
+    /* what is longer than it must be, surrogates, over U+10FFFF */
+    bool bad = (*p == 0xe0 && p[1] < 0xa0) || (*p == 0xed && p[1] > 0x9f) ||
+               (*p == 0xf0 && p[1] < 0x90) || (*p == 0xf4 && p[1] > 0x8f);
+    return bad ? 0 : n;
+}
+
+/* Texts from files go to terminals and into JSON: UTF-8, no control characters, one line. */
 static void make_printable(char *s)
 {
-    for (; *s; s++)
-        if ((unsigned char)*s < 0x20 || *s == 0x7f)
+    while (*s) {
+        size_t n = utf8_length(s);
+        if (!n || (unsigned char)*s < 0x20 || *s == 0x7f)
             *s = *s == '\n' || *s == '\t' ? ' ' : '?';
+        s += n ? n : 1;
+    }
 }
 
 __attribute__((format(printf, 4, 0))) static void diag_add(struct diag *d, enum diag_level level,
@@ -126,6 +143,7 @@ void diag_suggest(struct diag *d, const char *word)
         it--;
     free(it->hint);
     it->hint = xasprintf("did you mean \"%s\"?", word);
+    make_printable(it->hint);
 }
 
 static const struct diag_source *find_source(const struct diag *d, const char *file)
@@ -232,6 +250,18 @@ static void render_item(const struct diag *d, const struct diag_item *it, bool c
     render_line(d, it, color, out);
 }
 
+void diag_render_place(const struct diag *d, const struct mark *mark, bool color, const char *msg,
+                       struct strbuf *out)
+{
+    struct diag_item it = {.file = (char *)mark->file, .line = mark->line, .col = mark->col};
+    if (it.file)
+        strbuf_addf(out, "%s:%d:%d: ", it.file, it.line, it.col);
+    char *printable AUTOFREE = xstrdup(msg);
+    make_printable(printable);
+    strbuf_addf(out, "%s\n", printable);
+    render_line(d, &it, color, out);
+}
+
 struct order {
     const struct diag_item *item;
     size_t source, seq;
@@ -281,14 +311,17 @@ void diag_render(const struct diag *d, enum diag_level level, bool color, struct
 static json_t *item_to_json(const struct diag_item *it)
 {
     json_t *j = json_pack("{s:s, s:s}", "level", level_names[it->level], "message", it->msg);
-    if (it->file)
-        json_object_set_new(j, "file", json_string_nocheck(it->file));
+    if (it->file) {
+        char *file AUTOFREE = xstrdup(it->file);
+        make_printable(file);
+        json_object_set_new(j, "file", json_string(file));
+    }
     if (it->line) {
         json_object_set_new(j, "line", json_integer(it->line));
         json_object_set_new(j, "column", json_integer(it->col));
     }
     if (it->hint)
-        json_object_set_new(j, "hint", json_string_nocheck(it->hint));
+        json_object_set_new(j, "hint", json_string(it->hint));
     return j;
 }
 

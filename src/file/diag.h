@@ -71,6 +71,9 @@ void diag_suggest(struct diag *d, const char *word);
 
 /* Prints the items of one level (with their notes), sorted by place. color: with SGR sequences. */
 void diag_render(const struct diag *d, enum diag_level level, bool color, struct strbuf *out);
+/* "FILE:LINE:COL: MESSAGE" with the line and a caret; without a file the message alone. */
+void diag_render_place(const struct diag *d, const struct mark *mark, bool color, const char *msg,
+                       struct strbuf *out);
 /* [{"level", "file", "line", "column", "message", "hint"?, "notes": [...]}]; new reference. */
 json_t *diag_to_json(const struct diag *d);
 /* The first error's text as one line "FILE:LINE:COL: error: ..."; heap, NULL without errors. */

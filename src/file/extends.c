@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "file/canonical.h"
+#include "file/history.h"
 #include "file/loader.h"
 #include "file/merge.h"
 #include "file/paths.h"
@@ -73,6 +74,9 @@ static struct extended_file *read_file(struct scope *scope, const char *path,
         }
         if (!l->options->no_interpolate)
             interpolate_document(&l->pass, doc->root, scope->env, &l->unset);
+        history_document(
+            l->origins.history, l->pass.arena,
+            (struct history_layer){.doc = doc, .path = path, .dir = scope->dir, .extended = true});
         merge_reset(root, doc->resets, doc->resets_n);
         root = merge_documents(&l->pass, root, doc->root);
         merge_unique(&l->pass, root);

@@ -9,6 +9,8 @@
 #include "base/strbuf.h"
 #include "base/vec.h"
 #include "file/canonical.h"
+#include "file/explain.h"
+#include "file/history.h"
 #include "file/loader.h"
 #include "file/merge.h"
 #include "file/normalize.h"
@@ -32,7 +34,7 @@ int loader_read(struct loader *l, const char *path, const struct mark *mark,
                             : fs_read(path, YAML_FILE_MAX, &text, &len, &err);
     out->path = path;
     out->name = standard_input ? "<stdin>" : paths_display(l->pass.arena, l->cwd, path);
-    out->stream = (struct yaml_stream){0};
+    out->stream = (struct yaml_stream){.history = l->origins.history};
     if (rc) {
         diag_error(l->pass.diag, mark, "%s", err.msg);
         return -1;
@@ -72,6 +74,12 @@ static struct node *add_document(struct scope *scope, const struct loaded_file *
     bool lenient = l->options->no_interpolate;
     if (!lenient)
         interpolate_document(p, doc->root, scope->env, &l->unset);
+    history_document(l->origins.history, p->arena,
+                     (struct history_layer){.doc = doc,
+                                            .path = file->path,
+                                            .dir = scope->dir,
+                                            .how = "include",
+                                            .by = scope->included_at});
     extends_apply(scope, file, doc);
     merge_reset(model, doc->resets, doc->resets_n);
     include_apply(scope, doc->root);
@@ -164,6 +172,8 @@ static int session_begin(struct session *s, const struct load_options *options, 
     struct loader *l = &s->loader;
     l->pass = (struct pass){.arena = arena_new(), .diag = d, .origins = &l->origins};
     l->options = options;
+    if (options->explain)
+        l->origins.history = history_new(l->pass.arena);
     if (setting_find(&l->pass, options, &l->unset, &s->setting))
         return -1;
     l->cwd = s->setting.cwd;
@@ -184,6 +194,7 @@ static void session_read(struct session *s)
 
 static void session_end(struct session *s)
 {
+    history_release(s->loader.origins.history);
     origins_release(&s->loader.origins);
     vec_foreach (&s->loader.envs, it)
         env_release(*it);
@@ -264,6 +275,8 @@ int document_load(const struct load_options *options, struct document *out, stru
     size_t errors = d->errors;
     if (!session_begin(&s, options, d))
         root = load(&s, &disabled);
+    if (root && d->errors == errors && options->explain)
+        explain_find(&s.loader.pass, root, disabled, &s.setting.env, options->explain);
     if (!root || d->errors > errors) {
         session_end(&s);
         return -1;

@@ -24,10 +24,11 @@ struct load_options {
     const char *project_directory; /* --project-directory */
     char *const *environ;          /* NULL: this process's */
     const char *cwd;               /* absolute; NULL: this process's */
-    bool only_services;            /* leave out what options.services do not need */
-    bool without_dependencies;     /* and count only them, not what they depend on */
-    bool all_resources;            /* keep networks, volumes, ... that no service uses */
-    bool no_interpolate;           /* then the document is neither typed nor filtered */
+    struct explain *explain;   /* file/explain.h: filled where the document is loaded; or NULL */
+    bool only_services;        /* leave out what options.services do not need */
+    bool without_dependencies; /* and count only them, not what they depend on */
+    bool all_resources;        /* keep networks, volumes, ... that no service uses */
+    bool no_interpolate;       /* then the document is neither typed nor filtered */
     bool no_normalize;
     bool no_path_resolution;
     bool no_consistency;

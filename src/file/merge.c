@@ -7,6 +7,8 @@
 #include "base/mem.h"
 #include "base/strbuf.h"
 #include "file/fields.h"
+#include "file/history.h"
+#include "file/origin.h"
 #include "file/volume_spec.h"
 
 /* What the table says of two values that meet. */
@@ -368,6 +370,8 @@ static void make_unique(const struct pass *p, struct node *seq, enum field_uniqu
         bool keyed = put_unique_key(p, rule, seq->seq.v[i], &key);
         size_t before = keyed ? (size_t)(uintptr_t)map_get(&seen, key.buf) : 0;
         if (before) {
+            history_replaced(p->origins ? p->origins->history : NULL, &seq->seq.v[i]->mark,
+                             &seq->seq.v[before - 1]->mark);
             seq->seq.v[before - 1] = seq->seq.v[i];
             continue;
         }

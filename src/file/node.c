@@ -8,6 +8,12 @@
 
 #include "base/mem.h"
 
+bool mark_equal(const struct mark *a, const struct mark *b)
+{
+    return a->line == b->line && a->col == b->col && a->file && b->file &&
+           (a->file == b->file || streq(a->file, b->file));
+}
+
 enum { INDEX_FROM = 16 }; /* below, a linear search is faster */
 
 /* Open addressing over the pairs of a large mapping; slots hold pair number + 1. */

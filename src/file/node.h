@@ -35,6 +35,9 @@ struct mark {
     int line, col;
 };
 
+/* False where either is not from a file. */
+bool mark_equal(const struct mark *a, const struct mark *b);
+
 struct field;
 
 struct node_pair {

@@ -39,16 +39,11 @@ const struct mark *origins_of_file(const struct origins *o, const char *file)
     return o && file ? map_get(&o->files, file) : NULL;
 }
 
-static bool same_place(const struct mark *a, const struct mark *b)
-{
-    return a->line == b->line && a->col == b->col && a->file && b->file && streq(a->file, b->file);
-}
-
 const struct origin_text *origins_text_at(const struct origins *o, const struct mark *mark)
 {
     if (o)
         vec_foreach (&o->texts, it)
-            if (same_place(&it->mark, mark))
+            if (mark_equal(&it->mark, mark))
                 return it;
     return NULL;
 }

@@ -3,6 +3,8 @@
 #include "base/fs.h"
 #include "base/mem.h"
 #include "file/dotenv.h"
+#include "file/history.h"
+#include "file/origin.h"
 #include "file/paths.h"
 
 struct reader {
@@ -14,7 +16,7 @@ struct reader {
 };
 
 /* -1 where it was reported. */
-static int load(const struct reader *r, const struct node *path, const char *what,
+static int load(const struct reader *r, const struct node *path, const char *key, const char *what,
                 const char *format, bool required, const struct env *first,
                 const struct env *second, struct env *vars)
 {
@@ -26,8 +28,12 @@ static int load(const struct reader *r, const struct node *path, const char *wha
     }
     const char *name = paths_display(r->pass->arena, r->cwd, path->string);
     size_t errors = r->pass->diag->errors;
-    if (!dotenv_load(r->pass, path->string, name, format, first, second, vars, r->seen))
+    if (!dotenv_load(r->pass, path->string, name, format, first, second, vars, r->seen)) {
+        if (r->pass->origins)
+            history_variables(r->pass->origins->history, r->pass->arena, r->at->key, key,
+                              &path->mark, name, vars);
         return 0;
+    }
     if (r->pass->diag->errors > errors)
         diag_note(r->pass->diag, &path->mark, "the file is named here");
     return -1;
@@ -79,7 +85,7 @@ static void read_env_files(struct reader *r, struct node *service)
         if (!node_str(path))
             pass_error(r->pass, r->at, &files->seq.v[i]->mark, "env_file[%zu]: the path is empty",
                        i);
-        else if (load(r, path, "env file", node_get_str(files->seq.v[i], "format"),
+        else if (load(r, path, "environment", "env file", node_get_str(files->seq.v[i], "format"),
                       node_get_bool(files->seq.v[i], "required", true), r->env, &own, &vars))
             service->faulty = true;
     }
@@ -99,7 +105,7 @@ static void read_label_files(struct reader *r, struct node *service, bool drop)
         return;
     struct env labels = {0};
     for (size_t i = 0; i < files->seq.n; i++)
-        if (load(r, files->seq.v[i], "label file", NULL, true, NULL, NULL, &labels))
+        if (load(r, files->seq.v[i], "labels", "label file", NULL, true, NULL, NULL, &labels))
             service->faulty = true;
     struct node *combined = combine(a, &labels, node_get(service, "labels"), files->mark);
     env_release(&labels);

@@ -7,6 +7,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/vec.h"
+#include "file/history.h"
 #include "file/scalar.h"
 
 #define MERGE_TAG "tag:yaml.org,2002:merge"
@@ -21,6 +22,7 @@ struct composer {
     bool special_tags; /* !reset or !override is somewhere in the text */
     struct diag *diag;
     struct map anchors; /* name -> struct anchor */
+    struct history *history;
     size_t alias_nodes;
     int depth;
     VEC(struct node_pair) open; /* members of the collections at work; of sequences the values */
@@ -327,29 +329,36 @@ static int compose_sequence(struct composer *c, const yaml_event_t *start, struc
 }
 
 /* Adds the pairs of a merged mapping that are not there yet. */
-static void merge_mapping(struct composer *c, struct node *map, const struct node *from)
+static void merge_mapping(struct composer *c, struct node *map, const struct node *from,
+                          struct mark at)
 {
     node_reserve(c->arena, map, (size_t)map->map.n + from->map.n);
     for (size_t i = 0; i < from->map.n; i++) {
         const struct node_pair *p = &from->map.v[i];
-        if (!node_pair(map, p->key))
+        bool lost = node_pair(map, p->key);
+        history_merge(
+            c->history,
+            (struct yaml_merge){
+                .map = map->mark, .at = at, .key = p->key, .value = p->value, .lost = lost});
+        if (!lost)
             node_set(c->arena, map, p->key, p->key_mark, p->value);
     }
 }
 
-static void apply_merge_key(struct composer *c, struct node *map, const struct node *value)
+static void apply_merge_key(struct composer *c, struct node *map, const struct node_pair *merge)
 {
+    const struct node *value = merge->value;
     if (value->tag == TAG_RESET)
         return;
     if (value->kind == NODE_MAPPING) {
-        merge_mapping(c, map, value);
+        merge_mapping(c, map, value, merge->key_mark);
         return;
     }
     bool ok = value->kind == NODE_SEQUENCE;
     for (size_t i = 0; ok && i < value->seq.n; i++) {
         ok = value->seq.v[i]->kind == NODE_MAPPING;
         if (ok)
-            merge_mapping(c, map, value->seq.v[i]);
+            merge_mapping(c, map, value->seq.v[i], merge->key_mark);
     }
     if (!ok)
         diag_error(c->diag, &value->mark, "\"<<\" merges a mapping or a list of mappings, not %s",
@@ -387,7 +396,7 @@ static int compose_mapping(struct composer *c, const yaml_event_t *start, struct
             add_pair(c, map, pair);
     }
     if (merge.value)
-        apply_merge_key(c, map, merge.value);
+        apply_merge_key(c, map, &merge);
     if (anchor)
         anchor->open = false;
     *out = map;
@@ -425,10 +434,14 @@ struct path_stack {
     } found;
 };
 
-static void record_path(struct composer *c, struct path_stack *s)
+static void record_path(struct composer *c, struct path_stack *s, const struct node *n)
 {
-    struct node_path path = {.n = s->keys.n,
-                             .keys = arena_array(c->arena, const char *, s->keys.n)};
+    struct node_path path = {
+        .n = s->keys.n,
+        .keys = arena_array(c->arena, const char *, s->keys.n),
+        .mark = n->mark,
+        .replaces = n->tag == TAG_OVERRIDE,
+    };
     if (s->keys.n)
         memcpy(path.keys, s->keys.v, s->keys.n * sizeof(*path.keys));
     vec_push(&s->found, path);
@@ -438,7 +451,7 @@ static void record_path(struct composer *c, struct path_stack *s)
 static void collect_resets(struct composer *c, struct node *n, struct path_stack *s)
 {
     if (n->tag == TAG_OVERRIDE) {
-        record_path(c, s);
+        record_path(c, s, n);
         n->tag = TAG_NONE;
         return;
     }
@@ -447,7 +460,7 @@ static void collect_resets(struct composer *c, struct node *n, struct path_stack
             vec_push(&s->keys, n->map.v[i].key);
             bool reset = n->map.v[i].value->tag == TAG_RESET;
             if (reset) {
-                record_path(c, s);
+                record_path(c, s, n->map.v[i].value);
                 node_del_at(n, i);
             } else {
                 collect_resets(c, n->map.v[i++].value, s);
@@ -531,8 +544,9 @@ static int compose_stream(struct composer *c, struct yaml_stream *out)
 int yaml_parse(struct arena *a, const char *file, const char *text, size_t len,
                struct yaml_stream *out, struct diag *d)
 {
-    *out = (struct yaml_stream){0};
-    struct composer c = {.arena = a, .file = file, .text = text, .len = len, .diag = d};
+    *out = (struct yaml_stream){.history = out->history};
+    struct composer c = {
+        .arena = a, .file = file, .text = text, .len = len, .diag = d, .history = out->history};
     c.special_tags = has_special_tags(text, len);
     if (!yaml_parser_initialize(&c.parser)) {
         diag_error(d, NULL, "out of memory");

@@ -21,6 +21,17 @@ enum {
 struct node_path {
     const char **keys;
     size_t n;
+    struct mark mark;
+    bool replaces; /* !override */
+};
+
+/* What a merge key did: "<<" at `at` brought key into the mapping at map, or would have, had the
+ * mapping (or a merge before) not had the key itself. */
+struct yaml_merge {
+    struct mark map, at;
+    const char *key;
+    const struct node *value;
+    bool lost;
 };
 
 struct yaml_document {
@@ -32,6 +43,7 @@ struct yaml_document {
 struct yaml_stream {
     struct yaml_document *docs;
     size_t n;
+    struct history *history; /* in: where merge keys are recorded, NULL: nowhere */
 };
 
 /* Duplicate and non-string keys are reported and left out. file must live as long as the tree.

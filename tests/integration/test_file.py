@@ -384,3 +384,116 @@ def test_config_lists(project):
     assert "p" in project(*every, "config", "--profiles").out.split()
     hashes = dict(line.split() for line in project(*every, "config", "--hash", "*").out.splitlines())
     assert set(hashes) == {"web", "db"} and all(len(h) == 64 for h in hashes.values())
+
+
+EXPLAINED = {
+    "compose.yaml": """\
+include: [inc.yaml]
+x-base: &base
+  image: nginx:1
+  environment: &env
+    A: one
+services:
+  web:
+    <<: *base
+    extends: {file: base.yaml, service: base}
+    environment:
+      <<: *env
+      B: mine
+      FROM_SHELL:
+    ports: ["8080:80", "90:90"]
+    env_file: [x.env]
+    labels: {com.example.key: value}
+volumes:
+  data: {driver: local}
+""",
+    "compose.override.yaml": """\
+services:
+  web:
+    image: nginx:${TAG:-old}
+    environment: [A=over]
+    ports: ["0.0.0.0:8080:80/tcp"]
+    labels: !reset {}
+volumes:
+  data: {name: other}
+""",
+    "base.yaml": """\
+services:
+  base: {extends: grand, mem_limit: 1g}
+  grand: {mem_limit: 2g, image: grand}
+""",
+    "inc.yaml": "services:\n  inc: {image: inc}\n",
+    ".env": "TAG=1.27\n",
+    "x.env": "ONLY=file\nB=weak\n",
+}
+
+
+def explain(project, path: str) -> tuple:
+    """(action, place, value) of each step, and all that was told."""
+    told = json.loads(project("config", "--explain", path, "--format", "json", env={"FROM_SHELL": "sh"}).out)
+    return [(s["action"], f"{s['file']}:{s['line']}:{s['column']}", s.get("value")) for s in told["steps"]], told
+
+
+def test_explain_tells_where_a_value_comes_from(project):
+    for name, text in EXPLAINED.items():
+        project.write(name, text)
+    steps, told = explain(project, "services.web.image")
+    assert told["value"] == "nginx:1.27"
+    assert steps == [("set", "compose.override.yaml:3:12", "nginx:1.27"), ("overridden", "compose.yaml:3:10", "nginx:1"),
+                     ("overridden", "base.yaml:3:33", "grand")]
+    first, second, third = told["steps"]
+    assert first["text"] == "nginx:${TAG:-old}"
+    assert first["variables"] == [{"name": "TAG", "value": "1.27", "source": "file", "file": ".env", "line": 1, "column": 1}]
+    assert [(way["how"], way["line"]) for way in second["via"]] == [("merge key", 8)]
+    assert [(way["how"], way["file"], way["line"]) for way in third["via"]] == [("extends", "base.yaml", 2), ("extends", "compose.yaml", 9)]
+    assert explain(project, "services.web.mem_limit")[0] == [("set", "base.yaml:2:37", "1g"), ("overridden", "base.yaml:3:22", "2g")]
+    steps, told = explain(project, "services.web.environment.A")
+    assert told["value"] == "over" and steps[0] == ("set", "compose.override.yaml:4:19", "A=over")
+    assert explain(project, "services.web.environment.B")[0] == [("set", "compose.yaml:12:10", "mine"), ("overridden", "x.env:2:1", "weak")]
+    _, told = explain(project, "services.web.environment.FROM_SHELL")
+    assert told["value"] == "sh" and told["steps"][0]["variables"][0]["source"] == "environment"
+    steps, told = explain(project, "services.web.ports[0]")
+    assert told["value"]["published"] == "8080"
+    assert [step[:2] for step in steps] == [("set", "compose.override.yaml:5:13"), ("overridden", "compose.yaml:14:13")]
+    assert explain(project, "services.inc.image")[1]["steps"][0]["via"] == [{"how": "include", "file": "compose.yaml", "line": 1, "column": 11}]
+    assert [step[0] for step in explain(project, "volumes.data")[0]] == ["part", "part"]
+    assert explain(project, "networks.default")[0] == []  # nobody wrote it
+    text = project("config", "--explain", "services.web.image").out
+    assert text.splitlines()[:4] == ['services.web.image: "nginx:1.27"', 'compose.override.yaml:3:12: set here: "nginx:1.27"',
+                                     "    3 |     image: nginx:${TAG:-old}", "      |            ^~~~~~~~~~~~~~~~"]
+
+
+@pytest.mark.parametrize("path, message", [
+    ("services.wbe.image", 'services has no "wbe"; did you mean "web"?'),
+    ("services.web.imge", 'services.web has no "imge"; did you mean "image"?'),
+    ("services.web.cpus", 'services.web has no "cpus": it is not set'),
+    ("services.web.labels.x", 'services.web has no "labels": it is not set'),
+    ("services.web.ports[7]", "services.web.ports is a list of 2: no element [7]"),
+    ("services.web.image.x", "services.web.image is a string: there is no x in it"),
+])
+def test_explain_of_an_unknown_path(project, path, message):
+    for name, text in EXPLAINED.items():
+        project.write(name, text)
+    failed = project("config", "--explain", path, code=None)
+    assert failed.code == 1 and not failed.out and message in failed.err
+
+
+def test_diagnostics_for_programs(project):
+    project.write(".env", "PORT=80x\n")
+    project.file("""
+        services:
+          web:
+            image: base
+            prots: []
+            ports: ["${PORT}:80"]
+            environment: [A=$NEVER]
+        """)
+    failed = project("config", "--quiet", "--format", "json", code=None)
+    said = [json.loads(line) for line in failed.err.splitlines()]
+    assert failed.code == 1 and not failed.out
+    unknown = next(one for one in said if "prots" in one["message"])
+    assert unknown["hint"] == 'did you mean "ports"?' and (unknown["file"], unknown["line"]) == ("compose.yaml", 4)
+    port = next(one for one in said if "80x" in one["message"])
+    assert port["level"] == "error"
+    assert port["notes"] == [{"level": "note", "message": 'PORT is "80x"', "file": ".env", "line": 1, "column": 1}]
+    assert next(one for one in said if one["level"] == "warning")["message"].startswith('the "NEVER" variable is not set')
