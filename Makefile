@@ -153,9 +153,11 @@ install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/compose
 	install -m 755 $(B)/compose $(DESTDIR)$(PREFIX)/bin/compose
 	install -m 755 $(B)/compose-monitor $(B)/compose-crun $(B)/compose-image.so $(DESTDIR)$(PREFIX)/libexec/compose/
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's,@BINDIR@,$(PREFIX)/bin,' systemd/compose.service.in >$(DESTDIR)$(PREFIX)/lib/systemd/system/compose.service
 
 uninstall:
-	rm -rf $(DESTDIR)$(PREFIX)/libexec/compose $(DESTDIR)$(PREFIX)/bin/compose
+	rm -rf $(DESTDIR)$(PREFIX)/libexec/compose $(DESTDIR)$(PREFIX)/bin/compose $(DESTDIR)$(PREFIX)/lib/systemd/system/compose.service
 
 clean:
 	rm -rf build

@@ -148,15 +148,18 @@ static bool restart_wanted(struct container *c)
     const struct restart_policy *policy = &c->service->restart;
     if (c->stop_wanted || c->remove_wanted || c->record.stopped_by_user || c->record.oneoff)
         return false;
+    if (c->restart_unhealthy)
+        return true;
+    bool may = (!c->launch_failed || c->record.restart_count > 0) &&
+               (policy->max_attempts == UNSET || c->record.restart_attempts < policy->max_attempts);
     switch (policy->kind) {
     case RESTART_NO:
         return false;
     case RESTART_ALWAYS:
     case RESTART_UNLESS_STOPPED:
-        return !c->launch_failed || c->record.restart_count > 0;
+        return may;
     case RESTART_ON_FAILURE:
-        return c->record.exit_code != 0 && !(c->launch_failed && !c->record.restart_count) &&
-               (policy->max_attempts == UNSET || c->record.restart_count < policy->max_attempts);
+        return may && c->record.exit_code != 0;
     }
     return false;
 }
@@ -168,6 +171,14 @@ static void on_timer(uv_timer_t *timer)
     container_step(c);
 }
 
+/* deploy.restart_policy.window: one that ran so long was restarted with success. */
+static void count_attempts(struct container *c)
+{
+    int64_t window = c->service->restart.window;
+    if (window > 0 && !c->launch_failed && c->ran >= window)
+        c->record.restart_attempts = 0;
+}
+
 static void begin_backoff(struct container *c)
 {
     bool ran_well = c->ran >= 10 * SECOND;
@@ -176,6 +187,8 @@ static void begin_backoff(struct container *c)
         c->backoff = BACKOFF_MOST;
     int64_t wait = c->service->restart.delay > 0 ? c->service->restart.delay : c->backoff;
     c->record.restart_count++;
+    c->record.restart_attempts += !c->restart_unhealthy;
+    c->restart_unhealthy = false;
     c->record.status = CONTAINER_RESTARTING;
     c->timer_fired = false;
     set_state(c, C_BACKOFF);
@@ -194,11 +207,16 @@ static void finish_run(struct container *c)
     c->record.pid_start = 0;
     c->record.health = HEALTH_NONE;
     c->record.status = never_ran && !c->record.started ? CONTAINER_CREATED : CONTAINER_EXITED;
-    bool again = container_service(c) && restart_wanted(c);
+    bool again = false;
+    if (container_service(c)) {
+        count_attempts(c);
+        again = restart_wanted(c);
+    }
     if (again)
         begin_backoff(c);
     else
         set_state(c, C_IDLE);
+    c->restart_unhealthy = false;
     container_save(c);
     if (!never_ran)
         engine_container_event(c->engine, c, "die",
@@ -275,17 +293,39 @@ void container_start(struct container *c)
     c->start_wanted = true;
     c->stop_wanted = false;
     c->record.stopped_by_user = false;
-    c->record.restart_count = 0;
+    c->record.restart_count = c->record.restart_attempts = c->record.unhealthy_restarts = 0;
     c->backoff = 0;
     container_step(c);
 }
 
 void container_stop(struct container *c, int64_t timeout)
 {
+    c->record.stopped_by_user = true;
+    container_shut_down(c, timeout);
+}
+
+void container_shut_down(struct container *c, int64_t timeout)
+{
     c->stop_wanted = true;
     c->start_wanted = false;
     c->stop_timeout = timeout;
-    c->record.stopped_by_user = true;
+    container_step(c);
+}
+
+void container_restart_unhealthy(struct container *c)
+{
+    int64_t most = c->service->restart_unhealthy;
+    if (c->state != C_RUNNING || c->restart_unhealthy || most == UNSET)
+        return;
+    if (c->record.unhealthy_restarts >= most) {
+        log_line("%s: unhealthy, and was restarted %lld times for it: left as it is",
+                 c->record.name, (long long)most);
+        return;
+    }
+    log_line("%s: unhealthy: restarting it", c->record.name);
+    c->record.unhealthy_restarts++;
+    c->restart_unhealthy = true;
+    c->stop_timeout = -1;
     container_step(c);
 }
 
@@ -440,7 +480,7 @@ void container_step(struct container *c)
     case C_RUNNING:
         if (c->lost || c->ended)
             step_ending(c);
-        else if (c->stop_wanted || c->remove_wanted)
+        else if (c->stop_wanted || c->remove_wanted || c->restart_unhealthy)
             begin_stop(c);
         break;
     case C_STOPPING:

@@ -45,13 +45,14 @@ struct container {
     /* facts */
     bool launch_failed; /* the last start failed, record.error says why */
     bool work_done, dns_pending, ports_pending, timer_fired;
-    bool up, ended, lost; /* what the monitor says; lost: it is gone */
-    struct err fault;     /* of the step that is under way */
-    bool runtime_clean;   /* the runtime knows nothing of it any more */
-    bool killed;          /* SIGKILL was sent by us */
-    bool await_attach;    /* its output waits for a client: `run` */
-    int64_t backoff;      /* ns before the next restart */
-    int64_t ran;          /* ns that the last run lasted, by no clock that can be set */
+    bool up, ended, lost;   /* what the monitor says; lost: it is gone */
+    struct err fault;       /* of the step that is under way */
+    bool runtime_clean;     /* the runtime knows nothing of it any more */
+    bool killed;            /* SIGKILL was sent by us */
+    bool restart_unhealthy; /* it is stopped to be started again: x-restart-unhealthy */
+    bool await_attach;      /* its output waits for a client: `run` */
+    int64_t backoff;        /* ns before the next restart */
+    int64_t ran;            /* ns that the last run lasted, by no clock that can be set */
 
     struct prepare_job *job;
     struct cleanup_job *cleanup;
@@ -76,6 +77,10 @@ void container_adopt(struct container *c);
 void container_start(struct container *c);
 /* timeout in ns; -1: the service's stop_grace_period. */
 void container_stop(struct container *c, int64_t timeout);
+/* The same because the machine goes down: after a reboot its restart policy counts. */
+void container_shut_down(struct container *c, int64_t timeout);
+/* Its probes failed: x-restart-unhealthy has it stopped and started again, so often. */
+void container_restart_unhealthy(struct container *c);
 /* Sends a signal now; ERR_CONFLICT when it does not run. */
 int container_kill(struct container *c, int sig, struct err *err);
 void container_remove(struct container *c, bool volumes);

@@ -48,12 +48,16 @@ static void on_health(void *arg, enum health_status status, int streak, const ch
     }
     if (!changed && told && !counted)
         return;
+    if (status == HEALTH_HEALTHY)
+        c->record.unhealthy_restarts = 0;
     container_save(c);
     if (changed) {
         engine_container_event(c->engine, c, "health_status",
                                json_pack("{s:s}", "health", health_status_name(status)));
         engine_kick(c->engine);
     }
+    if (changed && status == HEALTH_UNHEALTHY)
+        container_restart_unhealthy(c);
 }
 
 void launch_health(struct container *c)
@@ -100,6 +104,8 @@ static void take_running(struct container *c, const struct monitor_status *st)
     c->record.oom_killed = false;
     c->record.health = HEALTH_NONE;
     c->record.health_failing_streak = 0;
+    free(c->record.health_output);
+    c->record.health_output = NULL;
 }
 
 static void take_ended(struct container *c, int code, bool oom, int64_t finished)

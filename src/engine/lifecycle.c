@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "base/vec.h"
+#include "engine/condition.h"
 #include "engine/container.h"
 #include "engine/operation.h"
 #include "engine/order.h"
@@ -123,7 +124,10 @@ static void step_stop(struct operation *op, struct verb_item *item)
                 return;
         item->stage = 1;
         tell(op, item, "Stopping", "working");
-        container_stop(c, operation_seconds(op, "timeout"));
+        if (operation_flag(op, "come_back"))
+            container_shut_down(c, operation_seconds(op, "timeout"));
+        else
+            container_stop(c, operation_seconds(op, "timeout"));
     }
     if (c->state == C_IDLE || c->state == C_GONE) {
         tell(op, item, "Stopped", "done");
@@ -154,31 +158,6 @@ static void settle_start(struct operation *op, struct verb_item *item)
     item->done = true;
 }
 
-/* The conditions of depends_on hold for `start` too. */
-static bool conditions_hold(struct operation *op, struct container *c, struct err *err)
-{
-    const struct service *s = container_service(c);
-    for (size_t i = 0; s && i < s->depends_on_n; i++) {
-        struct container *d = engine_service_container(op->engine, s->depends_on[i].service);
-        if (!d || !s->depends_on[i].required)
-            continue;
-        if (s->depends_on[i].condition == DEPENDS_HEALTHY && container_is_running(d)) {
-            if (d->record.health == HEALTH_UNHEALTHY) {
-                char *cause AUTOFREE = container_cause(d);
-                err_set(err, ERR_UNAVAILABLE,
-                        "dependency failed to start: container %s is unhealthy%s", d->record.name,
-                        cause);
-                return false;
-            }
-            if (d->record.health == HEALTH_STARTING)
-                return false;
-        }
-        if (s->depends_on[i].condition == DEPENDS_COMPLETED && d->state != C_IDLE)
-            return false;
-    }
-    return true;
-}
-
 static void step_start(struct operation *op, struct verb_item *item)
 {
     struct container *c = item->c;
@@ -190,11 +169,11 @@ static void step_start(struct operation *op, struct verb_item *item)
         struct err err AUTOERR = ERR_INIT;
         if (must_wait(op, item))
             return;
-        if (!conditions_hold(op, c, &err)) {
-            if (err.msg)
-                fail(op, item, &err);
+        enum verdict ready = conditions_judge(c, NULL, NULL, &err);
+        if (ready == BROKEN)
+            fail(op, item, &err);
+        if (ready != HOLDS)
             return;
-        }
         item->stage = 1;
         tell(op, item, "Starting", "working");
         container_start(c);
@@ -202,12 +181,75 @@ static void step_start(struct operation *op, struct verb_item *item)
     settle_start(op, item);
 }
 
+static bool has_item(const struct verb *v, const struct container *c)
+{
+    vec_foreach (&v->items, item)
+        if (item->c == c)
+            return true;
+    return false;
+}
+
+/* What the named services depend on is started with them. */
+static void add_dependencies(struct operation *op, struct verb *v)
+{
+    for (size_t k = 0; k < v->items.n; k++)
+        for (size_t i = 0; i < op->engine->containers.n; i++) {
+            struct verb_item item = {.c = op->engine->containers.v[i]};
+            if (!item.c->record.oneoff && item.c->state != C_GONE &&
+                order_depends_on(v->items.v[k].c, item.c) && !has_item(v, item.c))
+                vec_push(&v->items, item);
+        }
+}
+
 static int start_begin(struct operation *op, struct err *err)
 {
-    return begin(op, false, step_start, err);
+    if (begin(op, false, step_start, err) < 0)
+        return -1;
+    add_dependencies(op, op->data);
+    return 0;
+}
+
+/* --- restore: after a reboot --- */
+
+/* As Docker does when its daemon starts: `always` comes back even if it was stopped by hand. */
+static bool comes_back(struct container *c)
+{
+    const struct service *s = container_service(c);
+    if (!s || c->state != C_IDLE || c->record.oneoff || !c->record.started)
+        return false;
+    switch (s->restart.kind) {
+    case RESTART_NO:
+        return false;
+    case RESTART_ALWAYS:
+        return true;
+    case RESTART_UNLESS_STOPPED:
+        return !c->record.stopped_by_user;
+    case RESTART_ON_FAILURE:
+        return !c->record.stopped_by_user && c->record.exit_code != 0;
+    }
+    return false;
+}
+
+static int restore_begin(struct operation *op, struct err *err)
+{
+    if (begin(op, false, step_start, err) < 0)
+        return -1;
+    struct verb *v = op->data;
+    for (size_t i = 0; i < v->items.n;) {
+        if (comes_back(v->items.v[i].c))
+            i++;
+        else
+            vec_remove(&v->items, i);
+    }
+    return 0;
 }
 
 /* --- restart --- */
+
+static bool is_restarted_too(const void *op, const struct container *c)
+{
+    return has_item(((const struct operation *)op)->data, c);
+}
 
 static void step_restart(struct operation *op, struct verb_item *item)
 {
@@ -218,6 +260,12 @@ static void step_restart(struct operation *op, struct verb_item *item)
             return;
         }
         if (must_wait(op, item))
+            return;
+        struct err err AUTOERR = ERR_INIT;
+        enum verdict ready = conditions_judge(c, is_restarted_too, op, &err);
+        if (ready == BROKEN)
+            fail(op, item, &err);
+        if (ready != HOLDS)
             return;
         tell(op, item, "Restarting", "working");
         item->stage = 1;
@@ -373,6 +421,7 @@ static int pause_begin(struct operation *op, struct err *err)
 
 VERB(stop, stop_begin, .overrides = true);
 VERB(start, start_begin, .starts = true);
+VERB(restore, restore_begin, .starts = true);
 VERB(restart, restart_begin, .starts = true);
 VERB(kill, kill_begin, .at_once = true);
 VERB(rm, rm_begin, .overrides = false);

@@ -11,8 +11,8 @@
 #include "runtime/logfile.h"
 
 static const struct operation_kind *const kinds[] = {
-    &op_up,   &op_create, &op_down,  &op_start,   &op_stop, &op_restart,
-    &op_kill, &op_rm,     &op_pause, &op_unpause, &op_run,
+    &op_up,      &op_create, &op_down, &op_start, &op_stop,    &op_restart,
+    &op_restore, &op_kill,   &op_rm,   &op_pause, &op_unpause, &op_run,
 };
 
 const struct operation_kind *operation_kind_find(const char *name)

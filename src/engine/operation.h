@@ -66,7 +66,7 @@ int64_t operation_seconds(const struct operation *op, const char *name);
 char **operation_services(const struct operation *op);
 
 extern const struct operation_kind op_up, op_create, op_down, op_start, op_stop, op_restart,
-    op_kill, op_rm, op_pause, op_unpause, op_run;
+    op_restore, op_kill, op_rm, op_pause, op_unpause, op_run;
 
 /* "\n  last probe: ...", "\n  exited with code 1", "\n  | log line": why a container is not as it
  * should be, in lines to follow an error's first one. Heap. */

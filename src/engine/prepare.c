@@ -1,6 +1,7 @@
 #include "engine/prepare.h"
 
 #include <errno.h>
+#include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -209,11 +210,20 @@ static const char *network_name(const struct prepare_job *j, size_t i)
     return n ? n->name : j->service->networks[i].network;
 }
 
+/* After a reboot only the files of a network are left. */
+static int load_mended(struct prepare_job *j, const char *name, struct network_state **out)
+{
+    if (network_load(j->paths, name, out, &j->err) < 0)
+        return -1;
+    const char *bridge = (*out)->bridge;
+    return bridge && !if_nametoindex(bridge) ? network_repair(j->paths, name, &j->err) : 0;
+}
+
 static int load_network(struct prepare_job *j, size_t i, struct network_state **out)
 {
     const char *name = network_name(j, i);
     if (j->service->networks_n)
-        return network_load(j->paths, name, out, &j->err);
+        return load_mended(j, name, out);
     struct network_config machine_wide = {.name = name, .enable_ipv4 = UNSET, .enable_ipv6 = UNSET};
     return network_create(j->paths, &machine_wide, out, &j->err);
 }

@@ -14,7 +14,9 @@
  *            events) (bools), wait_timeout, timeout, scale {service: n}
  *   create   as up with no_start
  *   down     project (optional), services, options: volumes remove_orphans (bools), timeout
- *   start    services                  stop     services, options: timeout
+ *   start    services                  stop     services, options: timeout come_back (bool: nobody
+ *            wanted the stop but the machine, which goes down: "restore" starts them again)
+ *   restore  starts what its restart policy wants to run, after a reboot
  *   restart  services, options: timeout
  *   kill     services, options: signal
  *   rm       services, options: stop volumes (bools)

@@ -167,6 +167,8 @@ static json_t *record_to_json(const struct container_record *c)
     json_object_set_new(o, "started", json_integer(c->started));
     json_object_set_new(o, "finished", json_integer(c->finished));
     json_object_set_new(o, "restart_count", json_integer(c->restart_count));
+    json_object_set_new(o, "restart_attempts", json_integer(c->restart_attempts));
+    json_object_set_new(o, "unhealthy_restarts", json_integer(c->unhealthy_restarts));
     json_object_set_new(o, "stopped_by_user", json_boolean(c->stopped_by_user));
     json_object_set_new(o, "tty", json_boolean(c->tty));
     json_object_set_new(o, "stdin_open", json_boolean(c->stdin_open));
@@ -265,6 +267,8 @@ static int record_from_json(const json_t *o, struct container_record *c, struct 
         .started = jint(o, "started", 0),
         .finished = jint(o, "finished", 0),
         .restart_count = (int)jint(o, "restart_count", 0),
+        .restart_attempts = (int)jint(o, "restart_attempts", 0),
+        .unhealthy_restarts = (int)jint(o, "unhealthy_restarts", 0),
         .stopped_by_user = jbool(o, "stopped_by_user", false),
         .tty = jbool(o, "tty", false),
         .stdin_open = jbool(o, "stdin_open", false),

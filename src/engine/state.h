@@ -71,8 +71,10 @@ struct container_record {
     bool oom_killed;
     char *error;                        /* why the last start failed, NULL */
     int64_t created, started, finished; /* ns since the epoch, 0: never */
-    int restart_count;
-    bool stopped_by_user; /* `stop`: restart policies leave it alone */
+    int restart_count;                  /* by its policy, since it was last started by hand */
+    int restart_attempts;               /* in a row, for max_attempts: see restart_policy.window */
+    int unhealthy_restarts;             /* in a row, for x-restart-unhealthy */
+    bool stopped_by_user;               /* `stop`: restart policies leave it alone */
     bool tty, stdin_open;
 
     enum health_status health;

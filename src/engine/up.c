@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "base/strbuf.h"
 #include "base/units.h"
+#include "engine/condition.h"
 #include "engine/container.h"
 #include "engine/create.h"
 #include "engine/mounts.h"
@@ -413,8 +414,6 @@ static bool step_create(struct operation *op, struct up *up)
 
 /* --- start --- */
 
-enum verdict { HOLDS, PENDING, BROKEN };
-
 static void tell_waiting(struct operation *op, struct slot *slot, const char *text)
 {
     if (!slot->waiting_told) {
@@ -434,46 +433,16 @@ static int broken(const struct container *c, struct err *err, const char *what)
     return BROKEN;
 }
 
-static enum verdict judge_healthy(struct operation *op, struct slot *slot, struct err *err)
+/* As condition_judge(), with the progress of the waiting. */
+static enum verdict judge_slot(struct operation *op, struct slot *slot,
+                               enum depends_condition condition, struct err *err)
 {
-    struct container *c = slot->c;
-    switch (c->record.health) {
-    case HEALTH_HEALTHY:
-        tell_waiting(op, slot, "Healthy");
-        return HOLDS;
-    case HEALTH_UNHEALTHY:
-        tell_waiting(op, slot, NULL);
-        return broken(c, err, "is unhealthy");
-    case HEALTH_STARTING:
-        tell_waiting(op, slot, NULL);
-        return PENDING;
-    case HEALTH_NONE:
-        break;
-    }
-    if (container_is_running(c))
-        return broken(c, err, "has no healthcheck configured");
-    if (c->state == C_IDLE) {
-        char *what AUTOFREE = xasprintf("exited (%d)", c->record.exit_code);
-        return broken(c, err, what);
-    }
-    return PENDING;
-}
-
-static enum verdict judge_completed(struct operation *op, struct slot *slot, struct err *err)
-{
-    struct container *c = slot->c;
-    if (c->state != C_IDLE) {
-        tell_waiting(op, slot, NULL);
-        return PENDING;
-    }
-    if (c->record.exit_code == 0) {
-        tell_waiting(op, slot, "Exited");
-        return HOLDS;
-    }
-    char *cause AUTOFREE = container_cause(c);
-    err_set(err, ERR_UNAVAILABLE, "service \"%s\" didn't complete successfully: exit %d%s",
-            c->record.service, c->record.exit_code, cause);
-    return BROKEN;
+    enum verdict v = condition_judge(slot->c, condition, err);
+    if (condition == DEPENDS_STARTED || (v == BROKEN && slot->c->record.health == HEALTH_NONE))
+        return v;
+    const char *text = condition == DEPENDS_HEALTHY ? "Healthy" : "Exited";
+    tell_waiting(op, slot, v == HOLDS ? text : NULL);
+    return v;
 }
 
 /* Does the condition hold for every container of the service? */
@@ -487,12 +456,8 @@ static enum verdict judge(struct operation *op, struct up *up, const struct depe
         enum verdict one = PENDING;
         if (slot->state == SLOT_FAILED)
             one = (enum verdict)broken(slot->c, err, "did not start");
-        else if (slot->state == SLOT_STARTED && d->condition == DEPENDS_STARTED)
-            one = HOLDS;
-        else if (slot->state == SLOT_STARTED && d->condition == DEPENDS_HEALTHY)
-            one = judge_healthy(op, slot, err);
         else if (slot->state == SLOT_STARTED)
-            one = judge_completed(op, slot, err);
+            one = judge_slot(op, slot, d->condition, err);
         if (one == BROKEN)
             return BROKEN;
         if (one == PENDING)
@@ -600,7 +565,7 @@ static enum verdict judge_ready(struct operation *op, struct slot *slot, struct 
         tell_waiting(op, slot, "Healthy");
         return HOLDS;
     }
-    return judge_healthy(op, slot, err);
+    return judge_slot(op, slot, DEPENDS_HEALTHY, err);
 }
 
 static bool step_wait(struct operation *op, struct up *up)

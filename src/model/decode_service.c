@@ -338,6 +338,17 @@ static struct restart_policy decode_restart(struct arena *a, const struct node *
     return r;
 }
 
+/* true, a number, or max_attempts in a mapping. */
+static int64_t decode_restart_unhealthy(const struct node *n)
+{
+    enum { DEFAULT_ATTEMPTS = 5 };
+    if (node_is(n, NODE_BOOL))
+        return n->boolean ? DEFAULT_ATTEMPTS : UNSET;
+    if (node_is(n, NODE_INT))
+        return n->integer > 0 ? n->integer : UNSET;
+    return node_is(n, NODE_MAPPING) ? decode_int(n, "max_attempts", DEFAULT_ATTEMPTS) : UNSET;
+}
+
 #define DECODE_DEVICES(a, n, key, member, getter, out)                                             \
     do {                                                                                           \
         const struct node *list_ = node_get((n), (key));                                           \
@@ -539,5 +550,6 @@ void decode_service(struct arena *a, const struct node_pair *from, struct servic
     decode_networks(a, node_get(n, "networks"), s);
     s->healthcheck = decode_healthcheck(a, node_get(n, "healthcheck"));
     s->restart = decode_restart(a, n);
+    s->restart_unhealthy = decode_restart_unhealthy(node_get(n, "x-restart-unhealthy"));
     s->resources = decode_resources(a, n);
 }

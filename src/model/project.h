@@ -222,6 +222,7 @@ struct service {
 
     struct healthcheck healthcheck;
     struct restart_policy restart;
+    int64_t restart_unhealthy; /* x-restart-unhealthy: how often in a row, UNSET: not at all */
     struct resources resources;
     struct logging logging;
 
