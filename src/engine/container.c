@@ -515,6 +515,24 @@ void container_step(struct container *c)
 
 /* --- adoption --- */
 
+/* Nothing of it is left in RUN: it waited for its restart, or the machine was restarted. Then it is
+ * for `restore`, which knows the order, to start it. */
+static void adopt_nothing(struct container *c)
+{
+    bool waited = c->record.status == CONTAINER_RESTARTING;
+    if (!waited) {
+        c->record.exit_code = 137;
+        c->record.health = HEALTH_NONE;
+        container_record_clear_endpoints(&c->record);
+    }
+    c->record.status = CONTAINER_EXITED;
+    c->record.pid = 0;
+    if (waited && restart_wanted(c))
+        begin_prepare(c);
+    else
+        container_save(c);
+}
+
 void container_adopt(struct container *c)
 {
     struct err err AUTOERR = ERR_INIT;
@@ -535,13 +553,7 @@ void container_adopt(struct container *c)
         return;
     log_trace("%s: adopted as %s", c->record.name, container_status_name(c->record.status));
     if (!fs_exists(run)) {
-        /* It waited for its restart, or the machine was restarted: nothing of it is left. */
-        c->record.status = CONTAINER_EXITED;
-        c->record.pid = 0;
-        if (restart_wanted(c))
-            begin_prepare(c);
-        else
-            container_save(c);
+        adopt_nothing(c);
         return;
     }
     c->state = c->record.pid ? C_RUNNING : C_LAUNCHING;

@@ -230,13 +230,20 @@ static bool comes_back(struct container *c)
     return false;
 }
 
+static bool is_coming(const struct container *c)
+{
+    return c->state == C_PREPARING || c->state == C_CONNECTING || c->state == C_LAUNCHING;
+}
+
 static int restore_begin(struct operation *op, struct err *err)
 {
     if (begin(op, false, step_start, err) < 0)
         return -1;
     struct verb *v = op->data;
     for (size_t i = 0; i < v->items.n;) {
-        if (comes_back(v->items.v[i].c))
+        struct verb_item *item = &v->items.v[i];
+        item->stage = is_coming(item->c); /* it only has to be waited for */
+        if (item->stage || comes_back(item->c))
             i++;
         else
             vec_remove(&v->items, i);
