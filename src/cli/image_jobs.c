@@ -15,10 +15,10 @@ enum job_state { JOB_WAITING, JOB_RUNNING, JOB_ENDED };
 struct message {
     struct message *next;
     size_t job;
-    char *line;  /* a builder's output, or NULL: */
+    char *line;  /* a builder's output, why a transfer is tried again, or NULL: */
     char *layer; /* NULL: about the image */
     enum image_phase phase;
-    int64_t current, total;
+    int64_t current, total, delay;
 };
 
 struct worker {
@@ -67,6 +67,8 @@ static void on_pull_progress(void *ctx, const struct image_progress *p)
 {
     struct message *m = xcalloc(1, sizeof(*m));
     m->layer = p->layer ? xstrdup(p->layer) : NULL;
+    m->line = p->why ? xstrdup(p->why) : NULL;
+    m->delay = p->delay;
     m->phase = p->phase;
     m->current = p->current;
     m->total = p->total;
@@ -261,6 +263,8 @@ static const char *phase_text(enum image_phase phase)
         return "Downloading";
     case IMAGE_UNPACKING:
         return "Extracting";
+    case IMAGE_RETRYING:
+        return "Retrying";
     case IMAGE_UPLOADING:
         return "Pushing";
     case IMAGE_EXISTS:
@@ -271,9 +275,29 @@ static const char *phase_text(enum image_phase phase)
     return "";
 }
 
+/* A wait that is not explained looks like one that never ends. */
+static void show_retry(struct runner *r, const struct image_job *job, const struct message *m)
+{
+    if (job->kind == JOB_BUILD || r->jobs->quiet_pull)
+        return;
+    char *text AUTOFREE = m->delay ? xasprintf("Retrying in %.1f s", (double)m->delay / 1000)
+                                   : xstrdup("Retrying");
+    progress_event(&r->progress, &(struct progress_event){
+                                     .id = m->layer ? m->layer : job_id(job),
+                                     .parent = m->layer ? job_id(job) : NULL,
+                                     .text = text,
+                                     .status = m->line,
+                                     .state = PROGRESS_WORKING,
+                                 });
+}
+
 static void show_message(struct runner *r, const struct message *m)
 {
     const struct image_job *job = r->workers[m->job].job;
+    if (m->phase == IMAGE_RETRYING) {
+        show_retry(r, job, m);
+        return;
+    }
     if (m->line) {
         if (!r->jobs->build->quiet) {
             char *line AUTOFREE = xasprintf("%s | %s", job->service->name, m->line);

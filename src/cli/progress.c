@@ -1,5 +1,7 @@
 #include "cli/progress.h"
 
+#include <string.h>
+
 #include "base/fd.h"
 #include "base/mem.h"
 #include "base/units.h"
@@ -48,6 +50,9 @@ void progress_event(struct progress *p, const struct progress_event *e)
         item->begin = time_monotonic();
         map_set(&p->items, e->id, item);
     }
+    int64_t now = time_monotonic();
+    if (!item->text || !streq(item->text, e->text ? e->text : ""))
+        item->since = now;
     bool was_final = item->end != 0;
     bool same = item->text && streq(item->text, e->text ? e->text : "") &&
                 streq(item->status, e->status ? e->status : "") && item->state == e->state;
@@ -57,17 +62,38 @@ void progress_event(struct progress *p, const struct progress_event *e)
     item->current = e->current;
     item->total = e->total;
     if (is_final(e->state) && !was_final) {
-        item->end = time_monotonic();
+        item->end = now;
         p->done++;
     } else if (!is_final(e->state) && was_final) {
         /* Created, then Starting: the clock starts again, as the reference's does. */
-        item->begin = time_monotonic();
+        item->begin = now;
         item->end = 0;
         p->done--;
     }
     p->dirty = true;
-    if (p->view && p->view->event && !same)
+    bool due = e->total && now - item->told >= (p->view ? p->view->interval : 0);
+    if (p->view && p->view->event && (!same || due)) {
+        item->told = now;
         p->view->event(p, item);
+    }
+}
+
+char *progress_bar(const struct progress_item *item, int cells)
+{
+    enum { CELLS_MAX = 50 };
+    char have[32], want[32], arrow[CELLS_MAX + 1];
+    if (!item->total || item->current <= 0 || item->state != PROGRESS_WORKING)
+        return xstrdup("");
+    size_format(item->current, have);
+    size_format(item->total, want);
+    if (cells <= 0)
+        return xasprintf("%s/%s", have, want);
+    cells = cells < CELLS_MAX ? cells : CELLS_MAX;
+    int64_t current = item->current > item->total ? item->total : item->current;
+    int full = (int)((double)current / (double)item->total * cells);
+    memset(arrow, '=', (size_t)full);
+    arrow[full] = '\0';
+    return xasprintf("[%s>%*s] %8s/%s", arrow, cells - full, "", have, want);
 }
 
 void progress_tick(struct progress *p)

@@ -29,6 +29,8 @@ struct progress_item {
     enum progress_state state;
     int64_t current, total;
     int64_t begin, end; /* monotonic ns; end 0: not yet */
+    int64_t since;      /* when it took up what its text says */
+    int64_t told;       /* last handed to view->event */
 };
 
 struct progress;
@@ -36,6 +38,7 @@ struct progress;
 /* How a mode shows events; functions may be NULL. */
 struct progress_view {
     void (*event)(struct progress *p, const struct progress_item *item);
+    int64_t interval; /* ns between events that tell nothing but a larger number */
     void (*draw)(struct progress *p);
     /* Makes room for a line that is written by somebody else. */
     void (*clear)(struct progress *p);
@@ -58,6 +61,9 @@ struct progress {
 /* title: what the first line says: "[+] Running 1/3". */
 void progress_init(struct progress *p, const struct cli *cli, const char *title);
 void progress_event(struct progress *p, const struct progress_event *e);
+/* "[=====>    ]  12MB/98MB" of an item that moves bytes, in Docker's form of 50 cells or narrower
+ * (0: only the numbers); "" of any other. heap */
+char *progress_bar(const struct progress_item *item, int cells);
 /* Redraws; call it about ten times a second while something works. */
 void progress_tick(struct progress *p);
 /* A line of text beside the items (a builder's output), on the progress stream. */

@@ -59,20 +59,17 @@ static void add_colored(const struct progress *p, struct strbuf *out, const char
         strbuf_addstr(out, text);
 }
 
-/* "[=====>    ]  12MB/98MB" */
-static char *bar(const struct progress_item *item)
+/* How far it is and how fast, in so many columns. */
+static char *transfer(const struct progress_item *item, int room)
 {
-    enum { CELLS = 20 };
-    if (!item->total || item->state != PROGRESS_WORKING)
-        return xstrdup("");
-    int64_t current = item->current > item->total ? item->total : item->current;
-    int full = (int)(current * CELLS / item->total);
-    char have[32], want[32], cells[CELLS + 1];
-    for (int i = 0; i < CELLS; i++)
-        cells[i] = i < full ? '=' : i == full ? '>' : ' ';
-    cells[CELLS] = '\0';
-    return xasprintf(" [%s] %s/%s", cells, size_format(current, have),
-                     size_format(item->total, want));
+    enum { NUMBERS = 34, CELLS_MIN = 5 }; /* "[>] 123.4MB/123.4MB  123.4MB/s" */
+    int cells = room - NUMBERS;
+    char *bar AUTOFREE = progress_bar(item, cells < CELLS_MIN ? 0 : cells);
+    int64_t ms = (time_monotonic() - item->since) / 1000000;
+    char rate[32];
+    if (!*bar || ms < 200)
+        return xstrdup(bar);
+    return xasprintf("%s  %s/s", bar, size_format(item->current * 1000 / ms, rate));
 }
 
 /* The layers of an image in one line: "[⣿⣿⣷⠀] 12MB / 98MB". */
@@ -115,7 +112,6 @@ static void draw_item(const struct progress *p, struct strbuf *out,
     const char *indent = item->parent ? "   " : " ";
     const char *prefix = p->dry_run ? " DRY-RUN MODE - " : "";
     char *left AUTOFREE = left_of(p, item);
-    char *progress AUTOFREE = item->parent ? bar(item) : xstrdup("");
     int64_t now = item->end ? item->end : time_monotonic();
     char timer[24];
     snprintf(timer, sizeof(timer), "%.1fs ", (double)(now - item->begin) / 1e9);
@@ -127,6 +123,7 @@ static void draw_item(const struct progress *p, struct strbuf *out,
     strbuf_addf(&body, "%s%*s", head, fill > 0 ? fill : 0, "");
     room -= text_width(body.buf) + 1;
 
+    char *progress AUTOFREE = item->parent && !item->status[0] ? transfer(item, room) : xstrdup("");
     char *status AUTOFREE = xasprintf("%s%s", item->status, progress);
     /* Only the first line: the rest is told at the end. */
     status[strcspn(status, "\n")] = '\0';

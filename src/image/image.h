@@ -85,8 +85,9 @@ struct image_platform {
 int image_platform_parse(const char *text, struct image_platform *platform, struct err *err);
 /* "linux/arm64/v8"; out holds at least 96 bytes. */
 char *image_platform_format(const struct image_platform *platform, char out[96]);
-/* How well an offer serves what is wanted: 0 not at all, else the higher the better. An arm64 or
- * amd64 machine also takes lower variants, arm v7 takes v6 and v5. */
+/* How well an offer serves what is wanted: 0 not at all, else the higher the better. A machine also
+ * takes lower variants (arm v7: v6 and v5), amd64 at last 386, and arm64 arm. */
+enum { IMAGE_PLATFORM_SAME = 100 };
 int image_platform_match(const struct image_platform *want, const struct image_platform *offer);
 
 #endif

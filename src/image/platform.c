@@ -82,20 +82,29 @@ char *image_platform_format(const struct image_platform *p, char out[96])
     return out;
 }
 
+static int variant_number(const struct image_platform *p)
+{
+    const char *v = p->variant[0] ? p->variant : default_variant(p->architecture);
+    return v[0] == 'v' ? atoi(v + 1) : 1;
+}
+
 int image_platform_match(const struct image_platform *want, const struct image_platform *offer)
 {
     struct image_platform w = *want, o = *offer;
     normalise(&w);
     normalise(&o);
-    if (!streq(w.os, o.os) || !streq(w.architecture, o.architecture))
+    if (!streq(w.os, o.os))
+        return 0;
+    /* A processor runs what its predecessors ran, as containerd's platforms.Only has it. */
+    if (streq(w.architecture, "amd64") && streq(o.architecture, "386"))
+        return 1;
+    if (streq(w.architecture, "arm64") && streq(o.architecture, "arm"))
+        return variant_number(&o);
+    if (!streq(w.architecture, o.architecture))
         return 0;
     if (streq(w.variant, o.variant))
-        return 100;
-    const char *wv = w.variant[0] ? w.variant : default_variant(w.architecture);
-    const char *ov = o.variant[0] ? o.variant : default_variant(o.architecture);
-    int wn = wv[0] == 'v' ? atoi(wv + 1) : 1, on = ov[0] == 'v' ? atoi(ov + 1) : 1;
-    /* A processor runs what its predecessors ran. */
-    return on <= wn ? 50 + on : 0;
+        return IMAGE_PLATFORM_SAME;
+    return variant_number(&o) <= variant_number(&w) ? 50 + variant_number(&o) : 0;
 }
 
 const char *manifest_media_type(const json_t *manifest)

@@ -25,6 +25,7 @@ enum image_phase {
     IMAGE_WAITING,     /* the layer is known and waits for its turn, or for another process */
     IMAGE_DOWNLOADING, /* current and total in bytes of the blob; it is unpacked at the same time */
     IMAGE_UNPACKING,   /* all bytes are here, the tail is being unpacked */
+    IMAGE_RETRYING,    /* it failed (why) and is tried again after a while (delay) */
     IMAGE_UPLOADING,
     IMAGE_EXISTS, /* the layer was here, or the registry has it */
     IMAGE_DONE,   /* layer NULL: the whole image */
@@ -35,6 +36,8 @@ struct image_progress {
     const char *layer; /* first 12 digits of the blob's digest, NULL: about the image */
     enum image_phase phase;
     int64_t current, total; /* bytes, total 0: unknown */
+    const char *why;        /* with IMAGE_RETRYING */
+    int64_t delay;          /* ms */
 };
 typedef void (*image_progress_cb)(void *ctx, const struct image_progress *progress);
 

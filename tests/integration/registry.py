@@ -1,6 +1,7 @@
 """Registries on loopback: the real one from Debian's docker-registry, and one that misbehaves on order."""
 
 import base64
+import contextlib
 import http.server
 import json
 import os
@@ -10,7 +11,7 @@ import threading
 from pathlib import Path
 
 from harness import run, wait_for
-from images import oci_layout, write_oci_layout
+from images import digest, oci_layout, write_oci_layout
 
 
 def free_port() -> int:
@@ -73,18 +74,29 @@ class Registry:
 
 
 class FaultyRegistry:
-    """Serves one image from memory and does what `fault` says at the request for a layer:
-    "corrupt" (other bytes of the same length), "short" (closes half-way, always), "once-short"
-    (closes half-way the first time), "500-once", "500", "token" (asks for a bearer token first)."""
+    """Serves images from memory and misbehaves on order.
+
+    fault, at the request for a layer: "corrupt" (other bytes of the same length), "short" (closes
+    half-way, always), "once-short" (closes half-way the first time), "500-once", "500"; "token" (asks
+    for a bearer token first). For anything else a test sets `hook`, a function of the request, its kind
+    ("token", "ping", "manifest", "blob") and what is asked for, that returns True when it has answered.
+
+    manifests (by tag and digest: media type, bytes) and files ("blobs/sha256/HEX") may be added to."""
 
     def __init__(self, layers: list[bytes], fault: str = "", config: dict | None = None, address: str = "127.0.0.1",
-                 certificate: Path | None = None):
-        self.files = oci_layout("image", layers, config, "gz")
-        self.fault, self.requests, self.ranges = fault, [], []
-        index = json.loads(self.files["index.json"])
-        self.manifest = self.files["blobs/sha256/" + index["manifests"][0]["digest"][7:]]
-        self.layers = {l["digest"] for l in json.loads(self.manifest)["layers"]}
+                 certificate: Path | None = None, clients: Path | None = None, how: str | None = "gz"):
+        self.files: dict[str, bytes] = {}
+        self.manifests: dict[str, tuple[str, bytes]] = {}
+        self.fault, self.hook = fault, None
+        self.requests: list[str] = []
+        self.ranges: list[str] = []
+        self.authorizations: list[str | None] = []
+        self.peers: set[tuple] = set()  # connections
+        self.token_auth: str | None = None
         self.seen: set[str] = set()
+        self.lock = threading.Lock()
+        self.manifest = self.add(layers, config, how, "latest", "image")
+        self.layers = {layer["digest"] for layer in json.loads(self.manifest)["layers"]}
         owner = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -93,11 +105,16 @@ class FaultyRegistry:
             def log_message(self, *_):
                 pass
 
+            def setup(self):
+                super().setup()
+                owner.peers.add(self.client_address)
+
             def answer(self, status: int, body: bytes = b"", headers: dict | None = None, cut: bool = False):
                 self.send_response(status)
                 for name, value in (headers or {}).items():
                     self.send_header(name, value)
-                self.send_header("Content-Length", str(len(body)))
+                if "Content-Length" not in (headers or {}):
+                    self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 if self.command == "HEAD":
                     return
@@ -108,56 +125,103 @@ class FaultyRegistry:
             def do_HEAD(self):
                 self.do_GET()
 
-            def do_GET(self):
-                owner.requests.append(f"{self.command} {self.path}")
-                if self.path.startswith("/token"):
-                    basic = self.headers.get("Authorization", "")
-                    owner.token_auth = base64.b64decode(basic[6:]).decode() if basic.startswith("Basic ") else ""
-                    return self.answer(200, json.dumps({"token": "let-me-in"}).encode())
-                if owner.fault == "token" and self.headers.get("Authorization") != "Bearer let-me-in":
-                    realm = f'Bearer realm="http://{owner.host}/token",service="test",scope="repository:image:pull"'
-                    return self.answer(401, b"{}", {"WWW-Authenticate": realm})
-                if self.path in ("/v2/", "/v2"):
-                    return self.answer(200, b"{}")
-                kind, _, what = self.path.rpartition("/")
-                if kind.endswith("/manifests"):
-                    if what not in ("latest", "image") and not what.startswith("sha256:"):
-                        body = {"errors": [{"code": "MANIFEST_UNKNOWN", "message": "manifest unknown"}]}
-                        return self.answer(404, json.dumps(body).encode())
-                    import hashlib
-                    return self.answer(200, owner.manifest, {
-                        "Content-Type": "application/vnd.oci.image.manifest.v1+json",
-                        "Docker-Content-Digest": "sha256:" + hashlib.sha256(owner.manifest).hexdigest()})
-                blob = owner.files.get("blobs/sha256/" + what[7:])
-                if blob is None:
-                    return self.answer(404)
-                if what not in owner.layers or self.command == "HEAD":
-                    return self.answer(200, blob)
-                first = what not in owner.seen
-                owner.seen.add(what)
-                wanted = self.headers.get("Range")
-                if wanted:
-                    owner.ranges.append(wanted)
-                if owner.fault == "500" or (owner.fault == "500-once" and first):
-                    return self.answer(500, b"oops")
-                if owner.fault == "corrupt":
-                    return self.answer(200, blob[:-9] + bytes(b ^ 0x55 for b in blob[-9:]))
-                if owner.fault == "short" or (owner.fault == "once-short" and first):
-                    return self.answer(200, blob, cut=True)
-                if wanted:
-                    start = int(wanted.removeprefix("bytes=").split("-")[0])
-                    return self.answer(206, blob[start:], {"Content-Range": f"bytes {start}-{len(blob) - 1}/{len(blob)}"})
-                return self.answer(200, blob)
+            def do_POST(self):
+                self.body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                self.do_GET()
 
-        self.server = http.server.ThreadingHTTPServer((address, 0), Handler)
+            def do_GET(self):
+                with owner.lock:
+                    owner.requests.append(f"{self.command} {self.path}")
+                    owner.authorizations.append(self.headers.get("Authorization"))
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                    owner._serve(self)
+
+        class Server(http.server.ThreadingHTTPServer):
+            daemon_threads, request_queue_size = True, 64
+
+            def handle_error(self, *_):
+                pass
+
+        self.server = Server((address, 0), Handler)
         if certificate:  # a file with the key as well: serves HTTPS
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(certificate)
-            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+            if clients:  # the authority of those that may come in
+                context.verify_mode = ssl.CERT_REQUIRED
+                context.load_verify_locations(clients)
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True, do_handshake_on_connect=False)
         self.host = f"{address}:{self.server.server_port}"
         self.name = f"{self.host}/image:latest"
-        self.token_auth = None
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def add(self, layers: list[bytes], config: dict | None = None, how: str | None = "gz", *tags: str) -> bytes:
+        """One more image; its manifest."""
+        files = oci_layout("image", layers, config, how)
+        self.files |= files
+        manifest = files["blobs/sha256/" + json.loads(files["index.json"])["manifests"][0]["digest"][7:]]
+        self.put(manifest, *tags)
+        return manifest
+
+    def put(self, manifest: bytes | dict, *tags: str, media_type: str | None = None) -> str:
+        """Serves a manifest under its digest and these tags; its digest."""
+        text = json.dumps(manifest).encode() if isinstance(manifest, dict) else manifest
+        kind = media_type or json.loads(text).get("mediaType", "application/json")
+        for name in (digest(text), *tags):
+            self.manifests[name] = (kind, text)
+        return digest(text)
+
+    def asked(self, words: str) -> list[str]:
+        return [request for request in self.requests if words in request]
+
+    def _serve(self, request) -> None:
+        if request.path.startswith("/token"):
+            kind, what = "token", ""
+        elif request.path in ("/v2/", "/v2"):
+            kind, what = "ping", ""
+        else:
+            folder, _, what = request.path.partition("?")[0].rpartition("/")
+            kind = "manifest" if folder.endswith("/manifests") else "blob"
+        if self.hook and self.hook(request, kind, what):
+            return None
+        if kind == "token":
+            basic = request.headers.get("Authorization", "")
+            self.token_auth = base64.b64decode(basic[6:]).decode() if basic.startswith("Basic ") else ""
+            return request.answer(200, json.dumps({"token": "let-me-in"}).encode())
+        if self.fault == "token" and request.headers.get("Authorization") != "Bearer let-me-in":
+            realm = f'Bearer realm="http://{self.host}/token",service="test",scope="repository:image:pull"'
+            return request.answer(401, b"{}", {"WWW-Authenticate": realm})
+        if kind == "ping":
+            return request.answer(200, b"{}")
+        if kind == "manifest":
+            if what not in self.manifests:
+                body = {"errors": [{"code": "MANIFEST_UNKNOWN", "message": "manifest unknown"}]}
+                return request.answer(404, json.dumps(body).encode())
+            media_type, text = self.manifests[what]
+            return request.answer(200, text, {"Content-Type": media_type, "Docker-Content-Digest": digest(text)})
+        return self._serve_blob(request, what)
+
+    def _serve_blob(self, request, what: str) -> None:
+        blob = self.files.get("blobs/sha256/" + what[7:])
+        if blob is None:
+            return request.answer(404)
+        if what not in self.layers or request.command == "HEAD":
+            return request.answer(200, blob)
+        with self.lock:
+            first = what not in self.seen
+            self.seen.add(what)
+        wanted = request.headers.get("Range")
+        if wanted:
+            self.ranges.append(wanted)
+        if self.fault == "500" or (self.fault == "500-once" and first):
+            return request.answer(500, b"oops")
+        if self.fault == "corrupt":
+            return request.answer(200, blob[:-9] + bytes(b ^ 0x55 for b in blob[-9:]))
+        if self.fault == "short" or (self.fault == "once-short" and first):
+            return request.answer(200, blob, cut=True)
+        if wanted:
+            start = int(wanted.removeprefix("bytes=").split("-")[0])
+            return request.answer(206, blob[start:], {"Content-Range": f"bytes {start}-{len(blob) - 1}/{len(blob)}"})
+        return request.answer(200, blob)
 
     def close(self) -> None:
         self.server.shutdown()

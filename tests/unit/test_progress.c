@@ -52,6 +52,24 @@ static char *shown(enum progress_mode mode, bool dry_run, bool color, unsigned s
     return strbuf_detach(&out);
 }
 
+/* A layer that moves: its bar at the first chance, again only after a while, and none at the end. */
+static void test_transfer(void **state)
+{
+    (void)state;
+    struct progress_item item = {
+        .text = "Downloading", .status = "", .current = 2150000, .total = 4970000};
+    char *wide AUTOFREE = progress_bar(&item, 50), *none AUTOFREE = progress_bar(&item, 0);
+    assert_string_equal(wide,
+                        "[=====================>                             ]   2.15MB/4.97MB");
+    assert_string_equal(none, "2.15MB/4.97MB");
+    item.current = item.total * 2; /* what a registry says of itself need not be true */
+    char *beyond AUTOFREE = progress_bar(&item, 10);
+    assert_string_equal(beyond, "[==========>]   9.94MB/4.97MB");
+    item.state = PROGRESS_DONE;
+    char *done AUTOFREE = progress_bar(&item, 50);
+    assert_string_equal(done, "");
+}
+
 static void test_plain(void **state)
 {
     (void)state;
@@ -112,9 +130,9 @@ static void test_differences(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_plain),       cmocka_unit_test(test_json),
-        cmocka_unit_test(test_quiet),       cmocka_unit_test(test_terminal),
-        cmocka_unit_test(test_differences),
+        cmocka_unit_test(test_transfer), cmocka_unit_test(test_plain),
+        cmocka_unit_test(test_json),     cmocka_unit_test(test_quiet),
+        cmocka_unit_test(test_terminal), cmocka_unit_test(test_differences),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

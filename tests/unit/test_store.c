@@ -411,6 +411,13 @@ static void test_platforms(void **state)
     image_platform_parse("linux/amd64", &p, NULL);
     assert_true(image_platform_match(&arm, &v6) > 0);
     assert_int_equal(image_platform_match(&v6, &arm), 0);
+    struct image_platform x86, arm64;
+    image_platform_parse("linux/386", &x86, NULL);
+    image_platform_parse("linux/arm64", &arm64, NULL);
+    assert_true(image_platform_match(&p, &x86) > 0);
+    assert_int_equal(image_platform_match(&x86, &p), 0);
+    assert_true(image_platform_match(&arm64, &arm) > image_platform_match(&arm64, &v6));
+    assert_int_equal(image_platform_match(&arm64, &arm64), IMAGE_PLATFORM_SAME);
     assert_true(image_platform_match(&arm, &arm) > image_platform_match(&arm, &v6));
     assert_int_equal(image_platform_match(&p, &arm), 0);
 }

@@ -33,7 +33,7 @@ struct layer_task {
     size_t layer;
 };
 
-static void tell(struct run *run, size_t layer, enum image_phase phase, int64_t current)
+static void tell_more(struct run *run, size_t layer, struct image_progress p)
 {
     struct assembly *a = run->a;
     if (!a->progress)
@@ -41,10 +41,17 @@ static void tell(struct run *run, size_t layer, enum image_phase phase, int64_t 
     const struct image_layer *l = &a->layers->layers[layer];
     char id[13];
     snprintf(id, sizeof(id), "%.12s", l->digest + 7);
-    struct image_progress p = {a->image, id, phase, current, l->size};
+    p.image = a->image;
+    p.layer = id;
+    p.total = l->size;
     pthread_mutex_lock(&run->mutex);
     a->progress(a->ctx, &p);
     pthread_mutex_unlock(&run->mutex);
+}
+
+static void tell(struct run *run, size_t layer, enum image_phase phase, int64_t current)
+{
+    tell_more(run, layer, (struct image_progress){.phase = phase, .current = current});
 }
 
 static void on_progress(void *ctx, int64_t received)
@@ -53,6 +60,13 @@ static void on_progress(void *ctx, int64_t received)
     const struct assembly *a = t->run->a;
     bool all = received >= a->layers->layers[t->layer].size;
     tell(t->run, t->layer, all ? IMAGE_UNPACKING : IMAGE_DOWNLOADING, received);
+}
+
+static void on_retrying(void *ctx, const char *why, int64_t ms)
+{
+    struct layer_task *t = ctx;
+    tell_more(t->run, t->layer,
+              (struct image_progress){.phase = IMAGE_RETRYING, .why = why, .delay = ms});
 }
 
 static int fetch(void *ctx, struct layer_sink *sink, struct err *err)
@@ -140,6 +154,7 @@ static int fill_layer(struct run *run, struct layer_task *t, bool has_blob, bool
         .want_tree = !has_tree,
         .stop = &run->stop,
         .progress = on_progress,
+        .retrying = on_retrying,
         .progress_ctx = t,
     };
     struct layer_result *r = &run->results[t->layer];

@@ -1,10 +1,19 @@
 #include "image/module/endpoint.h"
 
 #include <arpa/inet.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/fs.h"
 #include "base/json.h"
 #include "base/mem.h"
+
+static const char DOCKER_FILE[] = "/etc/docker/daemon.json";
+static const char OWN_FILE[] = "/etc/compose/registries.json";
+
+struct settings {
+    char **insecure, **mirrors;
+};
 
 static bool is_loopback(const char *registry)
 {
@@ -24,22 +33,74 @@ static void add_words(char ***list, const char *text)
         strv_push(list, w);
 }
 
-static char **setting(const char *key, const char *variable)
+static void add_strings(char ***list, const json_t *array)
 {
-    static const char *const files[] = {"/etc/docker/daemon.json", "/etc/compose/registries.json"};
-    char **list = NULL;
-    for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
-        json_t *j AUTOJSON = NULL, *item;
-        size_t k;
-        /* A file that is missing or not ours to judge says nothing. */
-        if (json_read(files[i], &j, NULL) < 0)
-            continue;
-        json_array_foreach (json_object_get(j, key), k, item)
-            if (json_is_string(item))
-                strv_push(&list, json_string_value(item));
+    json_t *item;
+    size_t i;
+    json_array_foreach (array, i, item)
+        if (json_is_string(item))
+            strv_push(list, json_string_value(item));
+}
+
+static bool is_list_of_strings(const json_t *j)
+{
+    json_t *item;
+    size_t i;
+    json_array_foreach (j, i, item)
+        if (!json_is_string(item))
+            return false;
+    return json_is_array(j);
+}
+
+/* A slip in our own file must not send an image's name, or a login, somewhere else. */
+static int check_own(const json_t *own, struct err *err)
+{
+    const char *key, *registry;
+    json_t *value, *list;
+    json_object_foreach ((json_t *)own, key, value) {
+        if (streq(key, "mirrors") && json_is_object(value)) {
+            json_object_foreach (value, registry, list)
+                if (!is_list_of_strings(list))
+                    return err_set(err, ERR_INVALID, "mirrors of \"%s\": want a list of URLs",
+                                   registry);
+        } else if (!streq(key, "insecure-registries") && !streq(key, "registry-mirrors")) {
+            return err_set(err, ERR_INVALID,
+                           "\"%s\": want insecure-registries, registry-mirrors or mirrors (an "
+                           "object)",
+                           key);
+        } else if (!is_list_of_strings(value)) {
+            return err_set(err, ERR_INVALID, "\"%s\": want a list of strings", key);
+        }
     }
-    add_words(&list, getenv(variable));
-    return list;
+    return 0;
+}
+
+static void take(struct settings *s, const json_t *j, bool hub)
+{
+    add_strings(&s->insecure, json_object_get(j, "insecure-registries"));
+    if (hub) /* as Docker's: these mirrors are the Hub's */
+        add_strings(&s->mirrors, json_object_get(j, "registry-mirrors"));
+}
+
+static int read_settings(const char *registry, struct settings *s, struct err *err)
+{
+    bool hub = streq(registry, "docker.io");
+    const char *named = getenv("COMPOSE_REGISTRIES");
+    const char *path = named && *named ? named : OWN_FILE;
+    json_t *own AUTOJSON = NULL, *docker AUTOJSON = NULL;
+    if ((path == named || fs_exists(path)) && json_read(path, &own, err) < 0)
+        return -1;
+    if (check_own(own, err) < 0)
+        return err_wrap(err, "%s", path);
+    add_strings(&s->mirrors, json_object_get(json_object_get(own, "mirrors"), registry));
+    take(s, own, hub);
+    /* One that is missing, or wrong in Docker's eyes, says nothing. */
+    if (json_read(DOCKER_FILE, &docker, NULL) == 0)
+        take(s, docker, hub);
+    add_words(&s->insecure, getenv("COMPOSE_INSECURE_REGISTRIES"));
+    if (hub)
+        add_words(&s->mirrors, getenv("COMPOSE_REGISTRY_MIRRORS"));
+    return 0;
 }
 
 /* An entry is a host with or without its port, or an IPv4 network ("10.0.0.0/8"). */
@@ -60,59 +121,67 @@ static bool entry_matches(const char *entry, const char *registry)
     return (ntohl(net.s_addr) ^ ntohl(addr.s_addr)) >> (32 - bits) == 0;
 }
 
-static bool is_insecure(const char *registry)
+static bool is_insecure(const struct settings *s, const char *registry)
 {
-    char **list AUTOSTRV = setting("insecure-registries", "COMPOSE_INSECURE_REGISTRIES");
-    for (size_t i = 0; list && list[i]; i++)
-        if (entry_matches(list[i], registry))
+    for (size_t i = 0; s->insecure && s->insecure[i]; i++)
+        if (entry_matches(s->insecure[i], registry))
             return true;
     return false;
 }
 
-static void add(endpoint_list *list, const char *scheme, const char *host, bool no_verify,
-                bool mirror)
+static void add(endpoint_list *list, const char *scheme, const char *host, const char *prefix,
+                bool no_verify, bool mirror)
 {
-    vec_push(list, (struct endpoint){xasprintf("%s://%s", scheme, host), xstrdup(host), no_verify,
-                                     mirror});
+    vec_push(list, (struct endpoint){xasprintf("%s://%s", scheme, host), xstrdup(host),
+                                     xstrdup(prefix), no_verify, mirror});
 }
 
-static void add_host(endpoint_list *list, const char *host, bool mirror)
+static void add_host(const struct settings *s, endpoint_list *list, const char *host,
+                     const char *prefix, bool mirror)
 {
     if (is_loopback(host)) {
         /* Nobody is between: plain text first, it is what runs there. */
-        add(list, "http", host, true, mirror);
-        add(list, "https", host, true, mirror);
-    } else if (is_insecure(host)) {
-        add(list, "https", host, true, mirror);
-        add(list, "http", host, true, mirror);
+        add(list, "http", host, prefix, true, mirror);
+        add(list, "https", host, prefix, true, mirror);
+    } else if (is_insecure(s, host)) {
+        add(list, "https", host, prefix, true, mirror);
+        add(list, "http", host, prefix, true, mirror);
     } else {
-        add(list, "https", host, false, mirror);
+        add(list, "https", host, prefix, false, mirror);
     }
 }
 
-static void add_mirrors(endpoint_list *list)
+/* "[SCHEME://]HOST[/PREFIX][/]" */
+static void add_mirror(const struct settings *s, endpoint_list *list, const char *url)
 {
-    char **mirrors AUTOSTRV = setting("registry-mirrors", "COMPOSE_REGISTRY_MIRRORS");
-    for (size_t i = 0; mirrors && mirrors[i]; i++) {
-        char *scheme_end = strstr(mirrors[i], "://");
-        char *host AUTOFREE = xstrdup(scheme_end ? scheme_end + 3 : mirrors[i]);
-        size_t n = strlen(host);
-        while (n && host[n - 1] == '/')
-            host[--n] = '\0';
-        if (scheme_end && starts_with(mirrors[i], "http://"))
-            add(list, "http", host, true, true);
-        else if (*host)
-            add_host(list, host, true);
-    }
+    const char *scheme_end = strstr(url, "://");
+    const char *rest = scheme_end ? scheme_end + 3 : url;
+    size_t host_n = strcspn(rest, "/"), n = strlen(rest);
+    while (n > host_n && rest[n - 1] == '/')
+        n--;
+    char *host AUTOFREE = xstrndup(rest, host_n);
+    char *prefix AUTOFREE = n > host_n
+                                ? xasprintf("%.*s/", (int)(n - host_n - 1), rest + host_n + 1)
+                                : xstrdup("");
+    if (starts_with(url, "http://"))
+        add(list, "http", host, prefix, true, true);
+    else if (*host)
+        add_host(s, list, host, prefix, true);
 }
 
-void endpoints_find(const char *registry, bool mirrors, endpoint_list *list)
+int endpoints_find(const char *registry, bool mirrors, endpoint_list *list, struct err *err)
 {
+    struct settings s = {0};
     *list = (endpoint_list){0};
-    bool hub = streq(registry, "docker.io");
-    if (hub && mirrors) /* as Docker's: mirrors are the Hub's */
-        add_mirrors(list);
-    add_host(list, hub ? "registry-1.docker.io" : registry, false);
+    int rc = read_settings(registry, &s, err);
+    for (size_t i = 0; rc == 0 && mirrors && s.mirrors && s.mirrors[i]; i++)
+        add_mirror(&s, list, s.mirrors[i]);
+    if (rc == 0)
+        add_host(&s, list, streq(registry, "docker.io") ? "registry-1.docker.io" : registry, "",
+                 false);
+    strv_free(s.insecure);
+    strv_free(s.mirrors);
+    return rc;
 }
 
 void endpoints_release(endpoint_list *list)
@@ -120,6 +189,7 @@ void endpoints_release(endpoint_list *list)
     vec_foreach (list, e) {
         free(e->base);
         free(e->host);
+        free(e->prefix);
     }
     vec_release(list);
 }

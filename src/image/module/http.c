@@ -16,14 +16,23 @@ enum {
     REDIRECTS_MAX = 10,
     RECEIVE_BUFFER = 256 << 10,
     CA_MAX = 16 << 20,
+    IDLE_MAX = 16, /* kept with their connections */
 };
 
 struct http {
     CURLM *multi;
     CURL *easy;
     const struct stop *stop;
+    struct http *next_idle;
     char error[CURL_ERROR_SIZE];
 };
+
+/* Of images that are pulled together most come from one registry. */
+static struct {
+    pthread_mutex_t mutex;
+    struct http *first;
+    size_t n;
+} idle = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
 /* One transfer: what the callbacks work on. */
 struct transfer {
@@ -43,11 +52,20 @@ static void curl_start(void)
 struct http *http_new(const struct stop *stop)
 {
     pthread_once(&curl_once, curl_start);
-    struct http *h = xcalloc(1, sizeof(*h));
-    h->multi = curl_multi_init();
-    h->easy = curl_easy_init();
-    if (!h->multi || !h->easy)
-        abort();
+    pthread_mutex_lock(&idle.mutex);
+    struct http *h = idle.first;
+    if (h) {
+        idle.first = h->next_idle;
+        idle.n--;
+    }
+    pthread_mutex_unlock(&idle.mutex);
+    if (!h) {
+        h = xcalloc(1, sizeof(*h));
+        h->multi = curl_multi_init();
+        h->easy = curl_easy_init();
+        if (!h->multi || !h->easy)
+            abort();
+    }
     h->stop = stop;
     return h;
 }
@@ -55,6 +73,17 @@ struct http *http_new(const struct stop *stop)
 void http_free(struct http *h)
 {
     if (!h)
+        return;
+    pthread_mutex_lock(&idle.mutex);
+    bool keep_it = idle.n < IDLE_MAX;
+    if (keep_it) {
+        h->stop = NULL;
+        h->next_idle = idle.first;
+        idle.first = h;
+        idle.n++;
+    }
+    pthread_mutex_unlock(&idle.mutex);
+    if (keep_it)
         return;
     curl_easy_cleanup(h->easy);
     curl_multi_cleanup(h->multi);
@@ -97,6 +126,20 @@ static void keep(char **slot, const char *value, size_t n)
     *slot = xstrndup(value, n);
 }
 
+/* RFC 9110 10.2.3: seconds, or a date. */
+static int64_t retry_after(const char *value)
+{
+    char *end;
+    long long seconds = strtoll(value, &end, 10);
+    if (end == value || *end) {
+        time_t then = curl_getdate(value, NULL);
+        if (then == -1)
+            return -1;
+        seconds = then - time(NULL);
+    }
+    return seconds > 0 ? seconds : 0;
+}
+
 static void take_header(struct http_response *r, const char *name, size_t name_n, const char *value,
                         size_t n)
 {
@@ -110,7 +153,7 @@ static void take_header(struct http_response *r, const char *name, size_t name_n
         if (strlen(kept[i].name) == name_n && !strncasecmp(name, kept[i].name, name_n))
             keep(kept[i].slot, value, n);
     if (name_n == 11 && !strncasecmp(name, "retry-after", 11))
-        r->retry_after = atoi(value); /* a date reads as 0 or a day: bounded by who waits */
+        r->retry_after = retry_after(value);
     if (name_n == 16 && !strncasecmp(name, "www-authenticate", 16)) {
         if (n > 7 && !strncasecmp(value, "bearer ", 7))
             keep(&r->bearer, value + 7, n - 7);
@@ -166,6 +209,13 @@ static int on_progress(void *ctx, curl_off_t dltotal, curl_off_t dlnow, curl_off
     return 0;
 }
 
+/* As Go's and OpenSSL's own programs find them. */
+static const char *system_bundle(void)
+{
+    const char *named = getenv("SSL_CERT_FILE");
+    return named && *named ? named : curl_version_info(CURLVERSION_NOW)->cainfo;
+}
+
 /* The system's certificates and the registry's own in one bundle: curl takes one or the other. */
 static int add_ca(CURL *easy, const char *dir, struct err *err)
 {
@@ -186,9 +236,8 @@ static int add_ca(CURL *easy, const char *dir, struct err *err)
     closedir(d);
     if (rc < 0 || !bundle.len)
         return rc;
-    const char *system_bundle = curl_version_info(CURLVERSION_NOW)->cainfo;
     char *text AUTOFREE = NULL;
-    if (system_bundle && fs_read(system_bundle, CA_MAX, &text, NULL, NULL) == 0)
+    if (system_bundle() && fs_read(system_bundle(), CA_MAX, &text, NULL, NULL) == 0)
         strbuf_addstr(&bundle, text);
     struct curl_blob blob = {bundle.buf, bundle.len, CURL_BLOB_COPY};
     curl_easy_setopt(easy, CURLOPT_CAINFO_BLOB, &blob);
@@ -214,6 +263,10 @@ static int use_certificates(CURL *easy, const char *host, struct err *err)
             char *key AUTOFREE = xasprintf("%.*s.key", (int)strlen(cert) - 5, cert);
             curl_easy_setopt(easy, CURLOPT_SSLCERT, cert);
             curl_easy_setopt(easy, CURLOPT_SSLKEY, key);
+            if (!fs_exists(key)) {
+                closedir(d);
+                return err_set(err, ERR_INVALID, "%s has no %s beside it", cert, path_base(key));
+            }
         }
         if (d)
             closedir(d);
@@ -311,12 +364,14 @@ static int set_options(struct http *h, struct transfer *t, struct curl_slist *he
         curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 0L);
         curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 0L);
     }
+    if (system_bundle())
+        curl_easy_setopt(easy, CURLOPT_CAINFO, system_bundle());
     set_method(easy, r);
     use_proxy(easy, r->url);
     return r->certs ? use_certificates(easy, r->certs, err) : 0;
 }
 
-static int explain(struct http *h, CURLcode code, struct http_response *r, struct err *err)
+static int explain_code(struct http *h, CURLcode code, struct http_response *r, struct err *err)
 {
     long os_error = 0;
     curl_easy_getinfo(h->easy, CURLINFO_OS_ERRNO, &os_error);
@@ -335,24 +390,40 @@ static int explain(struct http *h, CURLcode code, struct http_response *r, struc
     case CURLE_SSL_CERTPROBLEM:
     case CURLE_SSL_CACERT_BADFILE:
     case CURLE_SSL_ISSUER_ERROR:
-        r->tls_failed = true;
-        return err_set(err, ERR_UNAVAILABLE, "TLS: %s", detail);
     case CURLE_SSL_CONNECT_ERROR:
-        r->tls_failed = r->not_http = true;
         return err_set(err, ERR_UNAVAILABLE, "TLS: %s", detail);
     case CURLE_UNSUPPORTED_PROTOCOL:
     case CURLE_TOO_MANY_REDIRECTS:
     case CURLE_URL_MALFORMAT:
         return err_set(err, ERR_INVALID, "%s", detail);
-    case CURLE_GOT_NOTHING:
-    case CURLE_WEIRD_SERVER_REPLY:
-        r->not_http = true;
-        r->retriable = true;
-        return err_set(err, ERR_UNAVAILABLE, "%s", detail);
     default: /* broken connections of all kinds */
         r->retriable = true;
         return err_set(err, ERR_UNAVAILABLE, "%s", detail);
     }
+}
+
+/* "HOST[:PORT]" of a URL, heap. */
+static char *authority(const char *url)
+{
+    const char *host = strstr(url, "://");
+    host = host ? host + 3 : url;
+    return xstrndup(host, strcspn(host, "/?#"));
+}
+
+static int explain(struct http *h, CURLcode code, const char *asked, struct http_response *r,
+                   struct err *err)
+{
+    const char *url = NULL;
+    explain_code(h, code, r, err);
+    curl_easy_getinfo(h->easy, CURLINFO_EFFECTIVE_URL, &url);
+    char *from AUTOFREE = authority(asked), *at AUTOFREE = authority(url ? url : asked);
+    return streq(from, at) ? -1 : err_wrap(err, "redirected to %s", at);
+}
+
+bool http_may_pass(const struct http_response *r)
+{
+    return r->retriable || r->status == 429 || r->status == 408 ||
+           (r->status >= 500 && r->status != 501 && r->status != 505);
 }
 
 /* Drives the one transfer to its end. */
@@ -397,7 +468,7 @@ int http_do(struct http *h, const struct http_request *request, struct http_resp
         else if (response->sink_refused)
             rc = -1;
         else if (code != CURLE_OK)
-            rc = explain(h, code, response, err);
+            rc = explain(h, code, request->url, response, err);
     }
     curl_slist_free_all(headers);
     return rc;

@@ -1,6 +1,6 @@
-/* HTTP(S) over libcurl, one request at a time and one connection user a thread: connections are
- * kept and reused, redirects are followed without taking the authorization along, a stop is
- * noticed within a tenth of a second. */
+/* HTTP(S) over libcurl, one request at a time and one struct http a thread: connections are kept and
+ * reused, also by the next http_new() after an http_free(); redirects are followed without taking
+ * the authorization along; a stop is noticed within a tenth of a second. */
 #ifndef IMAGE_MODULE_HTTP_H
 #define IMAGE_MODULE_HTTP_H
 
@@ -46,16 +46,16 @@ struct http_response {
     struct strbuf body;
     char *content_type, *digest, *location, *bearer;
     bool basic;          /* the server offers basic authentication */
-    int64_t retry_after; /* seconds, -1: not said */
+    int64_t retry_after; /* seconds from now, -1: not said */
     bool sink_refused;   /* the sink said -1: err is not set */
     bool retriable;      /* it failed in a way that may pass */
-    bool tls_failed;
-    bool not_http; /* the peer does not speak what was asked: TLS on a plain port, ... */
 };
 
 /* 0: a response with some status came, whole. -1: err, or sink_refused. */
 int http_do(struct http *http, const struct http_request *request, struct http_response *response,
             struct err *err);
 void http_response_release(struct http_response *response);
+/* Whether the same request may succeed later. */
+bool http_may_pass(const struct http_response *response);
 
 #endif

@@ -44,7 +44,8 @@ static int source(void *ctx, struct layer_sink *sink, struct err *err)
 static void on_progress(void *ctx, int64_t received)
 {
     struct import *im = ctx;
-    struct image_progress p = {im->request->source, NULL, IMAGE_UNPACKING, received, 0};
+    struct image_progress p = {
+        .image = im->request->source, .phase = IMAGE_UNPACKING, .current = received};
     if (im->request->progress)
         im->request->progress(im->request->ctx, &p);
 }

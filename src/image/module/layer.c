@@ -40,6 +40,17 @@ int64_t layer_sink_received(const struct layer_sink *sink)
     return sink->received;
 }
 
+bool layer_sink_complete(const struct layer_sink *sink)
+{
+    return sink->spec->size >= 0 && sink->received == sink->spec->size;
+}
+
+void layer_sink_retrying(struct layer_sink *sink, const char *why, int64_t ms)
+{
+    if (sink->spec->retrying)
+        sink->spec->retrying(sink->spec->progress_ctx, why, ms);
+}
+
 static void report(struct layer_sink *s)
 {
     if (!s->spec->progress)

@@ -24,6 +24,10 @@ struct layer_sink;
 int layer_sink_write(struct layer_sink *sink, const void *data, size_t n);
 /* Bytes taken so far: where an interrupted source goes on. */
 int64_t layer_sink_received(const struct layer_sink *sink);
+/* Whether the size is known and all bytes are here. */
+bool layer_sink_complete(const struct layer_sink *sink);
+/* Tells who watches that the source tries again in ms. */
+void layer_sink_retrying(struct layer_sink *sink, const char *why, int64_t ms);
 
 struct layer_spec {
     const char *digest;  /* NULL: not known beforehand */
@@ -35,6 +39,7 @@ struct layer_spec {
     const struct stop *stop;
     /* Called now and then with the bytes received; may be NULL. */
     void (*progress)(void *ctx, int64_t received);
+    void (*retrying)(void *ctx, const char *why, int64_t ms);
     void *progress_ctx;
 };
 

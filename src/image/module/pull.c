@@ -23,7 +23,16 @@ struct pull {
 
 static void tell(const struct pull *p, enum image_phase phase)
 {
-    struct image_progress event = {p->request->reference, NULL, phase, 0, 0};
+    struct image_progress event = {.image = p->request->reference, .phase = phase};
+    if (p->request->progress)
+        p->request->progress(p->request->ctx, &event);
+}
+
+static void on_retrying(void *ctx, const char *why, int64_t ms)
+{
+    const struct pull *p = ctx;
+    struct image_progress event = {
+        .image = p->request->reference, .phase = IMAGE_RETRYING, .why = why, .delay = ms};
     if (p->request->progress)
         p->request->progress(p->request->ctx, &event);
 }
@@ -39,6 +48,7 @@ static int choose_platform(struct pull *p, struct manifest *m, struct err *err)
     for (int depth = 0; media_is_index(m->media_type); depth++) {
         const json_t *chosen = depth < 4 ? index_choose(m->json, &p->platform) : NULL;
         const char *digest = jstr(chosen, "digest", "");
+        json_int_t size = jint(chosen, "size", -1);
         if (!chosen)
             return err_set(err, ERR_NOT_FOUND, "it is not there for platform %s",
                            image_platform_format(&p->platform, text));
@@ -47,6 +57,12 @@ static int choose_platform(struct pull *p, struct manifest *m, struct err *err)
         struct manifest next;
         if (registry_manifest(p->clients[0], digest, &next, err) < 0)
             return -1;
+        if (size >= 0 && size != (json_int_t)next.n) {
+            manifest_release(&next);
+            return err_set(err, ERR_CORRUPT,
+                           "the manifest has %zu bytes in the place of the index's %lld", next.n,
+                           (long long)size);
+        }
         if (!p->index_digest)
             p->index_digest = xstrdup(m->digest);
         manifest_release(m);
@@ -69,6 +85,22 @@ static int check_layers(const struct image *image, struct err *err)
                            image->layers[i].digest + 7, type);
     }
     return 0;
+}
+
+static struct image_platform platform_of(const struct image *image)
+{
+    struct image_platform p;
+    snprintf(p.os, sizeof(p.os), "%s", image->os);
+    snprintf(p.architecture, sizeof(p.architecture), "%s", image->architecture);
+    snprintf(p.variant, sizeof(p.variant), "%s", image->variant ? image->variant : "");
+    return p;
+}
+
+/* Of the same index another entry may be nearer to the platform that is wanted now. */
+static bool serves_best(const struct pull *p, const struct image *local)
+{
+    struct image_platform has = platform_of(local);
+    return image_platform_match(&p->platform, &has) == IMAGE_PLATFORM_SAME;
 }
 
 /* The config, from the store or the registry, and the image that both make. */
@@ -100,11 +132,7 @@ static int read_image(struct pull *p, const struct manifest *m, struct err *err)
     }
     if (image_decode(m->json, config, &p->image, err) < 0)
         return -1;
-    struct image_platform offer;
-    snprintf(offer.os, sizeof(offer.os), "%s", p->image->os);
-    snprintf(offer.architecture, sizeof(offer.architecture), "%s", p->image->architecture);
-    snprintf(offer.variant, sizeof(offer.variant), "%s",
-             p->image->variant ? p->image->variant : "");
+    struct image_platform offer = platform_of(p->image);
     char have[96], want[96];
     /* Docker takes a lone image of another architecture when nobody named one. */
     if ((p->request->platform && *p->request->platform && *offer.architecture &&
@@ -146,7 +174,7 @@ static int fetch_layers(struct pull *p, struct err *err)
 static int fetch(struct pull *p, const char *what, bool *changed, struct err *err)
 {
     struct manifest m;
-    if (work_begin(p->store, &p->work, err) < 0 ||
+    if ((!p->work.dir && work_begin(p->store, &p->work, err) < 0) ||
         registry_manifest(p->clients[0], what, &m, err) < 0)
         return -1;
     char digest[72];
@@ -204,15 +232,15 @@ static int is_current(struct pull *p, const struct image *local, char digest[72]
     if (registry_head(p->clients[0], p->ref.tag, digest, err) < 0)
         return -1;
     *current = *digest && (streq(digest, local->digest) ||
-                           (local->index_digest && streq(digest, local->index_digest)));
+                           (local->index_digest && streq(digest, local->index_digest) &&
+                            serves_best(p, local)));
     return 0;
 }
 
-static int ask_registry(struct pull *p, struct image *local, bool *changed, struct err *err)
+static int ask_endpoint(struct pull *p, struct image *local, bool *changed, struct err *err)
 {
     char digest[72];
     bool current;
-    tell(p, IMAGE_RESOLVING);
     if (is_current(p, local, digest, &current, err) < 0)
         return -1;
     if (current) {
@@ -220,6 +248,33 @@ static int ask_registry(struct pull *p, struct image *local, bool *changed, stru
         return touch(p, local, err);
     }
     return fetch(p, *digest ? digest : wanted(&p->ref), changed, err);
+}
+
+/* What one attempt learned. Layers that it brought are pinned and serve the next one. */
+static void forget_attempt(struct pull *p)
+{
+    image_free(p->image);
+    free(p->index_digest);
+    p->image = NULL;
+    p->index_digest = NULL;
+}
+
+/* A mirror that fails on the way is left for the next one, at last for the registry itself. */
+static int ask_registry(struct pull *p, struct image *local, bool *changed, struct err *err)
+{
+    tell(p, IMAGE_RESOLVING);
+    for (;;) {
+        struct err why AUTOERR = ERR_INIT;
+        if (ask_endpoint(p, local, changed, &why) == 0)
+            return 0;
+        bool theirs = why.kind != ERR_CANCELLED && why.kind != ERR_IO;
+        if (!theirs || !registry_leave_mirror(p->registry)) {
+            err_move(err, &why);
+            return -1;
+        }
+        on_retrying(p, why.msg, 0);
+        forget_attempt(p);
+    }
 }
 
 static bool local_serves(const struct pull_request *q, const struct image *local)
@@ -254,7 +309,11 @@ static int run(struct pull *p, struct image **out, bool *changed, struct err *er
     if (asked && q->policy == IMAGE_PULL_NEVER) {
         rc = err_set(err, ERR_NOT_FOUND, "No such image: %s", q->reference);
     } else if (asked) {
-        p->registry = registry_new(&p->ref, q->auth_file, false, &p->stop);
+        p->registry = registry_new(&p->ref, q->auth_file, false, &p->stop, err);
+        rc = p->registry ? 0 : -1;
+    }
+    if (p->registry) {
+        registry_on_retry(p->registry, on_retrying, p);
         p->clients[0] = registry_client_new(p->registry);
         rc = ask_registry(p, local, changed, err);
     }
@@ -304,7 +363,7 @@ int call_pull(struct image_store *store, const struct pull_request *q, struct im
     /* What came before the failure is no image: its space is given back at once. */
     if (rc < 0 && worked)
         layout_sweep(store, NULL);
-    return rc < 0 ? err_wrap(err, "image %s", q->reference) : 0;
+    return rc < 0 ? wrap_transfer(err, q->reference) : 0;
 }
 
 int call_unpack(struct image_store *store, struct image **image, image_cancel cancel,

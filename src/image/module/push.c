@@ -36,8 +36,11 @@ static void tell(struct push *p, const char *digest, enum image_phase phase, int
     if (!p->request->progress)
         return;
     snprintf(id, sizeof(id), "%.12s", digest ? digest + 7 : "");
-    struct image_progress event = {p->request->reference, digest ? id : NULL, phase, current,
-                                   total};
+    struct image_progress event = {.image = p->request->reference,
+                                   .layer = digest ? id : NULL,
+                                   .phase = phase,
+                                   .current = current,
+                                   .total = total};
     pthread_mutex_lock(&p->mutex);
     p->request->progress(p->request->ctx, &event);
     pthread_mutex_unlock(&p->mutex);
@@ -150,7 +153,9 @@ static int run(struct push *p, struct err *err)
         if (!layout_has_blob(p->store, l->digest, l->size))
             return err_set(err, ERR_CORRUPT, "blob %s is not in the store", l->digest);
     }
-    p->registry = registry_new(&p->ref, p->request->auth_file, true, &p->stop);
+    p->registry = registry_new(&p->ref, p->request->auth_file, true, &p->stop, err);
+    if (!p->registry)
+        return -1;
     /* One request settles where the registry is and who we are, before several threads ask. */
     struct registry_client *first = registry_client_new(p->registry);
     bool has;
@@ -182,5 +187,5 @@ int call_push(struct image_store *store, const struct push_request *q, char **di
     reference_release(&p.ref);
     err_release(&p.err);
     pthread_mutex_destroy(&p.mutex);
-    return rc < 0 ? err_wrap(err, "image %s", q->reference) : 0;
+    return rc < 0 ? wrap_transfer(err, q->reference) : 0;
 }

@@ -15,11 +15,11 @@
 #include "image/module/auth.h"
 #include "image/module/endpoint.h"
 #include "image/module/hash.h"
+#include "image/module/token.h"
 
 enum {
     ATTEMPTS = 6,
-    RETRY_AFTER_MAX = 120, /* s: what a registry may make us wait */
-    TOKEN_MAX = 1 << 20,
+    RETRY_AFTER_MAX = 30, /* s: what a registry may make us wait; who is told more, is told so */
 };
 
 static const char MANIFEST_TYPES[] = MEDIA_OCI_INDEX ", " MEDIA_OCI_MANIFEST ", " MEDIA_DOCKER_LIST
@@ -33,6 +33,8 @@ struct registry {
     bool push;
     char *auth_file;
     const struct stop *stop;
+    registry_retrying retrying;
+    void *retrying_ctx;
     pthread_mutex_t mutex; /* of what follows */
     bool credentials_known;
     struct credentials credentials;
@@ -46,17 +48,26 @@ struct registry_client {
 };
 
 struct registry *registry_new(const struct reference *ref, const char *auth_file, bool push,
-                              const struct stop *stop)
+                              const struct stop *stop, struct err *err)
 {
+    endpoint_list endpoints;
+    if (endpoints_find(ref->registry, !push, &endpoints, err) < 0)
+        return NULL;
     struct registry *r = xcalloc(1, sizeof(*r));
+    r->endpoints = endpoints;
     r->name = xstrdup(ref->registry);
     r->repository = xstrdup(ref->repository);
     r->auth_file = auth_file ? xstrdup(auth_file) : NULL;
     r->push = push;
     r->stop = stop;
     pthread_mutex_init(&r->mutex, NULL);
-    endpoints_find(ref->registry, !push, &r->endpoints);
     return r;
+}
+
+void registry_on_retry(struct registry *r, registry_retrying retrying, void *ctx)
+{
+    r->retrying = retrying;
+    r->retrying_ctx = ctx;
 }
 
 void registry_free(struct registry *r)
@@ -102,142 +113,38 @@ void manifest_release(struct manifest *m)
     *m = (struct manifest){0};
 }
 
-/* The value of key="..." in a challenge, RFC 9110 11.2; heap or NULL. */
-static char *challenge_value(const char *challenge, const char *key)
+/* A mirror is somebody else: the registry's login is not for it. */
+static int load_credentials(struct registry *r, struct err *err)
 {
-    size_t n = strlen(key);
-    for (const char *p = challenge; *p;) {
-        while (*p == ' ' || *p == ',')
-            p++;
-        const char *name = p;
-        p += strcspn(p, "=,");
-        bool match = (size_t)(p - name) == n && !strncasecmp(name, key, n);
-        if (*p != '=')
-            continue;
-        p++;
-        struct strbuf value AUTOBUF = STRBUF_INIT;
-        if (*p == '"') {
-            for (p++; *p && *p != '"'; p++) {
-                if (*p == '\\' && p[1])
-                    p++;
-                strbuf_addch(&value, *p);
-            }
-            if (*p)
-                p++;
-        } else {
-            size_t len = strcspn(p, ", ");
-            strbuf_add(&value, p, len);
-            p += len;
-        }
-        if (match)
-            return strbuf_detach(&value);
-    }
-    return NULL;
-}
-
-static void add_escaped(struct strbuf *sb, const char *s)
-{
-    for (; *s; s++) {
-        if (strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~", *s))
-            strbuf_addch(sb, *s);
-        else
-            strbuf_addf(sb, "%%%02X", (unsigned char)*s);
-    }
-}
-
-static void add_parameter(struct strbuf *sb, char separator, const char *key, const char *value)
-{
-    strbuf_addf(sb, "%c%s=", separator, key);
-    add_escaped(sb, value);
-}
-
-static int ask_token(struct registry_client *c, struct http_request *q, char **token,
-                     struct err *err)
-{
-    struct http_response response;
-    q->accept = "application/json";
-    q->body_max = TOKEN_MAX;
-    int rc = http_do(c->http, q, &response, err);
-    if (rc == 0 && (response.status == 401 || response.status == 403))
-        rc = err_set(err, ERR_DENIED, "the login is refused (HTTP %ld from %s)", response.status,
-                     q->url);
-    else if (rc == 0 && response.status != 200)
-        rc = err_set(err, ERR_UNAVAILABLE, "no token: HTTP %ld from %s", response.status, q->url);
-    if (rc == 0) {
-        json_t *j AUTOJSON = json_loadb(response.body.buf, response.body.len, 0, NULL);
-        const char *text = jstr(j, "token", jstr(j, "access_token", NULL));
-        /* It goes into a header line: no line ends in it. */
-        if (!text || strpbrk(text, "\r\n"))
-            rc = err_set(err, ERR_UNAVAILABLE, "no token in the answer of %s", q->url);
-        else
-            *token = xstrdup(text);
-    }
-    http_response_release(&response);
-    return rc;
-}
-
-static int fetch_token(struct registry_client *c, const char *challenge, char **token,
-                       struct err *err)
-{
-    struct registry *r = c->registry;
-    char *realm AUTOFREE = challenge_value(challenge, "realm");
-    char *service AUTOFREE = challenge_value(challenge, "service");
-    char *scope AUTOFREE = challenge_value(challenge, "scope");
-    if (!realm || !(starts_with(realm, "https://") || starts_with(realm, "http://")))
-        return err_set(err, ERR_UNAVAILABLE, "it asks for a token and does not say where");
     const struct endpoint *e = &r->endpoints.v[r->current];
-    bool login = credentials_any(&r->credentials);
-    if (login && starts_with(realm, "http://") && starts_with(e->base, "https://"))
-        return err_set(err, ERR_DENIED, "it wants the login sent in plain text to %s", realm);
-    if (!scope || r->push) {
-        free(scope);
-        scope = xasprintf("repository:%s:pull%s", r->repository, r->push ? ",push" : "");
-    }
-    struct http_request q = HTTP_REQUEST_INIT;
-    struct strbuf text AUTOBUF = STRBUF_INIT;
-    q.no_verify = e->no_verify;
-    if (r->credentials.identity_token) {
-        strbuf_addstr(&text, "grant_type=refresh_token&client_id=compose");
-        add_parameter(&text, '&', "service", service ? service : "");
-        add_parameter(&text, '&', "scope", scope);
-        add_parameter(&text, '&', "refresh_token", r->credentials.identity_token);
-        q.method = "POST";
-        q.url = realm;
-        q.body = text.buf;
-        q.body_n = text.len;
-        q.content_type = "application/x-www-form-urlencoded";
-        return ask_token(c, &q, token, err);
-    }
-    strbuf_addstr(&text, realm);
-    add_parameter(&text, strchr(realm, '?') ? '&' : '?', "scope", scope);
-    if (service)
-        add_parameter(&text, '&', "service", service);
-    char *basic AUTOFREE = NULL;
-    if (login) {
-        add_parameter(&text, '&', "account", r->credentials.user);
-        basic = basic_authorization(r->credentials.user, r->credentials.password);
-    }
-    q.method = "GET";
-    q.url = text.buf;
-    q.authorization = basic;
-    return ask_token(c, &q, token, err);
+    if (r->credentials_known)
+        return 0;
+    if (credentials_load(r->auth_file, e->mirror ? e->host : r->name, &r->credentials, err) < 0)
+        return -1;
+    r->credentials_known = true;
+    return 0;
 }
 
 /* Answers a 401: a new authorization in the place of that of the given generation, unless another
  * thread got one meanwhile. Threads that come at the same time wait for the first one's. */
-static int authorize(struct registry_client *c, const struct http_response *response,
-                     unsigned generation, struct err *err)
+static int authorize(struct registry_client *c, struct http_response *response, unsigned generation,
+                     struct err *err)
 {
     struct registry *r = c->registry;
     int rc = 0;
     pthread_mutex_lock(&r->mutex);
     if (generation == r->generation) {
         char *token AUTOFREE = NULL;
-        if (!r->credentials_known)
-            rc = credentials_load(r->auth_file, r->name, &r->credentials, err);
-        r->credentials_known = rc == 0;
+        rc = load_credentials(r, err);
         if (rc == 0 && response->bearer) {
-            rc = fetch_token(c, response->bearer, &token, err);
+            const struct token_request ask = {
+                .challenge = response->bearer,
+                .repository = r->repository,
+                .push = r->push,
+                .credentials = &r->credentials,
+                .endpoint = &r->endpoints.v[r->current],
+            };
+            rc = token_fetch(c->http, &ask, &token, response, err);
         } else if (rc == 0 && !(response->basic && r->credentials.user)) {
             rc = err_set(err, ERR_DENIED, "a login is needed");
         }
@@ -275,32 +182,15 @@ static int status_error(const struct http_response *response, const char *what, 
     case 404:
         return err_set(err, ERR_NOT_FOUND, "%s not found (HTTP 404%s%s)", what, sep, text);
     case 429:
+        if (response->retry_after >= 0)
+            return err_set(err, ERR_UNAVAILABLE,
+                           "its rate limit is reached; it may be asked again in %lld s "
+                           "(HTTP 429%s%s)",
+                           (long long)response->retry_after, sep, text);
         return err_set(err, ERR_UNAVAILABLE, "its rate limit is reached (HTTP 429%s%s)", sep, text);
     default:
         return err_set(err, ERR_UNAVAILABLE, "%s: HTTP %ld%s%s", what, response->status, sep, text);
     }
-}
-
-/* Waits before attempt n + 1: 0.2, 0.4, ... s and as much again at random, or what it was told. */
-static int back_off(struct registry *r, int n, int64_t retry_after, struct err *err)
-{
-    int64_t ms = (int64_t)200 << n;
-    ms += random() % (ms + 1);
-    if (retry_after >= 0)
-        ms = (retry_after < RETRY_AFTER_MAX ? retry_after : RETRY_AFTER_MAX) * 1000;
-    int64_t end = time_monotonic() + ms * 1000000;
-    while (time_monotonic() < end) {
-        if (stop_now(r->stop))
-            return err_set(err, ERR_CANCELLED, "cancelled");
-        poll(NULL, 0, 50);
-    }
-    return 0;
-}
-
-static bool may_pass(const struct http_response *response)
-{
-    return response->retriable || response->status == 429 || response->status == 408 ||
-           (response->status >= 500 && response->status != 501 && response->status != 505);
 }
 
 struct call {
@@ -312,6 +202,28 @@ struct call {
     int64_t position;        /* in a whole answer to that */
     bool once;               /* not repeated: the body would be gone */
 };
+
+/* Tells who watches, and waits before attempt n + 1: 0.2, 0.4, ... s and as much again at random, or
+ * what it was told. */
+static int back_off(struct registry *r, const struct call *call, int n, int64_t retry_after,
+                    const struct err *why, struct err *err)
+{
+    int64_t ms = (int64_t)200 << n;
+    ms += random() % (ms + 1);
+    if (retry_after >= 0 && ms < retry_after * 1000)
+        ms = retry_after * 1000;
+    if (call->blob)
+        layer_sink_retrying(call->blob, why->msg, ms);
+    else if (r->retrying)
+        r->retrying(r->retrying_ctx, why->msg, ms);
+    int64_t end = time_monotonic() + ms * 1000000;
+    while (time_monotonic() < end) {
+        if (stop_now(r->stop))
+            return err_set(err, ERR_CANCELLED, "cancelled");
+        poll(NULL, 0, 50);
+    }
+    return 0;
+}
 
 /* A server may answer a range with the whole: what the sink has already is left out. */
 static int blob_sink(void *ctx, long status, const void *data, size_t n)
@@ -334,7 +246,14 @@ static char *call_url(const struct registry *r, const struct call *call)
     const char *base = r->endpoints.v[r->current].base;
     if (call->path[0] == '/')
         return xasprintf("%s%s", base, call->path);
-    return xasprintf("%s/v2/%s/%s", base, r->repository, call->path);
+    return xasprintf("%s/v2/%s%s/%s", base, r->endpoints.v[r->current].prefix, r->repository,
+                     call->path);
+}
+
+static bool is_at(const char *url, const struct endpoint *e)
+{
+    size_t n = strlen(e->base);
+    return starts_with(url, e->base) && strchr("/?", url[n]);
 }
 
 /* One request, with an answer to a 401. */
@@ -352,7 +271,7 @@ static int request_once(struct registry_client *c, struct call *call,
         struct http_request q = call->request;
         q.url = url;
         /* An upload may have been sent to another host: the token is not for it. */
-        if (starts_with(url, e->base))
+        if (is_at(url, e))
             q.authorization = authorization;
         q.no_verify = e->no_verify;
         q.certs = e->host;
@@ -372,16 +291,57 @@ static int request_once(struct registry_client *c, struct call *call,
     }
 }
 
+/* Who one is at one endpoint is no concern of the next. */
+static void go_on(struct registry *r)
+{
+    pthread_mutex_lock(&r->mutex);
+    r->current++;
+    r->settled = false;
+    free(r->authorization);
+    r->authorization = NULL;
+    credentials_release(&r->credentials);
+    r->credentials_known = false;
+    r->generation++;
+    pthread_mutex_unlock(&r->mutex);
+}
+
+/* Go's, nginx's and Apache's answers to plain text at a TLS port. */
+static bool wants_tls(const struct http_response *response)
+{
+    return response->status == 400 && response->body.len &&
+           (strstr(response->body.buf, "HTTPS") || strstr(response->body.buf, "SSL"));
+}
+
 /* Whether another endpoint should be asked: before one has answered, or when a mirror fails. */
-static bool next_endpoint(struct registry *r, const struct http_response *response)
+static bool next_endpoint(struct registry *r, const struct http_response *response,
+                          const struct err *why)
 {
     const struct endpoint *e = &r->endpoints.v[r->current];
-    bool spoke = response->status && response->status != 400; /* 400: plain text to a TLS port */
+    bool spoke = response->status && !wants_tls(response);
     bool failed = !response->status || response->status >= 400;
     if (r->settled || !failed || r->current + 1 >= r->endpoints.n || (spoke && !e->mirror))
         return false;
-    r->current++;
+    go_on(r);
+    if (e->mirror && !streq(e->host, registry_host(r)) && r->retrying) {
+        char *text AUTOFREE = xasprintf("mirror %s: %s", e->host, why->msg);
+        r->retrying(r->retrying_ctx, text, 0);
+    }
     return true;
+}
+
+bool registry_leave_mirror(struct registry *r)
+{
+    if (!r->endpoints.v[r->current].mirror)
+        return false;
+    go_on(r);
+    return true;
+}
+
+/* Whether the request is sent again, after a while. */
+static bool again(const struct call *call, const struct http_response *response, int attempt)
+{
+    return http_may_pass(response) && !call->once && attempt + 1 < ATTEMPTS &&
+           response->retry_after <= RETRY_AFTER_MAX;
 }
 
 /* 0: an answer below 400 came. The response is the caller's in any case. */
@@ -398,6 +358,9 @@ static int request(struct registry_client *c, struct call *call, struct http_res
             received = layer_sink_received(call->blob);
             attempt = 0;
         }
+        /* Broken off behind the last byte: there is nothing left to ask for. */
+        if (rc < 0 && call->blob && layer_sink_complete(call->blob))
+            return 0;
         if (rc == 0 && response->status < 400) {
             if (!r->settled)
                 r->settled = true;
@@ -405,22 +368,20 @@ static int request(struct registry_client *c, struct call *call, struct http_res
         }
         if (response->sink_refused)
             return -1;
-        if (why.kind != ERR_CANCELLED && next_endpoint(r, response)) {
+        if (rc == 0)
+            status_error(response, call->what, &why);
+        if (why.kind != ERR_CANCELLED && next_endpoint(r, response, &why)) {
             http_response_release(response);
             attempt--;
             continue;
         }
-        bool again = may_pass(response) && !call->once && attempt + 1 < ATTEMPTS;
-        if (!again) {
-            if (rc < 0)
-                err_move(err, &why);
-            else
-                status_error(response, call->what, err);
+        if (!again(call, response, attempt)) {
+            err_move(err, &why);
             return -1;
         }
         int64_t retry_after = response->retry_after;
         http_response_release(response);
-        if (back_off(r, attempt, retry_after, err) < 0)
+        if (back_off(r, call, attempt, retry_after, &why, err) < 0)
             return -1;
     }
 }
@@ -578,16 +539,17 @@ int registry_put_blob(struct registry_client *c, const char *digest, const char 
         call.request.uploaded_ctx = ctx;
         struct http_response response;
         int rc = request(c, &call, &response, &why);
-        bool again = rc < 0 && may_pass(&response) && attempt + 1 < ATTEMPTS;
+        call.once = false;
+        bool repeat = rc < 0 && again(&call, &response, attempt);
         int64_t retry_after = response.retry_after;
         http_response_release(&response);
         if (rc == 0)
             return 0;
-        if (!again) {
+        if (!repeat) {
             err_move(err, &why);
             return wrap(c, err);
         }
-        if (back_off(c->registry, attempt, retry_after, err) < 0)
+        if (back_off(c->registry, &call, attempt, retry_after, &why, err) < 0)
             return -1;
     }
 }
@@ -605,4 +567,12 @@ int registry_put_manifest(struct registry_client *c, const char *tag, const char
     int rc = request(c, &call, &response, err);
     http_response_release(&response);
     return rc < 0 ? wrap(c, err) : 0;
+}
+
+int wrap_transfer(struct err *err, const char *image)
+{
+    for (char *p = err->msg; p && *p; p++)
+        if ((unsigned char)*p < ' ' || *p == '\x7f')
+            *p = ' ';
+    return err_wrap(err, "image %s", image);
 }

@@ -15,10 +15,16 @@ struct registry;
 struct registry_client;
 
 /* push: tokens are asked for with the right to push, and mirrors are left out. stop lives as long
- * as the registry. */
+ * as the registry. NULL: the settings of registries are wrong. */
 struct registry *registry_new(const struct reference *ref, const char *auth_file, bool push,
-                              const struct stop *stop);
+                              const struct stop *stop, struct err *err);
 void registry_free(struct registry *registry);
+/* Told before a request that is no blob's is sent again in ms; blobs tell their sink. */
+typedef void (*registry_retrying)(void *ctx, const char *why, int64_t ms);
+void registry_on_retry(struct registry *registry, registry_retrying retrying, void *ctx);
+/* After a failure, with no request under way: false if it was not a mirror's, else the next endpoint
+ * is asked from now on. */
+bool registry_leave_mirror(struct registry *registry);
 struct registry_client *registry_client_new(struct registry *registry);
 void registry_client_free(struct registry_client *client);
 /* The registry's name for messages: the host that is asked. */
@@ -55,5 +61,8 @@ int registry_put_blob(struct registry_client *client, const char *digest, const 
                       struct err *err);
 int registry_put_manifest(struct registry_client *client, const char *tag, const char *media_type,
                           const char *text, size_t n, struct err *err);
+
+/* "image NAME: ..." in one line without control characters: registries have a say in messages. */
+int wrap_transfer(struct err *err, const char *image);
 
 #endif
