@@ -292,23 +292,6 @@ static void runtime_failed(struct monitor *m, int wait_status)
     run_delete(m);
 }
 
-static void runtime_started(struct monitor *m, int wait_status)
-{
-    char buf[32];
-    /* The runtime has sent the terminal before it ended. */
-    if (m->opt.tty && m->console.fd >= 0 && WIFEXITED(wait_status) && !WEXITSTATUS(wait_status))
-        console_ready(m, &m->console, EPOLLIN);
-    source_close(&m->console);
-    if (WIFEXITED(wait_status) && !WEXITSTATUS(wait_status) && read_small("pid", buf, sizeof(buf)))
-        m->pid = atoi(buf);
-    if (m->pid <= 0) {
-        runtime_failed(m, wait_status);
-        return;
-    }
-    m->started = now_realtime();
-    run_running(m);
-}
-
 static bool counter_above_zero(const char *dir, const char *file, const char *key)
 {
     char path[512], buf[1024];
@@ -347,6 +330,79 @@ static void container_ended(struct monitor *m, int code, int signal)
                 (long long)m->finished);
     m->phase = PHASE_DRAINING;
     m->drain_until = now_monotonic() + DRAIN_WAIT;
+}
+
+/* Linux 6.15, include/uapi/linux/pidfd.h */
+struct pidfd_info_v0 {
+    uint64_t mask, cgroupid;
+    uint32_t pid, tgid, ppid, ids[8];
+    int32_t exit_code;
+};
+#define PIDFD_GET_INFO_V0    _IOWR(0xFF, 11, struct pidfd_info_v0)
+#define PIDFD_INFO_EXIT_CODE (1u << 3)
+
+/* Wait status of a process that is not our child, after its end; false: nobody can say. */
+static bool foreign_status(struct monitor *m, int *wait_status)
+{
+    /* While its new parent has not reaped it, /proc still has it: stat(5), field 52. */
+    char buf[1024];
+    const char *state = stat_field(m->pid, 3, buf, sizeof(buf));
+    bool zombie = state && *state == 'Z' && start_time_of(m->pid) == m->start_time;
+    const char *code = zombie ? stat_field(m->pid, 52, buf, sizeof(buf)) : NULL;
+    if (code) {
+        *wait_status = atoi(code);
+        return true;
+    }
+    struct pidfd_info_v0 info = {.mask = PIDFD_INFO_EXIT_CODE};
+    if (ioctl(m->adopted.fd, PIDFD_GET_INFO_V0, &info) == 0 && info.mask & PIDFD_INFO_EXIT_CODE) {
+        *wait_status = info.exit_code;
+        return true;
+    }
+    return false;
+}
+
+static void adopted_ended(struct monitor *m, struct source *s, uint32_t events)
+{
+    (void)events;
+    int st = 0;
+    if (!foreign_status(m, &st))
+        container_ended(m, -1, 0);
+    else if (WIFSIGNALED(st))
+        container_ended(m, 128 + WTERMSIG(st), WTERMSIG(st));
+    else
+        container_ended(m, WEXITSTATUS(st), 0);
+    source_close(s);
+}
+
+/* The container's process is not our child. */
+static void watch_stranger(struct monitor *m)
+{
+    m->adopted = (struct source){(int)syscall(SYS_pidfd_open, m->pid, 0), adopted_ended};
+    if (m->adopted.fd >= 0)
+        source_watch(m, &m->adopted, EPOLLIN);
+    else
+        container_ended(m, -1, 0);
+}
+
+static void runtime_started(struct monitor *m, int wait_status)
+{
+    char buf[32];
+    /* The runtime has sent the terminal before it ended. */
+    if (m->opt.tty && m->console.fd >= 0 && WIFEXITED(wait_status) && !WEXITSTATUS(wait_status))
+        console_ready(m, &m->console, EPOLLIN);
+    source_close(&m->console);
+    if (WIFEXITED(wait_status) && !WEXITSTATUS(wait_status) && read_small("pid", buf, sizeof(buf)))
+        m->pid = atoi(buf);
+    if (m->pid <= 0) {
+        runtime_failed(m, wait_status);
+        return;
+    }
+    m->started = now_realtime();
+    run_running(m);
+    /* Ended and reaped by the runtime already, or handed to somebody else. */
+    siginfo_t si;
+    if (waitid(P_PID, (id_t)m->pid, &si, WEXITED | WNOHANG | WNOWAIT) < 0)
+        watch_stranger(m);
 }
 
 void run_drained(struct monitor *m)
@@ -392,48 +448,6 @@ void run_signals(struct monitor *m, struct source *s, uint32_t events)
     }
 }
 
-/* Linux 6.15, include/uapi/linux/pidfd.h */
-struct pidfd_info_v0 {
-    uint64_t mask, cgroupid;
-    uint32_t pid, tgid, ppid, ids[8];
-    int32_t exit_code;
-};
-#define PIDFD_GET_INFO_V0    _IOWR(0xFF, 11, struct pidfd_info_v0)
-#define PIDFD_INFO_EXIT_CODE (1u << 3)
-
-/* Wait status of a process that is not our child, after its end; false: nobody can say. */
-static bool foreign_status(struct monitor *m, int *wait_status)
-{
-    /* While its new parent has not reaped it, /proc still has it: stat(5), field 52. */
-    char buf[1024];
-    const char *state = stat_field(m->pid, 3, buf, sizeof(buf));
-    bool zombie = state && *state == 'Z' && start_time_of(m->pid) == m->start_time;
-    const char *code = zombie ? stat_field(m->pid, 52, buf, sizeof(buf)) : NULL;
-    if (code) {
-        *wait_status = atoi(code);
-        return true;
-    }
-    struct pidfd_info_v0 info = {.mask = PIDFD_INFO_EXIT_CODE};
-    if (ioctl(m->adopted.fd, PIDFD_GET_INFO_V0, &info) == 0 && info.mask & PIDFD_INFO_EXIT_CODE) {
-        *wait_status = info.exit_code;
-        return true;
-    }
-    return false;
-}
-
-static void adopted_ended(struct monitor *m, struct source *s, uint32_t events)
-{
-    (void)events;
-    int st = 0;
-    if (!foreign_status(m, &st))
-        container_ended(m, -1, 0);
-    else if (WIFSIGNALED(st))
-        container_ended(m, 128 + WTERMSIG(st), WTERMSIG(st));
-    else
-        container_ended(m, WEXITSTATUS(st), 0);
-    source_close(s);
-}
-
 void run_adopt(struct monitor *m)
 {
     char old[640];
@@ -448,12 +462,8 @@ void run_adopt(struct monitor *m)
         start == m->start_time)
         m->started = started;
     output_adopt(m);
-    m->adopted = (struct source){(int)syscall(SYS_pidfd_open, m->pid, 0), adopted_ended};
     run_running(m);
-    if (m->adopted.fd >= 0)
-        source_watch(m, &m->adopted, EPOLLIN);
-    else
-        container_ended(m, -1, 0);
+    watch_stranger(m);
 }
 
 /* The supervisor is gone while the container runs. All monitors of a project notice at once: each

@@ -26,16 +26,17 @@ int monitor_main(int argc, char **argv);
 #include "runtime/logfile.h"
 #include "runtime/monitor.h"
 
-/* `run` starts $DIR/command and writes its pid; `delete` leaves a trace. With $DIR/refuse it says
- * why it does not. */
+/* `run` starts $DIR/command, not as its own child: a shell may reap what ends early. `delete` leaves a
+ * trace. With $DIR/refuse it says why it does not; with $DIR/reap it outlives the command. */
 static const char fake_runtime[] =
     "#!/bin/sh\n"
     "dir=$(dirname \"$0\")\n"
     "for word; do case $word in run|delete) verb=$word;; esac; done\n"
     "if [ $verb = delete ]; then echo deleted >>$dir/deleted; exit 0; fi\n"
     "if [ -e $dir/refuse ]; then cat $dir/refuse >runtime.log; echo noise >&2; exit 1; fi\n"
-    "exec 9<&0\n"
-    "sh $dir/command <&9 9<&- 3<&- & echo $! >pid\n";
+    "if [ -e $dir/reap ]; then sh $dir/command 3<&- & echo $! >pid; wait; exit 0; fi\n"
+    "setsid --fork sh -c 'echo $$ >pid; exec sh \"$0\"/command 3<&-' $dir\n"
+    "until [ -s pid ]; do :; done\n";
 
 struct box {
     char dir[64]; /* "run" and "state" of the container, the runtime and its command */
@@ -174,6 +175,18 @@ static void test_death_by_signal_is_128_and_the_number(void **state)
     struct monitor_status st = wait_end(b);
     assert_int_equal(st.exit_code, 128 + SIGTERM);
     assert_int_equal(st.signal, SIGTERM);
+}
+
+static void test_one_that_the_runtime_reaped_is_not_waited_for(void **state)
+{
+    struct box *b = *state;
+    put(b, "reap", "", 0644);
+    start(b, "echo hello; exit 3", NULL, 0);
+    struct monitor_status st = wait_end(b);
+    assert_int_equal(st.phase, MONITOR_EXITED);
+    assert_int_equal(st.exit_code, -1);
+    char *text AUTOFREE = log_text(b);
+    assert_string_equal(text, "hello\n");
 }
 
 static void test_refusal_of_the_runtime_is_told(void **state)
@@ -451,6 +464,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(test_exit_code_and_output_are_kept),
         T(test_death_by_signal_is_128_and_the_number),
+        T(test_one_that_the_runtime_reaped_is_not_waited_for),
         T(test_refusal_of_the_runtime_is_told),
         T(test_oom_kill_is_noticed),
         T(test_watcher_sees_every_state),
