@@ -33,7 +33,7 @@ PACKAGES := yaml-0.1 libuv jansson libcares libmnl libnftables libmd
 INFLATE := $(shell pkg-config --exists libisal 2>/dev/null && echo libisal || echo zlib)
 MODULE_PACKAGES := libcurl libarchive libcrypto libzstd $(INFLATE)
 WARN := -Wall -Wextra -Werror -Wshadow -Wswitch-enum -Wvla -Wformat=2 -Wmissing-prototypes
-CPPFLAGS += -D_GNU_SOURCE -DCOMPOSE_VERSION='"$(VERSION)"' -Isrc
+CPPFLAGS += -D_GNU_SOURCE -Isrc
 CFLAGS ?= -O2 -g
 ALL_CFLAGS = -std=gnu11 $(WARN) $(CFLAGS) $(HARDEN) $(SAN) -fno-omit-frame-pointer -MMD -MP
 ifneq ($(SANITIZE),)
@@ -78,6 +78,18 @@ $(B)/compose: $(B)/obj/cli/main.o $(B)/libcompose.a
 $(B)/libcompose.a: $(LIB_OBJ)
 	@rm -f $@
 	$(call say,AR)$(AR) rcs $@ $^
+
+$(B)/obj/base/version.o: CPPFLAGS += -DCOMPOSE_VERSION='"$(VERSION)"'
+
+# The same program under another version, for tests of upgrades:
+#   make other INTO=FOLDER VERSION=9.9.9 PROTOCOL=1 STATE=1
+other: $(B)/obj/cli/main.o $(B)/libcompose.a
+	@mkdir -p $(INTO)
+	$(CC) $(CPPFLAGS) $(PKG_CFLAGS) $(filter-out -MMD -MP,$(ALL_CFLAGS)) -fPIE -DCOMPOSE_VERSION='"$(VERSION)"' \
+	    -DCOMPOSE_PROTOCOL=$(PROTOCOL) -DCOMPOSE_STATE=$(STATE) -c -o $(INTO)/version.o src/base/version.c
+	$(CC) $(SAN) -pie -rdynamic $(LINK_HARDEN) -o $(INTO)/compose $< $(INTO)/version.o \
+	    $(filter-out $(B)/obj/base/version.o,$(LIB_OBJ)) $(PKG_LIBS) -lpthread -ldl -lm
+	cp $(B)/compose-monitor $(B)/compose-crun $(B)/compose-image.so $(INTO)
 
 # Linked statically and alone: a hundred of them share their pages and need no relocation.
 $(B)/compose-monitor: $(MONITOR_OBJ)

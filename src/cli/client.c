@@ -5,6 +5,7 @@
 #include "base/fd.h"
 #include "base/mem.h"
 #include "base/strbuf.h"
+#include "base/version.h"
 #include "engine/control.h"
 #include "engine/protocol.h"
 #include "model/decode.h"
@@ -29,7 +30,8 @@ struct client {
 
 json_t *request_new(const char *op, const char *const *services)
 {
-    json_t *r = json_pack("{s:i, s:s, s:{}}", "v", PROTOCOL_VERSION, "op", op, "options");
+    json_t *r = json_pack("{s:i, s:s, s:s, s:{}}", "v", protocol_version, "compose",
+                          compose_version, "op", op, "options");
     if (services && *services)
         json_object_set_new(r, "services", jarray_from_strv(services));
     return r;
@@ -112,6 +114,8 @@ static void handle_line(struct client *c, const char *line, size_t n)
         client_close(c);
         return;
     }
+    if (streq(name, "handover"))
+        return; /* it closes now, and has not begun */
     c->answered = true;
     if (streq(name, "done") || streq(name, "error"))
         c->finished = true;

@@ -2,6 +2,7 @@
  * `compose man > compose.1`, `compose man --format markdown > docs/cli.md`. */
 #include "base/mem.h"
 #include "base/strbuf.h"
+#include "base/version.h"
 #include "cli/cli.h"
 #include "cli/command.h"
 #include "cli/help.h"
@@ -149,8 +150,8 @@ static void add_markdown(struct strbuf *out)
 
 static void add_manual(struct strbuf *out)
 {
+    strbuf_addf(out, ".TH COMPOSE 1 \"\" \"compose %s\" \"User Commands\"\n", compose_version);
     strbuf_addstr(out,
-                  ".TH COMPOSE 1 \"\" \"compose " COMPOSE_VERSION "\" \"User Commands\"\n"
                   ".SH NAME\ncompose \\- run Compose files without a daemon\n"
                   ".SH SYNOPSIS\n.B compose\n[\\fIOPTIONS\\fR] \\fICOMMAND\\fR\n"
                   ".SH DESCRIPTION\n"

@@ -1,4 +1,5 @@
 #include "base/mem.h"
+#include "base/version.h"
 #include "cli/cli.h"
 #include "cli/command.h"
 #include "runtime/cgroup.h"
@@ -36,17 +37,17 @@ static int run(struct cli *cli, const struct args *args, struct err *err)
     (void)err;
     bool verbose = args_bool(args, "verbose");
     if (args_bool(args, "short")) {
-        cli_outf("%s\n", COMPOSE_VERSION);
+        cli_outf("%s\n", compose_version);
         return 0;
     }
-    json_t *j AUTOJSON = json_pack("{s:s}", "version", COMPOSE_VERSION);
+    json_t *j AUTOJSON = json_pack("{s:s}", "version", compose_version);
     if (verbose)
         add_details(cli, j);
     if (streq(args_str(args, "format"), "json")) {
         cli_out_json(j);
         return 0;
     }
-    cli_outf("Compose version %s\n", COMPOSE_VERSION);
+    cli_outf("Compose version %s\n", compose_version);
     const char *key;
     json_t *value;
     json_object_del(j, "version");

@@ -6,6 +6,7 @@
 #include "base/fs.h"
 #include "base/mem.h"
 #include "base/vec.h"
+#include "base/version.h"
 #include "cli/dialog.h"
 #include "cli/progress.h"
 
@@ -191,7 +192,7 @@ static int run_build(struct worker *w, struct err *err)
     struct key_value labels[] = {
         {"com.docker.compose.project", p->name},
         {"com.docker.compose.service", s->name},
-        {"com.docker.compose.version", COMPOSE_VERSION},
+        {"com.docker.compose.version", compose_version},
     };
     const struct build_request request = {
         .service = s->name,

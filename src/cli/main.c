@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/fs.h"
+#include "base/version.h"
 #include "cli/cli.h"
 #include "cli/command.h"
 #include "cli/help.h"
@@ -131,8 +132,9 @@ static int run_program(struct cli *cli, struct args *global, int argc, char **ar
 /* As a plugin the docker program starts us as `docker-compose compose ...` and first asks who we are. */
 static int plugin_metadata(void)
 {
-    cli_outf("{\"SchemaVersion\":\"0.1.0\",\"Vendor\":\"compose\",\"Version\":\"" COMPOSE_VERSION
-             "\",\"ShortDescription\":\"Compose without a daemon\"}\n");
+    cli_outf("{\"SchemaVersion\":\"0.1.0\",\"Vendor\":\"compose\",\"Version\":\"%s\","
+             "\"ShortDescription\":\"Compose without a daemon\"}\n",
+             compose_version);
     return 0;
 }
 

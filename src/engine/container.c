@@ -218,6 +218,8 @@ static void finish_run(struct container *c)
         set_state(c, C_IDLE);
     c->restart_unhealthy = false;
     container_save(c);
+    if (!again)
+        launch_let_go(c);
     if (!never_ran)
         engine_container_event(c->engine, c, "die",
                                json_pack("{s:i, s:b, s:b}", "exit_code", c->record.exit_code,
@@ -500,8 +502,9 @@ void container_step(struct container *c)
             c->record.status = CONTAINER_EXITED;
             set_state(c, C_IDLE);
             container_save(c);
+            launch_let_go(c);
             container_step(c);
-        } else if (c->timer_fired || c->start_wanted) {
+        } else if ((c->timer_fired || c->start_wanted) && !c->engine->handing_over) {
             uv_timer_stop(&c->timer);
             c->start_wanted = false;
             begin_prepare(c);
@@ -585,5 +588,6 @@ void container_detach(struct container *c)
         return;
     c->closing = true;
     launch_end(c);
+    launch_let_go(c);
     uv_close((uv_handle_t *)&c->timer, on_timer_closed);
 }

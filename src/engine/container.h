@@ -57,6 +57,7 @@ struct container {
     struct prepare_job *job;
     struct cleanup_job *cleanup;
     struct monitor_link *link;
+    struct monitor_link *keeper; /* to the monitor of a run that is over, until there is another */
     struct health *health;
     struct dns_endpoint *dns;
     char **zones;       /* networks whose zones know this container */

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/strbuf.h"
 #include "base/units.h"
+#include "base/version.h"
 #include "engine/container.h"
 #include "engine/resources.h"
 #include "model/decode.h"
@@ -58,7 +59,7 @@ static json_t *labels_of(const struct container_spec *spec, const char *hash)
     jset_str(labels, "com.docker.compose.project.working_dir", p->working_dir);
     jset_str(labels, "com.docker.compose.project.config_files", files);
     jset_str(labels, "com.docker.compose.depends_on", depends);
-    jset_str(labels, "com.docker.compose.version", COMPOSE_VERSION);
+    jset_str(labels, "com.docker.compose.version", compose_version);
     return labels;
 }
 

@@ -59,12 +59,17 @@ struct engine {
     struct server *server;
     struct reaper *reaper;
     unsigned work_pending;
-    bool retiring;  /* nothing left to supervise: handles are being closed */
-    uv_idle_t kick; /* runs the operations in this turn of the loop, after the callbacks */
+    bool retiring;     /* nothing left to supervise: handles are being closed */
+    bool handing_over; /* a newer program waits for us to end; nothing new is begun */
+    uv_idle_t kick;    /* runs the operations in this turn of the loop, after the callbacks */
 };
 
 /* Something changed: operations look at their containers again before the loop sleeps. */
 void engine_kick(struct engine *e);
+
+/* A newer program waits to take over: as soon as nothing is under way this process ends, and leaves all as it
+ * is. */
+void engine_hand_over(struct engine *e);
 
 /* Runs run(arg) in the pool, then done(arg) on the loop. */
 void engine_work(struct engine *e, void (*run)(void *arg), void (*done)(void *arg), void *arg);

@@ -175,6 +175,7 @@ int launch_link(struct container *c, struct err *err)
         return -1;
     c->lost = false;
     c->link = monitor_link_open(c->engine->loop, fd, &link_events, c);
+    launch_let_go(c);
     return 0;
 }
 
@@ -262,12 +263,21 @@ void launch_begin(struct container *c)
     }
 }
 
+void launch_let_go(struct container *c)
+{
+    monitor_link_leave(c->keeper);
+    c->keeper = NULL;
+}
+
 void launch_end(struct container *c)
 {
     health_stop(c->health);
     c->health = NULL;
-    monitor_link_close(c->link);
-    c->link = NULL;
+    if (c->link) {
+        launch_let_go(c);
+        c->keeper = STEAL(c->link);
+        monitor_link_mute(c->keeper);
+    }
     siginfo_t si;
     if (c->pidfd >= 0) /* it is our child where its monitor was killed */
         waitid((idtype_t)P_PIDFD, (id_t)c->pidfd, &si, WEXITED | WNOHANG);

@@ -17,7 +17,10 @@ int launch_link(struct container *c, struct err *err);
 void launch_take_lost(struct container *c);
 /* Starts the probes of a running container, if it has any. */
 void launch_health(struct container *c);
-/* Lets go of monitor, probes and descriptors. */
+/* Lets go of probes and descriptors; the monitor is kept as c->keeper, so that somebody starts a
+ * supervisor again should we be killed before the container is started anew. */
 void launch_end(struct container *c);
+/* Lets go of that one. */
+void launch_let_go(struct container *c);
 
 #endif

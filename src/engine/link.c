@@ -38,6 +38,19 @@ void monitor_link_close(struct monitor_link *l)
     uv_close((uv_handle_t *)&l->poll, on_closed);
 }
 
+void monitor_link_leave(struct monitor_link *l)
+{
+    static const char leave[] = "leave\n";
+    if (l && !l->closed && send(l->fd, leave, sizeof(leave) - 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+        errno = 0; /* it has gone */
+    monitor_link_close(l);
+}
+
+void monitor_link_mute(struct monitor_link *l)
+{
+    uv_poll_stop(&l->poll);
+}
+
 /* Takes a descriptor that came along, if any. */
 static void take_fd(struct monitor_link *l, struct msghdr *msg)
 {

@@ -19,5 +19,9 @@ struct monitor_link_events {
 struct monitor_link *monitor_link_open(uv_loop_t *loop, int take_fd,
                                        const struct monitor_link_events *events, void *arg);
 void monitor_link_close(struct monitor_link *l);
+/* Closes it and says that nobody has to start a supervisor for that. */
+void monitor_link_leave(struct monitor_link *l);
+/* No more events; the monitor, which has told all, stays to see whether we do. */
+void monitor_link_mute(struct monitor_link *l);
 
 #endif

@@ -2,9 +2,13 @@
  *
  * A client sends one request object on one line; the supervisor answers with event objects, one a
  * line, and closes after "done" or "error" (unless the request says attach). What a supervisor does
- * not know it refuses with "error": another "v", an unknown "op", a member of the wrong type.
+ * not know it refuses with "error": an older "v", an unknown "op", a member of the wrong type.
  *
- * Requests: {"v":1, "op":OP, ...members}. "services": [] or missing means all. Requests with a project
+ * "v" is the version of this protocol, "compose" that of the client's program; both stand in every request, of
+ * whatever version. A supervisor that is older in either ends when its operations are over, leaving
+ * everything as it runs, and answers "handover": the client starts one of its own version.
+ *
+ * Requests: {"v":1, "compose":"0.1.0", "op":OP, ...members}. "services": [] or missing means all. Requests with a project
  * (model/decode.h, project_to_json) also carry "environment": {NAME: VALUE} for the variables that
  * its secrets and configs come from. Times are in seconds.
  *   ping                             -> done {"version","pid"}
@@ -47,12 +51,13 @@
  *   {"event":"idle"}                    attach: no container of the operation runs any more
  *   {"event":"created","id":I,"name":N}
  *   {"event":"done"[,"exit":c]}
+ *   {"event":"handover"}                a newer client finds no supervisor any more: it starts one
  *   {"event":"error","message":M,"exit":c}
  *       M may have several lines: the cause (last probe output, log tail, exit code) below the
  * first */
 #ifndef ENGINE_PROTOCOL_H
 #define ENGINE_PROTOCOL_H
 
-enum { PROTOCOL_VERSION = 1, PROTOCOL_LINE_MAX = 64 << 20 };
+enum { PROTOCOL_LINE_MAX = 64 << 20 };
 
 #endif

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/strbuf.h"
+#include "base/version.h"
 #include "engine/operation.h"
 #include "engine/protocol.h"
 
@@ -17,6 +18,7 @@ struct client {
     struct operation *operation; /* that runs or waits for this client */
     bool follows;                /* receives container events */
     bool closing, finished;
+    bool awaits_handover;
     size_t unsent; /* bytes */
 };
 
@@ -24,6 +26,7 @@ struct server {
     struct engine *engine;
     uv_pipe_t pipe;
     VEC(struct client *) clients;
+    char *refusal; /* what everybody is told, NULL: nothing */
     bool closing;
 };
 
@@ -38,6 +41,7 @@ static void server_free_if_done(struct server *s)
 {
     if (s->closing && !s->clients.n && !s->pipe.data) {
         vec_release(&s->clients);
+        free(s->refusal);
         free(s);
     }
 }
@@ -123,7 +127,7 @@ static void refuse(struct client *c, const char *message)
 static void answer_ping(struct client *c)
 {
     json_t *o AUTOJSON = json_pack("{s:s, s:s, s:i, s:i}", "event", "done", "version",
-                                   COMPOSE_VERSION, "pid", (int)uv_os_getpid(), "exit", 0);
+                                   compose_version, "pid", (int)uv_os_getpid(), "exit", 0);
     client_send(c, o);
     client_finish(c, false);
 }
@@ -171,9 +175,9 @@ static const char *odd_member(const json_t *o, const struct member *members, siz
 static const char *odd_in_request(const json_t *request)
 {
     static const struct member top[] = {
-        {"v", JSON_INTEGER},          {"op", JSON_STRING},      {"services", JSON_ARRAY},
-        {"options", JSON_OBJECT},     {"project", JSON_OBJECT}, {"service", JSON_STRING},
-        {"environment", JSON_OBJECT},
+        {"v", JSON_INTEGER},      {"compose", JSON_STRING},     {"op", JSON_STRING},
+        {"services", JSON_ARRAY}, {"options", JSON_OBJECT},     {"project", JSON_OBJECT},
+        {"service", JSON_STRING}, {"environment", JSON_OBJECT},
     };
     static const struct member options[] = {
         {"no_deps", JSON_TRUE},        {"force_recreate", JSON_TRUE},
@@ -210,12 +214,23 @@ static void take_request(struct client *c, const char *line, size_t n)
         refuse(c, "malformed request");
         return;
     }
-    if (version != PROTOCOL_VERSION) {
+    const char *compose = jstr(request, "compose", compose_version);
+    if (version > protocol_version || version_compare(compose, compose_version) > 0) {
+        log_line("compose %s takes over from %s", compose, compose_version);
+        c->awaits_handover = true;
+        engine_hand_over(c->server->engine);
+        return;
+    }
+    if (version < protocol_version) {
         char *message AUTOFREE = xasprintf(
-            "protocol version %lld is unknown: this supervisor (compose " COMPOSE_VERSION
-            ") speaks version %d",
-            (long long)version, PROTOCOL_VERSION);
+            "the project is supervised by compose %s, which no longer speaks the protocol (version "
+            "%lld) of this compose %s: use compose %s, or stop the project with it first",
+            compose_version, (long long)version, compose, compose_version);
         refuse(c, message);
+        return;
+    }
+    if (c->server->refusal) {
+        refuse(c, c->server->refusal);
         return;
     }
     log_trace("request %s", name);
@@ -305,6 +320,19 @@ void server_close(struct server *s)
     for (size_t i = 0; i < s->clients.n; i++)
         client_close(s->clients.v[i]);
     uv_close((uv_handle_t *)&s->pipe, on_server_closed);
+}
+
+void server_refuse(struct server *s, const char *message)
+{
+    s->refusal = xstrdup(message);
+}
+
+void server_hand_over(struct server *s)
+{
+    json_t *event AUTOJSON = json_pack("{s:s}", "event", "handover");
+    for (size_t i = 0; i < s->clients.n; i++)
+        if (s->clients.v[i]->awaits_handover)
+            client_send(s->clients.v[i], event);
 }
 
 bool server_has_clients(const struct server *s)

@@ -11,6 +11,10 @@ struct client;
 struct server *server_new(struct engine *e, int take_listen_fd);
 /* Stops listening and closes all clients; freed when that is done. */
 void server_close(struct server *s);
+/* Every request is answered with this error from now on. */
+void server_refuse(struct server *s, const char *message);
+/* Tells the clients that wait for it that they may start a supervisor of their own. */
+void server_hand_over(struct server *s);
 bool server_has_clients(const struct server *s);
 
 /* Queues one event line; a client that does not read is dropped when 64 MiB wait for it. */

@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "base/units.h"
 #include "base/vec.h"
+#include "base/version.h"
 #include "engine/control.h"
 #include "runtime/monitor.h"
 
@@ -140,7 +141,7 @@ static json_t *mounts_to_json(const struct container_record *c)
 static json_t *record_to_json(const struct container_record *c)
 {
     json_t *o = json_object();
-    json_object_set_new(o, "version", json_integer(1));
+    json_object_set_new(o, "version", json_integer(state_version));
     jset_str(o, "id", c->id);
     jset_str(o, "name", c->name);
     jset_str(o, "project", c->project);
@@ -237,8 +238,6 @@ static void mounts_from_json(const json_t *o, struct container_record *c)
 
 static int record_from_json(const json_t *o, struct container_record *c, struct err *err)
 {
-    if (jint(o, "version", 0) != 1)
-        return err_set(err, ERR_CORRUPT, "container record of unknown version");
     *c = (struct container_record){
         .id = dup_member(o, "id"),
         .name = dup_member(o, "name"),
@@ -293,6 +292,8 @@ int container_record_read(const struct paths *p, const char *project, const char
     char *path AUTOFREE = path_join(dir, "container.json");
     json_t *j AUTOJSON = NULL;
     if (json_read(path, &j, err) < 0)
+        return -1;
+    if (state_version_check(j, path, err) < 0)
         return -1;
     if (record_from_json(j, out, err) < 0)
         return err_wrap(err, "%s", path);
@@ -381,7 +382,8 @@ int container_list_read(const struct paths *p, const char *project, struct conta
     if (!d)
         return errno == ENOENT ? 0 : err_sys(err, errno, "open %s", dir);
     struct dirent *e;
-    while ((e = readdir(d))) {
+    bool newer = false;
+    while (!newer && (e = readdir(d))) {
         if (e->d_name[0] == '.')
             continue;
         struct container_record c;
@@ -389,6 +391,9 @@ int container_list_read(const struct paths *p, const char *project, struct conta
         if (container_record_read(p, project, e->d_name, &c, &why) == 0) {
             record_catch_up(p, &c);
             vec_push(&list, c);
+        } else if (why.kind == ERR_CONFLICT) {
+            err_move(err, &why);
+            newer = true;
         } else if (why.kind != ERR_NOT_FOUND) {
             log_line("left out: %s", why.msg);
         }
@@ -397,7 +402,10 @@ int container_list_read(const struct paths *p, const char *project, struct conta
     if (list.n)
         qsort(list.v, list.n, sizeof(*list.v), compare_records);
     *out = (struct container_list){.v = list.v, .n = list.n};
-    return 0;
+    if (!newer)
+        return 0;
+    container_list_release(out);
+    return -1;
 }
 
 void container_list_release(struct container_list *l)

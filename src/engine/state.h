@@ -108,7 +108,7 @@ struct container_list {
     struct container_record *v; /* by service, then number, one-offs last */
     size_t n;
 };
-/* Damaged records are left out and told through log_line(). A project unknown: empty list.
+/* Damaged records are left out and told through log_line(); one of a newer program fails (ERR_CONFLICT). A project unknown: empty list.
  * A running container whose process is gone is given as exited (code from the monitor's status). */
 int container_list_read(const struct paths *p, const char *project, struct container_list *out,
                         struct err *err);

@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "base/process.h"
 #include "base/units.h"
+#include "base/version.h"
 #include "engine/container.h"
 #include "engine/control.h"
 #include "engine/guard.h"
@@ -96,8 +97,10 @@ static void work_done(uv_work_t *req, int status)
     struct work *w = req->data;
     (void)status;
     w->engine->work_pending--;
+    struct engine *e = w->engine;
     w->done(w->arg);
     free(w);
+    engine_kick(e);
 }
 
 void engine_work(struct engine *e, void (*run)(void *arg), void (*done)(void *arg), void *arg)
@@ -202,6 +205,37 @@ struct supervisor {
     struct control_listener listener;
 };
 
+void engine_hand_over(struct engine *e)
+{
+    e->handing_over = true;
+    engine_kick(e);
+}
+
+static bool between_steps(const struct engine *e)
+{
+    if (e->operations.n || e->work_pending)
+        return false;
+    for (size_t i = 0; i < e->containers.n; i++) {
+        const struct container *c = e->containers.v[i];
+        if (!container_is_settled(c) && c->state != C_BACKOFF && c->state != C_STOPPING)
+            return false;
+    }
+    return true;
+}
+
+/* As if killed, but between two steps: the monitors and the files say all that the next one needs. Without its
+ * socket nobody reaches us; the lock goes with the process, and whoever comes waits for that. */
+static void hand_over(struct supervisor *s)
+{
+    struct engine *e = &s->engine;
+    char *dir AUTOFREE = paths_project_run(e->paths, e->project_name);
+    char *sock AUTOFREE = path_join(dir, "control.sock");
+    unlink(sock);
+    server_hand_over(e->server);
+    log_line("handed over");
+    _exit(0);
+}
+
 static void retire(struct supervisor *s)
 {
     struct engine *e = &s->engine;
@@ -225,6 +259,8 @@ static void on_kick(uv_idle_t *handle)
     operations_step(e);
     if (!e->operations.n)
         engine_sweep_gone(e);
+    if (e->handing_over && between_steps(e))
+        hand_over(s);
     if (idle(e) && control_retire(e->paths, e->project_name, &s->listener))
         retire(s);
 }
@@ -242,6 +278,12 @@ static void load_project(struct engine *e)
             log_line("%s", err.msg);
         return;
     }
+    if (state_version_check(j, path, &err) < 0) {
+        log_line("%s", err.msg);
+        if (err.kind == ERR_CONFLICT)
+            server_refuse(e->server, err.msg);
+        return;
+    }
     if (project_ref_new(json_object_get(j, "project"), json_object_get(j, "environment"), false,
                         &e->project, &err) < 0)
         log_line("%s: %s", path, err.msg);
@@ -253,6 +295,7 @@ static void adopt_all(struct engine *e)
     struct err err AUTOERR = ERR_INIT;
     if (container_list_read(e->paths, e->project_name, &list, &err) < 0) {
         log_line("%s", err.msg);
+        server_refuse(e->server, err.msg);
         return;
     }
     for (size_t i = 0; i < list.n; i++)

@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "base/strbuf.h"
 #include "base/units.h"
+#include "base/version.h"
 #include "engine/condition.h"
 #include "engine/container.h"
 #include "engine/create.h"
@@ -72,6 +73,7 @@ static int save_project(struct operation *op, json_t *project, struct err *err)
     char *dir AUTOFREE = paths_project(e->paths, e->project_name);
     char *path AUTOFREE = path_join(dir, "project.json");
     json_t *whole AUTOJSON = json_object();
+    json_object_set_new(whole, "version", json_integer(state_version));
     json_object_set(whole, "project", project);
     json_object_set(whole, "environment", json_object_get(op->request, "environment"));
     if (fs_mkdir_p(dir, 0711, err) < 0)

@@ -58,7 +58,7 @@ static void client_close(struct monitor *m, struct client *c)
     bool supervisor = c->kind == KIND_SUPERVISOR;
     source_close(&c->source);
     log_replay_end(&c->replay);
-    if (supervisor && m->phase < PHASE_OVER && !clients_supervised(m))
+    if (supervisor && !clients_supervised(m))
         run_respawn(m);
 }
 
@@ -470,6 +470,7 @@ void clients_accept(struct monitor *m, struct source *s, uint32_t events)
     c->next = m->clients;
     m->clients = c;
     source_watch(m, &c->source, EPOLLIN);
+    queue_put(c, MONITOR_GREETING, strlen(MONITOR_GREETING));
     queue_send(m, c, m->status, strlen(m->status));
 }
 

@@ -183,6 +183,15 @@ static void turn(struct monitor *m, int wait)
     clients_sweep(m);
 }
 
+/* Clients may still read, and a supervisor is watched until it leaves, or until there is another. */
+static int linger(struct monitor *m, int64_t t)
+{
+    int64_t best = clients_pending(m) ? 1000000000 : -1;
+    if (m->respawn_at)
+        earliest(&best, m->respawn_at - t);
+    return best < 0 ? -1 : (int)((best + 999999) / 1000000);
+}
+
 int main(int argc, char **argv)
 {
     static struct monitor m;
@@ -205,7 +214,8 @@ int main(int argc, char **argv)
         run_start(&m);
     while (m.phase != PHASE_OVER)
         turn(&m, timeout(&m, now_monotonic()));
-    for (int64_t end = now_monotonic() + LINGER; clients_pending(&m) && now_monotonic() < end;)
-        turn(&m, 1000);
+    int64_t end = now_monotonic() + LINGER;
+    while (clients_supervised(&m) || m.respawn_at || (clients_pending(&m) && now_monotonic() < end))
+        turn(&m, linger(&m, now_monotonic()));
     return 0;
 }

@@ -21,6 +21,8 @@ struct source {
     void (*ready)(struct monitor *m, struct source *s, uint32_t events);
 };
 
+#define MONITOR_GREETING "monitor 1\n" /* the version of the protocol */
+
 /* Frame types of the attach protocol. */
 enum frame { FRAME_STDIN, FRAME_STDOUT, FRAME_STDERR, FRAME_EXIT, FRAME_STDIN_END, FRAME_RESIZE };
 
@@ -76,6 +78,7 @@ struct monitor {
 
     int64_t respawn_at; /* 0: no supervisor has to be started */
     int64_t respawn_delay;
+    pid_t respawned; /* the one we started last, while it lives; 0: none */
 };
 
 int64_t now_monotonic(void);

@@ -224,6 +224,7 @@ void run_start(struct monitor *m)
     argv[n] = NULL;
     m->runtime_pid = spawn(m, argv, child, true, NULL);
     int spawn_errno = errno;
+    run_respawn(m); /* unless the supervisor connects, which may be dead already */
     for (int i = 0; i < 3; i++)
         if (child[i] >= 0)
             close(child[i]);
@@ -420,6 +421,11 @@ static void child_ended(struct monitor *m, const siginfo_t *si)
         container_ended(m, exited ? si->si_status : 128 + si->si_status,
                         exited ? 0 : si->si_status);
     waitpid(pid, &wait_status, 0);
+    if (pid == m->respawned) {
+        m->respawned = 0;
+        if (m->phase == PHASE_OVER && exited && !si->si_status)
+            m->respawn_at = 0; /* there was one already */
+    }
     if (pid != m->runtime_pid)
         return;
     m->runtime_pid = 0;
@@ -462,6 +468,7 @@ void run_adopt(struct monitor *m)
         start == m->start_time)
         m->started = started;
     output_adopt(m);
+    run_respawn(m);
     run_running(m);
     watch_stranger(m);
 }
@@ -479,11 +486,12 @@ void run_respawn(struct monitor *m)
 
 static void respawn(struct monitor *m, int64_t now)
 {
-    if (clients_supervised(m) || m->phase == PHASE_OVER) {
+    /* When all is over none can come back to us: one that we started and that lives has to do. */
+    if (clients_supervised(m) || (m->phase == PHASE_OVER && m->respawned)) {
         m->respawn_at = 0;
         return;
     }
-    spawn(m, m->opt.respawn, (int[3]){-1, -1, -1}, false, "/");
+    m->respawned = spawn(m, m->opt.respawn, (int[3]){-1, -1, -1}, false, "/");
     m->respawn_at = now + m->respawn_delay;
     m->respawn_delay = m->respawn_delay * 2 < RESPAWN_MAX ? m->respawn_delay * 2 : RESPAWN_MAX;
 }

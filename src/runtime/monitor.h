@@ -11,8 +11,9 @@
  * reading where it stopped. When the container ends the monitor drains them (a process that still
  * holds them gets one second), runs `RUNTIME delete`, writes status, tells its clients and ends.
  *
- * Socket (RUN/containers/ID/monitor.sock, stream): the monitor greets with the line of DIR/status, or
- * "starting", and repeats it at every change. A client says one line:
+ * Socket (RUN/containers/ID/monitor.sock, stream): the monitor greets with "monitor 1", the version of this
+ * protocol (one that does not say it speaks 1; lines that are not known are skipped, by whatever version), and
+ * with the line of DIR/status, or "starting", which it repeats at every change. A client says one line:
  *     watch               only the state lines (also the supervisor: the pty master of a tty container
  *                         comes along with the first "running" line as SCM_RIGHTS, if it says "watch fd")
  *     attach [stdin] [logs]  state lines stop; frames follow both ways: 1 byte type (0 stdin, 1 stdout,
@@ -21,7 +22,8 @@
  *     supervisor [fd]     watch [fd], and: when this connection breaks while the container runs, the
  *                         monitor starts the supervisor again (argv in monitor_request.respawn), after
  *                         a random part of half a second and unless another one has come; "leave"
- *                         before closing says that nobody has to
+ *                         before closing says that nobody has to. The same where the container has ended:
+ *                         the monitor stays until its supervisor has drawn the consequences and leaves
  * State lines start with a letter, frames with a byte below 6: a client can tell them apart.
  *
  * RUN/containers/ID/state holds the same line as DIR/status, but at the moment a thing happens:

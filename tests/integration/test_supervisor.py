@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import stat
+import time
 from pathlib import Path
 
 from harness import alive, wait_for
@@ -59,7 +60,7 @@ def test_protocol(project):
     project.up()
     pong = talk(project, '{"v":1,"op":"ping"}')
     assert pong[-1]["event"] == "done" and pong[-1]["pid"] == project.supervisor()
-    for line in ('{"v":2,"op":"ping"}', '{"v":1,"op":"fly"}', '{"v":1,"op":"stop","services":"all"}', "not json", "{}",
+    for line in ('{"v":0,"op":"ping"}', '{"v":1,"op":"fly"}', '{"v":1,"op":"stop","services":"all"}', "not json", "{}",
                  '{"v":1,"op":"stop","options":{"timeout":"soon"}}', '[1,2]'):
         answer = talk(project, line)
         assert answer[-1]["event"] == "error" and answer[-1]["message"], line
@@ -112,6 +113,37 @@ def test_killed_supervisor_comes_back_by_itself(project):
     wait_for(lambda: project.supervisor() not in (None, first), "another supervisor")
     project.sh("x", "touch /end")
     wait_for(lambda: project.record("x")["restart_count"] > 0, "the restart policy to hold")
+
+
+def test_killed_while_a_restart_waits(project):
+    """No container runs and no monitor has work: somebody sees to it all the same."""
+    write(project, {"x": sleeper(restart="always", init=False, command=["sh", "-c", "date >> /runs/log; exit 7"], volumes=["runs:/runs"])},
+          volumes={"runs": {}})
+    project.up()
+    runs = project.root / "volumes" / f"{project.name}_runs" / "_data" / "log"
+    for _ in range(3):
+        wait_for(lambda: project.record("x")["status"] == "restarting" and not project.record("x")["pid"], "it to wait")
+        first, before = wait_for(project.supervisor, "a supervisor"), len(runs.read_text().splitlines())
+        os.kill(first, signal.SIGKILL)
+        wait_for(lambda: project.supervisor() not in (None, first), "another supervisor", 2)
+        wait_for(lambda: len(runs.read_text().splitlines()) > before, "another start")
+    project("stop", "-t", "0")
+    wait_for(lambda: not project.monitors() and not project.supervisor(), "all to end")
+
+
+def test_killed_while_it_starts(project):
+    """At whatever moment of an `up` that nobody waits for any more: what was begun is supervised."""
+    write(project, {"x": sleeper(restart="always", scale=2)})
+    for delay in (0.01, 0.03, 0.06, 0.1, 0.15):
+        child = project.popen("up", "-d")
+        first = wait_for(project.supervisor, "a supervisor")
+        time.sleep(delay)
+        child.kill()
+        os.kill(first, signal.SIGKILL)
+        child.wait()
+        if project.monitors():
+            wait_for(lambda: project.supervisor() not in (None, first), "another supervisor", 2)
+        project("down", "-t", "0")
 
 
 def test_killed_monitor_loses_nothing(project):

@@ -9,6 +9,7 @@
 
 #include "base/fs.h"
 #include "base/mem.h"
+#include "base/version.h"
 
 enum {
     CONNECT_TIMEOUT = 20, /* s */
@@ -339,7 +340,9 @@ static int set_options(struct http *h, struct transfer *t, struct curl_slist *he
     curl_easy_reset(easy);
     curl_easy_setopt(easy, CURLOPT_URL, r->url);
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers);
-    curl_easy_setopt(easy, CURLOPT_USERAGENT, "compose/" COMPOSE_VERSION);
+    char agent[64];
+    snprintf(agent, sizeof(agent), "compose/%s", compose_version);
+    curl_easy_setopt(easy, CURLOPT_USERAGENT, agent);
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, h->error);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
