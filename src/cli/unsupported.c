@@ -1,73 +1,201 @@
 #include "cli/unsupported.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "file/diag.h"
+#include "runtime/cgroup.h"
 
-static const struct {
-    const char *path; /* below the service, members separated by "." */
-    const char *what;
-} unsupported[] = {
-    {"post_start", "hooks are not run"},
-    {"pre_stop", "hooks are not run"},
-    {"pre_start", "hooks are not run"},
-    {"gpus", "no device is passed to the container"},
-    {"deploy.resources.reservations.devices", "no device is passed to the container"},
-    {"deploy.placement.constraints", "there is one machine"},
-    {"deploy.update_config", "containers are replaced as up does it"},
-    {"deploy.rollback_config", "there is no rollback"},
-    {"use_api_socket", "there is no API socket"},
-    {"credential_spec", "it means something on Windows only"},
+/* True where the value asks for nothing that is missing. */
+typedef bool honoured(const struct node *value);
+
+static bool is_host(const struct node *n)
+{
+    return node_str(n) && streq(n->string, "host");
+}
+
+static bool is_false(const struct node *n)
+{
+    return node_str(n) && streq(n->string, "false");
+}
+
+static bool is_default(const struct node *n)
+{
+    return node_str(n) && streq(n->string, "default");
+}
+
+static bool is_our_log_driver(const struct node *n)
+{
+    static const char *const ours[] = {"json-file", "local", "none"};
+    for (size_t i = 0; i < ARRAY_SIZE(ours); i++)
+        if (node_str(n) && streq(n->string, ours[i]))
+            return true;
+    return false;
+}
+
+/* "label=disable" asks for what is: no container has a label. */
+static bool relabels_nothing(const struct node *n)
+{
+    const char *s = node_str(n);
+    bool label = s && (starts_with(s, "label=") || starts_with(s, "label:"));
+    return !label || streq(s + strlen("label="), "disable");
+}
+
+static bool is_one(const struct node *n)
+{
+    return n->kind == NODE_SEQUENCE && n->seq.n <= 1;
+}
+
+/* The kernel has no such knob in cgroup v2. */
+static bool is_cgroup_v1(const struct node *n)
+{
+    (void)n;
+    return cgroup_mode() != CGROUP_V2;
+}
+
+/* Options are keys: "*" at the end of a path, and these are the ones that mean something. */
+static const char *const log_options[] = {"max-size", "max-file", NULL};
+static const char *const bridge_options[] = {
+    "com.docker.network.bridge.name",
+    "com.docker.network.bridge.enable_icc",
+    "com.docker.network.bridge.enable_ip_masquerade",
+    "com.docker.network.bridge.host_binding_ipv4",
+    "com.docker.network.driver.mtu",
+    NULL,
+};
+static const char *const none[] = {NULL};
+
+struct rule {
+    const char *section, *what;
+    const char *path; /* below an item of the section; "*": each member or element */
+    const char *why;
+    honoured *fine; /* NULL: never */
+    const char *const
+        *options; /* keys that are known where the path ends in "*"; NULL: all count */
 };
 
-/* The node at "a.b.c"; NULL where it is missing, null or empty. */
-static const struct node *at_path(const struct node *n, const char *path)
+#define HOOKS   "hooks are not run"
+#define DEVICES "no device is passed to the container"
+#define SWARM   "it means something in a swarm only"
+#define WINDOWS "it means something on Windows only"
+#define BUILDER "images are built by buildah, for one platform and without attestations"
+
+static const struct rule rules[] = {
+    {"services", "service", "post_start", HOOKS, NULL, NULL},
+    {"services", "service", "pre_stop", HOOKS, NULL, NULL},
+    {"services", "service", "pre_start", HOOKS, NULL, NULL},
+    {"services", "service", "gpus", DEVICES, NULL, NULL},
+    {"services", "service", "deploy.resources.reservations.devices", DEVICES, NULL, NULL},
+    {"services", "service", "deploy.placement", SWARM, NULL, NULL},
+    {"services", "service", "deploy.update_config", SWARM, NULL, NULL},
+    {"services", "service", "deploy.rollback_config", SWARM, NULL, NULL},
+    {"services", "service", "use_api_socket", "there is no API socket", NULL, NULL},
+    {"services", "service", "credential_spec", WINDOWS, NULL, NULL},
+    {"services", "service", "cpu_count", WINDOWS, NULL, NULL},
+    {"services", "service", "cpu_percent", WINDOWS, NULL, NULL},
+    {"services", "service", "mem_swappiness", "cgroup v2 has no such setting", is_cgroup_v1, NULL},
+    {"services", "service", "oom_kill_disable", "cgroup v2 has no such setting", is_cgroup_v1,
+     NULL},
+    {"services", "service", "userns_mode", "the host's user namespace is used", is_host, NULL},
+    {"services", "service", "security_opt.*", "nothing is labelled for SELinux", relabels_nothing,
+     NULL},
+    {"services", "service", "volumes.*.bind.selinux", "nothing is labelled for SELinux", NULL,
+     NULL},
+    {"services", "service", "logging.driver", "json-file is used", is_our_log_driver, NULL},
+    {"services", "service", "logging.options.*", "max-size and max-file are known", NULL,
+     log_options},
+    {"services", "service", "networks.*.driver_opts.*", "endpoints have no options", NULL, none},
+    {"services", "service", "build.platforms", BUILDER, is_one, NULL},
+    {"services", "service", "build.isolation", WINDOWS, is_default, NULL},
+    {"services", "service", "build.entitlements", BUILDER, NULL, NULL},
+    {"services", "service", "build.provenance", BUILDER, is_false, NULL},
+    {"services", "service", "build.sbom", BUILDER, is_false, NULL},
+    {"services", "service", "build.no_cache_filter", "no_cache leaves out the cache of all stages",
+     NULL, NULL},
+    {"networks", "network", "ipam.driver", "the address pools are compose's own", is_default, NULL},
+    {"networks", "network", "driver_opts.*", "bridges have no such option", NULL, bridge_options},
+};
+
+static bool is_empty(const struct node *n)
 {
-    char *steps AUTOFREE = xstrdup(path), *rest = NULL;
-    for (char *step = strtok_r(steps, ".", &rest); step; step = strtok_r(NULL, ".", &rest))
-        n = node_get(n, step);
-    bool empty = !node_given(n) || (node_is(n, NODE_SEQUENCE) && !n->seq.n) ||
-                 (node_is(n, NODE_MAPPING) && !n->map.n) || (node_is(n, NODE_BOOL) && !n->boolean);
-    return empty ? NULL : n;
+    return !node_given(n) || (node_is(n, NODE_SEQUENCE) && !n->seq.n) ||
+           (node_is(n, NODE_MAPPING) && !n->map.n) || (node_is(n, NODE_BOOL) && !n->boolean) ||
+           (node_is(n, NODE_STRING) && !*n->string);
 }
 
-static void check_driver(struct diag *d, const struct service *s)
+static bool is_known(const char *const *options, const char *key)
 {
-    const struct node *driver = node_get(node_get(s->node, "logging"), "driver");
-    const char *name = node_str(driver);
-    static const char *const ours[] = {"json-file", "local", "none"};
-    bool known = !name || !*name;
-    for (size_t i = 0; i < ARRAY_SIZE(ours); i++)
-        known |= name && streq(name, ours[i]);
-    if (!known)
-        diag_warning(d, &driver->mark,
-                     "service \"%s\": logging driver \"%s\" is not supported: json-file is used",
-                     s->name, name);
+    for (; options && *options; options++)
+        if (streq(*options, key))
+            return true;
+    return false;
 }
 
-static void check_userns(struct diag *d, const struct service *s)
+struct walk {
+    struct diag *diag;
+    const struct rule *rule;
+    const char *item; /* of the section */
+};
+
+static void walk_path(const struct walk *w, const struct node *n, const char *rest,
+                      const char *done);
+
+static void walk_member(const struct walk *w, const struct node *n, const char *key,
+                        const char *rest, const char *done)
 {
-    const struct node *mode = node_get(s->node, "userns_mode");
-    const char *name = node_str(mode);
-    if (name && *name && !streq(name, "host"))
-        diag_warning(d, &mode->mark, "service \"%s\": userns_mode is not supported: ignored",
-                     s->name);
+    char *path AUTOFREE = xasprintf("%s%s%s", done, *done && *key != '[' ? "." : "", key);
+    if (!is_empty(n))
+        walk_path(w, n, rest, path);
+}
+
+/* rest: what remains of the path, "": n is what it names. */
+static void walk_path(const struct walk *w, const struct node *n, const char *rest,
+                      const char *done)
+{
+    const struct rule *r = w->rule;
+    if (!*rest) {
+        const char *text = node_str(n) ? n->string : NULL;
+        if (!r->fine || !r->fine(n))
+            diag_warning(w->diag, &n->mark, "%s \"%s\": %s%s%s%s is not supported: %s", r->what,
+                         w->item, done, text ? " \"" : "", text ? text : "", text ? "\"" : "",
+                         r->why);
+        return;
+    }
+    size_t len = strcspn(rest, ".");
+    const char *next = rest + len + (rest[len] == '.');
+    if (*rest != '*') {
+        char *key AUTOFREE = xstrndup(rest, len);
+        walk_member(w, node_get(n, key), key, next, done);
+        return;
+    }
+    for (size_t i = 0; n->kind == NODE_MAPPING && i < n->map.n; i++)
+        if (*next || !is_known(r->options, n->map.v[i].key))
+            walk_member(w, n->map.v[i].value, n->map.v[i].key, next, done);
+    for (size_t i = 0; n->kind == NODE_SEQUENCE && i < n->seq.n; i++) {
+        char number[32];
+        snprintf(number, sizeof(number), "[%zu]", i);
+        walk_member(w, n->seq.v[i], number, next, done);
+    }
+}
+
+/* What belongs to somebody else is his to configure. */
+static bool is_external(const struct node *item)
+{
+    return node_get_bool(item, "external", false);
 }
 
 void warn_unsupported(const struct cli *cli, const struct project *p)
 {
     struct diag d AUTODIAG = DIAG_INIT;
-    for (size_t i = 0; i < p->services_n; i++) {
-        const struct service *s = &p->services[i];
-        for (size_t k = 0; k < ARRAY_SIZE(unsupported); k++) {
-            const struct node *n = at_path(s->node, unsupported[k].path);
-            if (n)
-                diag_warning(&d, &n->mark, "service \"%s\": %s is not supported: %s", s->name,
-                             unsupported[k].path, unsupported[k].what);
+    for (size_t i = 0; i < ARRAY_SIZE(rules); i++) {
+        const struct node *section = node_get(p->document, rules[i].section);
+        for (size_t k = 0; node_is(section, NODE_MAPPING) && k < section->map.n; k++) {
+            const struct node_pair *item = &section->map.v[k];
+            struct walk w = {.diag = &d, .rule = &rules[i], .item = item->key};
+            if (item->value->kind == NODE_MAPPING && !is_external(item->value))
+                walk_path(&w, item->value, rules[i].path, "");
         }
-        check_driver(&d, s);
-        check_userns(&d, s);
     }
     cli_diagnostics(cli, &d);
 }

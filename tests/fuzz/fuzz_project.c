@@ -11,6 +11,7 @@
 
 #include "base/fs.h"
 #include "base/mem.h"
+#include "file/explain.h"
 #include "model/decode.h"
 #include "model/encode.h"
 #include "model/load.h"
@@ -138,6 +139,42 @@ static void decode_all(const struct load_options *o)
     project_free(p);
 }
 
+/* A path to somewhere in the document, by the bytes of the input; heap. */
+static char *some_path(const struct node *n, const uint8_t *data, size_t len)
+{
+    struct strbuf path = STRBUF_INIT;
+    for (size_t i = 0; i < len && i < 6; i++) {
+        size_t pick = data[len - 1 - i];
+        if (n->kind == NODE_MAPPING && n->map.n) {
+            const struct node_pair *pair = &n->map.v[pick % n->map.n];
+            strbuf_addf(&path, "%s%s", path.len ? "." : "", pair->key);
+            n = pair->value;
+        } else if (n->kind == NODE_SEQUENCE && n->seq.n) {
+            strbuf_addf(&path, "[%zu]", pick % n->seq.n);
+            n = n->seq.v[pick % n->seq.n];
+        } else {
+            break;
+        }
+    }
+    return strbuf_detach(&path);
+}
+
+static void explain(const struct load_options *options, const char *path)
+{
+    struct load_options o = *options;
+    struct explain e = {.path = path};
+    struct diag d AUTODIAG = DIAG_INIT;
+    struct document doc;
+    o.explain = &e;
+    if (document_load(&o, &doc, &d) == 0) {
+        if (!e.value)
+            __builtin_trap();
+        document_release(&doc);
+    } else if (!d.errors) {
+        __builtin_trap();
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     make_folder();
@@ -165,7 +202,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         __builtin_trap();
     if (rc == 0) {
         encode_all(dir, &o, &doc);
+        char *path AUTOFREE = some_path(doc.root, data, n);
         document_release(&doc);
+        if (*path)
+            explain(&o, path);
         if (!o.no_interpolate && !o.no_normalize && !o.no_consistency)
             decode_all(&o);
     }

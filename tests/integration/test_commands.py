@@ -376,7 +376,7 @@ def test_keys_that_are_not_honoured_are_told(project):
         """)
     result = project.up()
     assert re.search(r'compose.yaml:\d+:\d+: warning: service "x": post_start is not supported', result.err)
-    assert re.search(r'compose.yaml:\d+:\d+: warning: service "x": logging driver "syslog" is not supported', result.err)
+    assert re.search(r'compose.yaml:\d+:\d+: warning: service "x": logging.driver "syslog" is not supported', result.err)
     assert result.err.count("post_start") == 1, "told once"
     assert "post_start" not in project("config", "-q").err
 
