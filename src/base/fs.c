@@ -91,7 +91,8 @@ int fs_mkdir_p(const char *path, mode_t mode, struct err *err)
     return 0;
 }
 
-/* Empties the folder behind fd (which it closes); -1 with errno. */
+/* Empties the folder behind fd (which it closes); -1 with errno. Somebody else may be removing the
+ * same tree: what is gone is gone. */
 static int remove_below(int fd, dev_t dev)
 {
     DIR *d = fdopendir(fd);
@@ -113,6 +114,8 @@ static int remove_below(int fd, dev_t dev)
         }
         int sub = openat(dirfd(d), e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         struct stat st;
+        if (sub < 0 && errno == ENOENT)
+            continue;
         if (sub < 0 || fstat(sub, &st) < 0 || st.st_dev != dev) {
             rc = -1;
             saved = sub < 0 ? errno : EBUSY;
@@ -120,7 +123,8 @@ static int remove_below(int fd, dev_t dev)
                 close(sub);
             continue;
         }
-        if (remove_below(sub, dev) < 0 || unlinkat(dirfd(d), e->d_name, AT_REMOVEDIR) < 0) {
+        if (remove_below(sub, dev) < 0 ||
+            (unlinkat(dirfd(d), e->d_name, AT_REMOVEDIR) < 0 && errno != ENOENT)) {
             rc = -1;
             saved = errno;
         }
@@ -139,13 +143,13 @@ int fs_remove_all(const char *path, struct err *err)
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     struct stat st;
     if (fd < 0)
-        return err_sys(err, errno, "remove %s", path);
+        return errno == ENOENT ? 0 : err_sys(err, errno, "remove %s", path);
     if (fstat(fd, &st) < 0) {
         int saved = errno;
         close(fd);
         return err_sys(err, saved, "remove %s", path);
     }
-    if (remove_below(fd, st.st_dev) < 0 || rmdir(path) < 0)
+    if (remove_below(fd, st.st_dev) < 0 || (rmdir(path) < 0 && errno != ENOENT))
         return err_sys(err, errno, "remove %s", path);
     return 0;
 }
