@@ -4,6 +4,7 @@
 #include "cli/cli.h"
 #include "cli/command.h"
 #include "cli/image_jobs.h"
+#include "cli/lockfile.h"
 #include "cli/provision.h"
 #include "cli/push_jobs.h"
 #include "cli/up_options.h"
@@ -14,6 +15,7 @@ static const struct option options[] = {
     OPT_BOOL("check", 0, "Check build configuration"),
     OPT_BOOL("compress", 0, "Obsolete", .flags = OPTION_HIDDEN),
     OPT_BOOL("force-rm", 0, "Obsolete", .flags = OPTION_HIDDEN),
+    LOCKED_OPTION,
     OPT_STR("memory", 'm', "Set memory limit for the build container.", .type = "bytes"),
     OPT_BOOL("no-cache", 0, "Do not use cache when building the image"),
     OPT_BOOL("no-rm", 0, "Obsolete", .flags = OPTION_HIDDEN),
@@ -77,9 +79,11 @@ static int print_plan(const struct project *p, const bool *selected, char **name
     return 0;
 }
 
-static int build(struct cli *cli, const struct args *args, const struct project *p,
-                 const bool *selected, char **names, struct err *err)
+static int build(struct cli *cli, const struct args *args, struct project *p, const bool *selected,
+                 char **names, struct err *err)
 {
+    struct lockfile lock AUTOLOCKFILE = {0};
+    struct build_pin *pins AUTOFREE = NULL;
     struct build_flags flags = {
         .no_cache = args_bool(args, "no-cache"),
         .pull = args_bool(args, "pull"),
@@ -92,6 +96,12 @@ static int build(struct cli *cli, const struct args *args, const struct project 
         return err_set(err, ERR_INVALID,
                        "invalid argument \"%s\" for \"-m, --memory\" flag: invalid size: '%s'",
                        memory, memory);
+    if (args_bool(args, "locked")) {
+        if (lockfile_use(&lock, p, selected, err) < 0)
+            return -1;
+        flags.pins = pins = lockfile_pins(&lock);
+        flags.pins_n = lock.entries.n;
+    }
     struct image_job *jobs AUTOFREE = xcalloc(p->services_n + 1, sizeof(*jobs));
     size_t n = 0;
     for (size_t i = 0; i < p->services_n; i++) {

@@ -4,8 +4,8 @@
 #include "cli/cli.h"
 #include "cli/command.h"
 #include "cli/explain.h"
+#include "cli/image_jobs.h"
 #include "cli/table.h"
-#include "image/transfer.h"
 #include "model/decode.h"
 #include "model/encode.h"
 #include "model/load.h"
@@ -128,45 +128,76 @@ static int print_hashes(struct cli *cli, const struct load_options *o, const cha
     return 0;
 }
 
-/* The image with the digest that its registry gives it now: "docker.io/library/nginx:1@sha256:..." */
-static int resolve_image(struct cli *cli, const char *image, const char *platform, char **out,
-                         struct err *err)
+/* A service whose image gets the digest that its registry gives it now:
+ * "docker.io/library/nginx:1@sha256:...". */
+struct pinning {
+    struct node *node;
+    struct service service;
+    char *name;
+};
+
+static int resolve_all(struct cli *cli, struct pinning *list, struct image_job *jobs, size_t n,
+                       struct err *err)
 {
-    struct reference ref AUTOREFERENCE = REFERENCE_INIT;
-    struct image_store *store;
-    struct image *found = NULL;
-    if (reference_parse(image, &ref, err) < 0 || cli_store(cli, &store, err) < 0)
-        return -1;
-    if (ref.digest) {
-        *out = xstrdup(image);
+    static const struct project none;
+    for (size_t i = 0; i < n; i++)
+        jobs[i] = (struct image_job){
+            .kind = JOB_RESOLVE,
+            .service = &list[i].service,
+            .image = node_get_str(list[i].node, "image"),
+        };
+    struct image_jobs all = {.project = &none, .v = jobs, .n = n, .quiet_pull = true};
+    struct err why AUTOERR = ERR_INIT;
+    if (image_jobs_run(cli, &all, "Resolving", &why) == 0)
         return 0;
+    for (size_t i = 0; i < n; i++)
+        if (jobs[i].failed)
+            return err_set(err, why.kind, "failed to resolve digest for %s: %s", list[i].name,
+                           why.msg);
+    err_move(err, &why);
+    return -1;
+}
+
+static void put_digests(struct document *doc, struct pinning *list, struct image_job *jobs,
+                        size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        char *text AUTOFREE = xasprintf("%s@%s", list[i].name, jobs[i].digest);
+        node_put(doc->arena, list[i].node, "image",
+                 node_new_string(doc->arena, arena_strdup(doc->arena, text),
+                                 node_get(list[i].node, "image")->mark));
     }
-    const struct pull_request request = {
-        .reference = image, .platform = platform, .policy = IMAGE_PULL_ALWAYS};
-    char *name AUTOFREE = reference_name(&ref);
-    if (image_pull(store, &request, &found, NULL, err) < 0)
-        return err_wrap(err, "failed to resolve digest for %s", name);
-    *out = xasprintf("%s@%s", name, found->index_digest ? found->index_digest : found->digest);
-    image_free(found);
-    return 0;
 }
 
 static int resolve_images(struct cli *cli, struct document *doc, struct err *err)
 {
     struct node *services = node_get(doc->root, "services");
-    for (size_t i = 0; node_is(services, NODE_MAPPING) && i < services->map.n; i++) {
+    size_t max = node_is(services, NODE_MAPPING) ? services->map.n : 0, n = 0;
+    struct pinning *list AUTOFREE = xcalloc(max + 1, sizeof(*list));
+    struct image_job *jobs AUTOFREE = xcalloc(max + 1, sizeof(*jobs));
+    int rc = 0;
+    for (size_t i = 0; i < max && rc == 0; i++) {
         struct node *s = services->map.v[i].value;
         const char *image = node_get_str(s, "image");
-        char *resolved AUTOFREE = NULL;
-        if (!image)
+        struct reference ref AUTOREFERENCE = REFERENCE_INIT;
+        rc = image ? reference_parse(image, &ref, err) : 0;
+        if (!image || rc < 0 || ref.digest)
             continue;
-        if (resolve_image(cli, image, node_get_str(s, "platform"), &resolved, err) < 0)
-            return -1;
-        node_put(doc->arena, s, "image",
-                 node_new_string(doc->arena, arena_strdup(doc->arena, resolved),
-                                 node_get(s, "image")->mark));
+        list[n++] = (struct pinning){
+            .node = s,
+            .service = {.name = services->map.v[i].key, .platform = node_get_str(s, "platform")},
+            .name = reference_name(&ref),
+        };
     }
-    return 0;
+    if (rc == 0)
+        rc = resolve_all(cli, list, jobs, n, err);
+    if (rc == 0)
+        put_digests(doc, list, jobs, n);
+    for (size_t i = 0; i < n; i++) {
+        free(list[i].name);
+        free(jobs[i].digest);
+    }
+    return rc;
 }
 
 /* Leaves nothing but the images of the services. */

@@ -10,6 +10,7 @@ static const struct option options[] = {
     OPT_BOOL("build", 0, "Build images before starting containers"),
     OPT_BOOL("force-recreate", 0,
              "Recreate containers even if their configuration and image haven't changed"),
+    LOCKED_OPTION,
     OPT_BOOL("no-build", 0, "Don't build an image, even if it's policy"),
     OPT_BOOL("no-recreate", 0,
              "If containers already exist, don't recreate them. Incompatible with "
@@ -41,12 +42,17 @@ static int create(struct cli *cli, const struct args *args, struct project *proj
     if (scale_parse(project, args_list(args, "scale"), scale, err) < 0 ||
         choose_services(project, args->positional, true, selected, err) < 0)
         return -1;
+    struct lockfile lock AUTOLOCKFILE = {0};
+    bool locked = args_bool(args, "locked");
+    if (locked && lockfile_use(&lock, project, *selected, err) < 0)
+        return -1;
     const struct provision o = {
         .selected = *selected,
         .pull = args_str(args, "pull"),
         .build = args_bool(args, "build"),
         .no_build = args_bool(args, "no-build"),
         .quiet_pull = args_bool(args, "quiet-pull"),
+        .lock = locked ? &lock : NULL,
     };
     if (provision(cli, project, &o, err) < 0)
         return -1;

@@ -4,6 +4,7 @@
 #include "cli/command.h"
 #include "cli/image_jobs.h"
 #include "cli/progress.h"
+#include "cli/lockfile.h"
 #include "cli/provision.h"
 #include "cli/up_options.h"
 
@@ -11,6 +12,7 @@ static const struct option options[] = {
     OPT_BOOL("ignore-buildable", 0, "Ignore images that can be built"),
     OPT_BOOL("ignore-pull-failures", 0, "Pull what it can and ignores images with pull failures"),
     OPT_BOOL("include-deps", 0, "Also pull services declared as dependencies"),
+    LOCKED_OPTION,
     OPT_BOOL("no-parallel", 0, "Obsolete", .flags = OPTION_HIDDEN),
     OPT_BOOL("parallel", 0, "Obsolete", .fallback = "true", .flags = OPTION_HIDDEN),
     OPT_STR("policy", 0, "Apply pull policy (\"missing\"|\"always\")", .words = "missing always"),
@@ -94,6 +96,9 @@ static int run(struct cli *cli, const struct args *args, struct err *err)
         return -1;
     bool deps = args_bool(args, "include-deps") || !args->n;
     int rc = choose_services(p, args->positional, deps, &selected, err);
+    struct lockfile lock AUTOLOCKFILE = {0};
+    if (rc == 0 && args_bool(args, "locked"))
+        rc = lockfile_use(&lock, p, selected, err);
     if (rc == 0)
         rc = pull(cli, args, p, selected, err);
     free(selected);

@@ -25,6 +25,7 @@ static const struct option options[] = {
     OPT_LIST("env-from-file", 0, "Set environment variables from file", .words = "@file"),
     OPT_BOOL("interactive", 'i', "Keep STDIN open even if not attached", .fallback = "true"),
     OPT_LIST("label", 'l', "Add or override a label"),
+    LOCKED_OPTION,
     OPT_STR("name", 0, "Assign a name to the container"),
     OPT_BOOL("no-TTY", 'T', "Disable pseudo-TTY allocation (default: auto-detected)"),
     OPT_BOOL("no-deps", 0, "Don't start linked services"),
@@ -259,12 +260,17 @@ static int images(struct cli *cli, const struct args *args, struct project *p, c
     bool *selected AUTOFREE = NULL;
     if (choose_services(p, names, !args_bool(args, "no-deps"), &selected, err) < 0)
         return -1;
+    struct lockfile lock AUTOLOCKFILE = {0};
+    bool locked = args_bool(args, "locked");
+    if (locked && lockfile_use(&lock, p, selected, err) < 0)
+        return -1;
     const struct provision o = {
         .selected = selected,
         .pull = args_str(args, "pull"),
         .build = args_bool(args, "build"),
         .quiet_pull = args_bool(args, "quiet-pull"),
         .quiet_build = args_bool(args, "quiet-build") || args_bool(args, "quiet"),
+        .lock = locked ? &lock : NULL,
     };
     return provision(cli, p, &o, err);
 }
@@ -279,7 +285,7 @@ static int run_project(struct cli *cli, const struct args *args, struct project 
     request_bool(request, "tty", wants_tty(args));
     if (run_request(args, request, err) < 0 || images(cli, args, p, s->name, err) < 0)
         return -1;
-    request_project(request, p); /* with the variables of providers and models */
+    request_project(request, p); /* with locked images, variables of providers and models */
     if (args_bool(args, "quiet"))
         cli->progress = PROGRESS_QUIET;
     int rc = args_bool(args, "no-deps") ? 0 : dependencies(cli, args, p, s, err);

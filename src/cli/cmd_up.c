@@ -30,6 +30,7 @@ static const struct option options[] = {
             .words = "@service"),
     OPT_BOOL("force-recreate", 0,
              "Recreate containers even if their configuration and image haven't changed"),
+    LOCKED_OPTION,
     OPT_BOOL("menu", 0,
              "Accepted for compatibility: there is no menu, Ctrl-C stops and a second one kills"),
     OPT_LIST("no-attach", 0, "Do not attach (stream logs) to the specified services",
@@ -113,10 +114,14 @@ struct up {
     bool *selected; /* services the operation is about */
     bool *shown;    /* attached: services whose output is shown */
     json_t *scale;
+    struct lockfile lock; /* --locked */
 };
 
 static int images(struct up *up, struct err *err)
 {
+    bool locked = args_bool(up->args, "locked");
+    if (locked && lockfile_use(&up->lock, up->project, up->selected, err) < 0)
+        return -1;
     const struct provision o = {
         .selected = up->selected,
         .pull = args_str(up->args, "pull"),
@@ -124,6 +129,7 @@ static int images(struct up *up, struct err *err)
         .no_build = args_bool(up->args, "no-build"),
         .quiet_pull = args_bool(up->args, "quiet-pull"),
         .quiet_build = args_bool(up->args, "quiet-build"),
+        .lock = locked ? &up->lock : NULL,
     };
     return provision(up->cli, up->project, &o, err);
 }
@@ -252,6 +258,7 @@ static int run(struct cli *cli, const struct args *args, struct err *err)
     free(up.selected);
     free(up.shown);
     json_decref(up.scale);
+    lockfile_release(&up.lock);
     return rc;
 }
 

@@ -98,6 +98,16 @@ static int run_pull(struct worker *w, struct err *err)
     return image_pull(w->runner->store, &request, NULL, NULL, err);
 }
 
+static int run_resolve(struct worker *w, struct err *err)
+{
+    const struct resolve_request request = {
+        .reference = w->job->image,
+        .platform = w->job->service->platform,
+        .cancel = &w->runner->cancel,
+    };
+    return image_resolve(&request, &w->job->digest, err);
+}
+
 static int run_push(struct worker *w, struct err *err)
 {
     const struct push_request request = {
@@ -208,6 +218,8 @@ static int run_build(struct worker *w, struct err *err)
         .ssh = parts.ssh,
         .no_cache = flags->no_cache,
         .pull = flags->pull,
+        .pins = flags->pins,
+        .pins_n = flags->pins_n,
         .memory = flags->memory,
         .output = on_build_output,
         .ctx = w,
@@ -225,6 +237,7 @@ static void on_work(uv_work_t *work)
         [JOB_PULL] = run_pull,
         [JOB_PUSH] = run_push,
         [JOB_BUILD] = run_build,
+        [JOB_RESOLVE] = run_resolve,
     };
     w->job->failed = run[w->job->kind](w, &w->job->err) < 0;
 }
@@ -234,11 +247,11 @@ static void on_work(uv_work_t *work)
 /* Pulls are shown under the service's name, builds under the image's, as the reference does. */
 static const char *job_id(const struct image_job *job)
 {
-    return job->kind == JOB_BUILD ? job->image : job->service->name;
+    return job->kind == JOB_BUILD || job->kind == JOB_RESOLVE ? job->image : job->service->name;
 }
 
-static const char *const working[] = {"Pulling", "Pushing", "Building"};
-static const char *const finished[] = {"Pulled", "Pushed", "Built"};
+static const char *const working[] = {"Pulling", "Pushing", "Building", "Resolving"};
+static const char *const finished[] = {"Pulled", "Pushed", "Built", "Resolved"};
 
 /* A transfer's words are its text; a build's its status. */
 static void show(struct runner *r, const struct image_job *job, const char *word,

@@ -6,7 +6,7 @@
 #include "cli/cli.h"
 #include "image/transfer.h"
 
-enum image_job_kind { JOB_PULL, JOB_PUSH, JOB_BUILD };
+enum image_job_kind { JOB_PULL, JOB_PUSH, JOB_BUILD, JOB_RESOLVE };
 
 struct image_job {
     enum image_job_kind kind;
@@ -18,14 +18,17 @@ struct image_job {
     bool may_fail;   /* a failed pull is a warning: it can be built, or --ignore-pull-failures */
     /* results */
     bool done, failed;
+    char *digest; /* JOB_RESOLVE: what the registry says; heap, the caller's */
     struct err err;
 };
 
 struct build_flags {
     bool no_cache, pull, quiet;
     int64_t memory;
-    const char *const *args; /* "K=V" or "K" of the environment */
-    const char *ssh;         /* "": none */
+    const char *const *args;      /* "K=V" or "K" of the environment */
+    const char *ssh;              /* "": none */
+    const struct build_pin *pins; /* --locked; NULL: none */
+    size_t pins_n;
 };
 
 struct image_jobs {
@@ -33,7 +36,7 @@ struct image_jobs {
     struct image_job *v;
     size_t n;
     const struct build_flags *build;
-    bool quiet_pull;
+    bool quiet_pull; /* transfers are not shown */
 };
 
 /* Runs all; title of the progress. -1: the first failure of a job that must not fail, or cancelled

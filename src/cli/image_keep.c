@@ -4,6 +4,7 @@
 #include "cli/cli.h"
 #include "cli/containers.h"
 #include "cli/image_commands.h"
+#include "cli/image_filter.h"
 
 char **images_in_use(struct cli *cli)
 {
@@ -15,6 +16,9 @@ char **images_in_use(struct cli *cli)
         for (size_t c = 0; c < list.n; c++) {
             if (list.v[c].image_id)
                 strv_push(&ids, list.v[c].image_id);
+            for (size_t m = 0; m < list.v[c].mounts_n; m++)
+                if (streq(list.v[c].mounts[m].type, "image") && list.v[c].mounts[m].name)
+                    strv_push(&ids, list.v[c].mounts[m].name);
         }
     }
     return ids;
@@ -99,9 +103,27 @@ const struct command image_rm = {
 
 static const struct option prune_options[] = {
     OPT_BOOL("all", 'a', "Remove all unused images, not just dangling ones"),
+    OPT_LIST("filter", 0, "Only those that match (until=TIME, label[!]=KEY[=VALUE])",
+             .type = "filter"),
     OPT_BOOL("force", 'f', "Do not prompt for confirmation"),
     OPTION_END,
 };
+
+/* Images that a filter leaves out are kept like those in use. */
+static int keep_filtered(struct image_store *store, const char *const *words, char ***kept,
+                         struct err *err)
+{
+    struct image_filter filter;
+    struct image_list list;
+    if (image_filter_init(&filter, store, words, err) < 0 ||
+        image_store_list(store, &list, err) < 0)
+        return -1;
+    for (size_t i = 0; i < list.n; i++)
+        if (!image_filter_takes(&filter, list.v[i], list.v[i]->names[0]))
+            strv_push(kept, list.v[i]->id);
+    image_list_release(&list);
+    return 0;
+}
 
 static int run_prune(struct cli *cli, const struct args *args, struct err *err)
 {
@@ -117,6 +139,8 @@ static int run_prune(struct cli *cli, const struct args *args, struct err *err)
     if (cli_store(cli, &store, err) < 0)
         return -1;
     char **in_use AUTOSTRV = images_in_use(cli);
+    if (keep_filtered(store, args_list(args, "filter"), &in_use, err) < 0)
+        return -1;
     struct image_change change = {0};
     if (image_prune(store, (const char *const *)in_use, all, &change, err) < 0)
         return -1;

@@ -1,5 +1,6 @@
 /* compose image ls, inspect, history, fsck */
 #include <stdio.h>
+#include <time.h>
 
 #include "base/mem.h"
 #include "base/units.h"
@@ -7,6 +8,7 @@
 #include "cli/containers.h"
 #include "cli/format.h"
 #include "cli/image_commands.h"
+#include "cli/image_filter.h"
 #include "cli/listing.h"
 
 #define FORMAT_HELP                                                                                \
@@ -18,7 +20,8 @@ static const struct option ls_options[] = {
     OPT_BOOL("all", 'a', "Accepted for compatibility: all images are shown"),
     OPT_BOOL("digests", 0, "Show digests"),
     OPT_LIST("filter", 'f',
-             "Filter output (dangling=true|false, reference=PATTERN, label=KEY[=VALUE])",
+             "Filter output (dangling=BOOL, reference=PATTERN, label=KEY[=VALUE], before=IMAGE, "
+             "since=IMAGE, until=TIME)",
              .type = "filter"),
     OPT_STR("format", 0, FORMAT_HELP, .fallback = "table", .words = "table json"),
     OPT_BOOL("no-trunc", 0, "Don't truncate output"),
@@ -54,103 +57,70 @@ static void split_name(const char *name, char **repository, char **tag)
         *tag = xstrdup("<none>");
 }
 
+/* "2026-01-02 15:04:05 +0000 UTC", as Go prints a time; out holds 64 bytes. */
+static void created_text(int64_t ns, char out[64])
+{
+    time_t t = (time_t)(ns / 1000000000);
+    struct tm tm;
+    localtime_r(&t, &tm);
+    strftime(out, 64, "%Y-%m-%d %H:%M:%S %z %Z", &tm);
+}
+
 static json_t *image_row(const struct image *image, const char *name, bool whole)
 {
     char *repository AUTOFREE = NULL, *tag AUTOFREE = NULL;
     split_name(name, &repository, &tag);
-    char created[40], size[32], ago[80] = "N/A";
+    char created[64] = "N/A", size[32], ago[80] = "N/A";
     char *id AUTOFREE = whole ? xstrdup(image->id) : xstrndup(image->id + 7, 12);
-    if (image->created)
+    if (image->created) {
         ago_text(image->created, time_now(), ago);
+        created_text(image->created, created);
+    }
     json_t *j = json_object();
     jset_str(j, "Repository", repository);
     jset_str(j, "Tag", tag);
     jset_str(j, "Digest", image->index_digest ? image->index_digest : image->digest);
     jset_str(j, "ID", id);
     jset_str(j, "CreatedSince", ago);
-    jset_str(j, "CreatedAt", time_format(image->created, created));
+    jset_str(j, "CreatedAt", created);
     jset_str(j, "Size", size_format(image->size, size));
-    jset_str(j, "_name", name);
     return j;
 }
 
-static bool label_matches(const struct image *image, const char *want)
+static void add_rows(json_t *rows, const struct image *image, const struct image_filter *filter,
+                     const struct args *args)
 {
-    size_t n = strcspn(want, "=");
-    char *key AUTOFREE = xstrndup(want, n);
-    const char *value = image_label(image, key);
-    return value && (!want[n] || streq(value, want + n + 1));
-}
-
-/* "nginx", "nginx:1.25", "*" at an end. */
-static bool reference_matches(const char *name, const char *pattern)
-{
-    char *short_name AUTOFREE = name ? reference_shorten(name) : xstrdup("<none>");
-    size_t n = strlen(pattern);
-    if (n && pattern[n - 1] == '*')
-        return strncmp(short_name, pattern, n - 1) == 0;
-    size_t colon = strcspn(short_name, ":");
-    return streq(short_name, pattern) ||
-           (strlen(pattern) == colon && strncmp(short_name, pattern, colon) == 0);
-}
-
-static int is_listed(const struct image *image, const char *name, const char *const *filters,
-                     struct err *err)
-{
-    for (; *filters; filters++) {
-        const char *f = *filters;
-        bool on;
-        if (starts_with(f, "dangling=") && parse_bool(f + 9, &on)) {
-            if (on != !name)
-                return 0;
-        } else if (starts_with(f, "reference=")) {
-            if (!reference_matches(name, f + 10))
-                return 0;
-        } else if (starts_with(f, "label=")) {
-            if (!label_matches(image, f + 6))
-                return 0;
-        } else {
-            return err_set(err, ERR_INVALID, "invalid filter '%s'", f);
-        }
-    }
-    return 1;
-}
-
-static int add_rows(json_t *rows, const struct image *image, const struct args *args,
-                    struct err *err)
-{
-    const char *const *filters = args_list(args, "filter");
     bool whole = args_bool(args, "no-trunc");
     size_t n = strv_len((const char *const *)image->names);
+    const char *wanted = args->n ? args->positional[0] : NULL;
     for (size_t i = 0; i < (n ? n : 1); i++) {
         const char *name = n ? image->names[i] : NULL;
-        const char *wanted = args->n ? args->positional[0] : NULL;
-        int shown = is_listed(image, name, filters, err);
-        if (shown < 0)
-            return -1;
-        if (shown && (!wanted || reference_matches(name, wanted)))
+        if (image_filter_takes(filter, image, name) &&
+            (!wanted || image_reference_matches(name, wanted)))
             json_array_append_new(rows, image_row(image, name, whole));
     }
-    return 0;
 }
 
 static int run_ls(struct cli *cli, const struct args *args, struct err *err)
 {
     struct image_store *store;
     struct image_list list = {0};
-    if (cli_store(cli, &store, err) < 0 || image_store_list(store, &list, err) < 0)
+    struct image_filter filter;
+    if (cli_store(cli, &store, err) < 0 ||
+        image_filter_init(&filter, store, args_list(args, "filter"), err) < 0 ||
+        image_store_list(store, &list, err) < 0)
         return -1;
     json_t *rows AUTOJSON = json_array();
     int rc = 0;
-    for (size_t i = 0; i < list.n && rc == 0; i++)
-        rc = add_rows(rows, list.v[i], args, err);
-    if (rc == 0 && args_bool(args, "quiet")) {
+    for (size_t i = 0; i < list.n; i++)
+        add_rows(rows, list.v[i], &filter, args);
+    if (args_bool(args, "quiet")) {
         size_t i;
         json_t *row;
         json_array_foreach (rows, i, row) {
             cli_outf("%s\n", jstr(row, "ID", ""));
         }
-    } else if (rc == 0) {
+    } else {
         const struct listing_column *columns = args_bool(args, "digests") ? ls_digest_columns
                                                                           : ls_columns;
         rc = listing_print(args_str(args, "format"), rows, columns, NULL, err);
@@ -188,6 +158,20 @@ static json_t *names_json(const struct image *image)
     return out;
 }
 
+/* What the registries call it, under the names that it was pulled by. */
+static json_t *digests_json(const struct image *image)
+{
+    json_t *out = json_array();
+    const char *digest = image->index_digest ? image->index_digest : image->digest;
+    for (char **n = image->names; image->pulled && n && *n; n++) {
+        char *repository AUTOFREE = NULL, *tag AUTOFREE = NULL;
+        split_name(*n, &repository, &tag);
+        char *text AUTOFREE = xasprintf("%s@%s", repository, digest);
+        json_array_append_new(out, json_string(text));
+    }
+    return out;
+}
+
 static json_t *layers_json(const struct image *image)
 {
     json_t *out = json_array();
@@ -205,9 +189,12 @@ static int inspect_json(struct image_store *store, const struct image *image, js
     if (image_config_json(store, image, &raw, err) < 0)
         return -1;
     json_t *j = json_object(), *config = json_object_get(raw, "config");
+    const char *comment = image->history_n ? image->history[image->history_n - 1].comment : NULL;
     jset_str(j, "Id", image->id);
     json_object_set_new(j, "RepoTags", names_json(image));
+    json_object_set_new(j, "RepoDigests", digests_json(image));
     jset_str(j, "Digest", image->index_digest ? image->index_digest : image->digest);
+    jset_str(j, "Comment", comment ? comment : "");
     jset_str(j, "Created", time_format(image->created, created));
     jset_str(j, "Author", image->author ? image->author : "");
     json_object_set(j, "Config", config ? config : json_null());
@@ -279,7 +266,10 @@ const struct command image_inspect = {
 
 static const struct option history_options[] = {
     OPT_STR("format", 0, FORMAT_HELP, .fallback = "table", .words = "table json"),
+    OPT_BOOL("human", 'H', "Print sizes and dates in human readable format", .fallback = "true"),
     OPT_BOOL("no-trunc", 0, "Don't truncate output"),
+    OPT_STR("platform", 0, "Show history for the given platform: os[/arch[/variant]]"),
+    OPT_BOOL("quiet", 'q', "Only show image IDs"),
     OPTION_END,
 };
 
@@ -288,10 +278,16 @@ static const struct listing_column history_columns[] = {
     {"SIZE", "Size"}, {"COMMENT", "Comment"},      {NULL, NULL},
 };
 
+static const struct listing_column history_exact_columns[] = {
+    {"IMAGE", "ID"},  {"CREATED AT", "CreatedAt"}, {"CREATED BY", "CreatedBy"},
+    {"SIZE", "Size"}, {"COMMENT", "Comment"},      {NULL, NULL},
+};
+
 static json_t *history_row(const struct image *image, const struct image_history *h, bool newest,
-                           int64_t bytes, bool whole)
+                           int64_t bytes, const struct args *args)
 {
     enum { SHOWN = 44 };
+    bool whole = args_bool(args, "no-trunc");
     char size[32], ago[80] = "N/A", when[40];
     const char *by = h->created_by ? h->created_by : "";
     bool cut = !whole && strlen(by) > SHOWN;
@@ -301,19 +297,20 @@ static json_t *history_row(const struct image *image, const struct image_history
                                 : xstrndup(image->id + 7, 12);
     if (h->created)
         ago_text(h->created, time_now(), ago);
+    time_format(h->created, when);
+    memcpy(when + strlen("2026-01-02T03:04:05"), "Z", 2); /* whole seconds, as docker prints it */
+    if (args_bool(args, "human"))
+        size_format(bytes, size);
+    else
+        snprintf(size, sizeof(size), "%lld", (long long)bytes);
     return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "ID", id, "CreatedSince", ago, "CreatedAt",
-                     time_format(h->created, when), "CreatedBy", text, "Size",
-                     size_format(bytes, size), "Comment", h->comment ? h->comment : "");
+                     when, "CreatedBy", text, "Size", size, "Comment",
+                     h->comment ? h->comment : "");
 }
 
-static int run_history(struct cli *cli, const struct args *args, struct err *err)
+static json_t *history_rows(const struct image *image, const struct args *args)
 {
-    struct image_store *store;
-    struct image *image = NULL;
-    if (cli_store(cli, &store, err) < 0 ||
-        image_find(store, args->positional[0], NULL, &image, err) < 0)
-        return -1;
-    json_t *rows AUTOJSON = json_array();
+    json_t *rows = json_array();
     size_t layer = image->layers_n;
     for (size_t i = image->history_n; i-- > 0;) {
         const struct image_history *h = &image->history[i];
@@ -322,11 +319,31 @@ static int run_history(struct cli *cli, const struct args *args, struct err *err
             const struct image_layer *l = &image->layers[--layer];
             bytes = l->unpacked ? l->unpacked : l->size;
         }
-        json_array_append_new(rows, history_row(image, h, i + 1 == image->history_n, bytes,
-                                                args_bool(args, "no-trunc")));
+        json_array_append_new(rows, history_row(image, h, i + 1 == image->history_n, bytes, args));
     }
+    return rows;
+}
+
+static int run_history(struct cli *cli, const struct args *args, struct err *err)
+{
+    struct image_store *store;
+    struct image *image = NULL;
+    const char *platform = args_str(args, "platform");
+    if (cli_store(cli, &store, err) < 0 ||
+        image_find(store, args->positional[0], *platform ? platform : NULL, &image, err) < 0)
+        return -1;
+    json_t *rows AUTOJSON = history_rows(image, args), *row;
     image_free(image);
-    return listing_print(args_str(args, "format"), rows, history_columns, NULL, err);
+    if (args_bool(args, "quiet")) {
+        size_t i;
+        json_array_foreach (rows, i, row) {
+            cli_outf("%s\n", jstr(row, "ID", ""));
+        }
+        return 0;
+    }
+    return listing_print(args_str(args, "format"), rows,
+                         args_bool(args, "human") ? history_columns : history_exact_columns, NULL,
+                         err);
 }
 
 const struct command image_history = {

@@ -71,6 +71,8 @@ struct plan {
     struct map pulling; /* image name -> its pull */
     struct image_job *pulls, *builds;
     size_t pulls_n, builds_n;
+    struct service *mounts; /* stand-ins for images that are only mounted */
+    char **mount_names;
 };
 
 static int find_image(struct plan *plan, const struct service *s, const char *name, bool *found,
@@ -143,6 +145,38 @@ static int plan_service(struct plan *plan, const struct service *s, const char *
     return 0;
 }
 
+static bool is_built(const struct plan *plan, const char *name)
+{
+    for (size_t i = 0; i < plan->builds_n; i++)
+        if (streq(plan->builds[i].image, name))
+            return true;
+    return false;
+}
+
+/* Images that a service mounts (type: image) are pulled when they are missing, under the name that
+ * the reference gives them. */
+static int plan_mounts(struct plan *plan, const struct service *s, struct err *err)
+{
+    for (size_t i = 0; i < s->mounts_n; i++) {
+        const char *image = s->mounts[i].source;
+        bool found;
+        if (s->mounts[i].type != MOUNT_IMAGE || !image || is_built(plan, image))
+            continue;
+        const struct service wanted = {.name = s->name};
+        if (find_image(plan, &wanted, image, &found, err) < 0)
+            return -1;
+        if (found || map_get(&plan->pulling, image) || streq(plan->options->pull, "never"))
+            continue;
+        size_t n = strv_len((const char *const *)plan->mount_names);
+        char *name AUTOFREE = xasprintf("%s:volume %zu", s->name, i);
+        strv_push(&plan->mount_names, name);
+        plan->mounts[n] = (struct service){.name = plan->mount_names[n]};
+        const struct policy missing = {0};
+        add_pull(plan, &plan->mounts[n], image, &missing, false);
+    }
+    return 0;
+}
+
 /* Builds that only stood in for a pull are dropped when the pull went well. */
 static void drop_needless_builds(struct plan *plan)
 {
@@ -174,7 +208,13 @@ static void show_plan(struct plan *plan)
 
 static int run_plan(struct plan *plan, struct err *err)
 {
-    const struct build_flags flags = {.quiet = plan->options->quiet_build};
+    const struct lockfile *lock = plan->options->lock;
+    struct build_pin *pins AUTOFREE = lock ? lockfile_pins(lock) : NULL;
+    const struct build_flags flags = {
+        .quiet = plan->options->quiet_build,
+        .pins = pins,
+        .pins_n = lock ? lock->entries.n : 0,
+    };
     struct image_jobs pulls = {
         .project = plan->project,
         .v = plan->pulls,
@@ -195,12 +235,16 @@ static int run_plan(struct plan *plan, struct err *err)
 
 int provision(struct cli *cli, struct project *p, const struct provision *options, struct err *err)
 {
+    size_t mounts_n = 0;
+    for (size_t i = 0; i < p->services_n; i++)
+        mounts_n += p->services[i].mounts_n;
     struct plan plan = {
         .cli = cli,
         .project = p,
         .options = options,
-        .pulls = xcalloc(p->services_n + 1, sizeof(struct image_job)),
+        .pulls = xcalloc(p->services_n + mounts_n + 1, sizeof(struct image_job)),
         .builds = xcalloc(p->services_n + 1, sizeof(struct image_job)),
+        .mounts = xcalloc(mounts_n + 1, sizeof(struct service)),
     };
     char **names AUTOSTRV = NULL;
     int rc = 0;
@@ -212,6 +256,10 @@ int provision(struct cli *cli, struct project *p, const struct provision *option
         if (options->selected[i] && !p->services[i].provider)
             rc = plan_service(&plan, &p->services[i], names[i], err);
     }
+    for (size_t i = 0; i < p->services_n && rc == 0; i++) {
+        if (options->selected[i])
+            rc = plan_mounts(&plan, &p->services[i], err);
+    }
     if (rc == 0 && cli->dry_run)
         show_plan(&plan);
     else if (rc == 0)
@@ -222,6 +270,8 @@ int provision(struct cli *cli, struct project *p, const struct provision *option
     map_release(&plan.pulling);
     free(plan.pulls);
     free(plan.builds);
+    free(plan.mounts);
+    strv_free(plan.mount_names);
     if (rc == 0)
         rc = models_run(cli, p, options->selected, options->quiet_pull, err);
     if (rc == 0)

@@ -5,12 +5,14 @@
 #define CLI_PROVISION_H
 
 #include "cli/cli.h"
+#include "cli/lockfile.h"
 
 struct provision {
     const bool *selected; /* by index in project->services */
     const char *pull;     /* --pull: "", "policy", "always", "missing", "never", "build" */
     bool build, no_build;
     bool quiet_pull, quiet_build;
+    const struct lockfile *lock; /* --locked: what builds may start from; NULL: anything */
 };
 
 /* The services that a command is about, with what they depend on; heap array of services_n. */

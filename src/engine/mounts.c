@@ -136,25 +136,23 @@ static int bind_mount(const struct service_mount *sm, mount_list *list, struct e
 static int image_mount(const struct prepare_job *j, const struct service_mount *sm,
                        mount_list *list, struct err *err)
 {
-    struct image *image;
-    if (image_find(j->images, sm->source, NULL, &image, err) < 0)
-        return -1;
-    size_t n = strv_len((const char *const *)image->layer_dirs);
-    int rc = 0;
-    if (n != 1) {
-        rc = err_set(err, ERR_INVALID, "image mount of %s: only images of one layer can be mounted",
-                     sm->source);
-    } else {
+    struct image *image = NULL;
+    char *path = NULL;
+    int rc = image_find(j->images, sm->source, NULL, &image, err);
+    if (rc == 0)
+        rc = bundle_mount_image(j->paths, j->record.id, list->n, image, &path, err);
+    if (rc == 0) {
         struct container_mount m = {
             .type = xstrdup("image"),
-            .source = xstrdup(image->layer_dirs[0]),
+            .name = xstrdup(image->id), /* says that the image is in use */
+            .source = path,
             .target = xstrdup(sm->target),
             .read_only = true,
         };
         vec_push(list, m);
     }
     image_free(image);
-    return rc;
+    return rc < 0 ? err_wrap(err, "image mount at %s (%s)", sm->target, sm->source) : 0;
 }
 
 static int add_service_mount(const struct prepare_job *j, const struct service_mount *sm,

@@ -410,7 +410,7 @@ static int seed_volumes(struct prepare_job *j, const char *rootfs)
     for (size_t i = 0; i < j->mounts_n; i++) {
         const struct container_mount *m = &j->mounts[i];
         const struct service_mount *from = service_mount_at(j->service, m->target);
-        if (!m->name || (from && (from->nocopy || from->subpath)))
+        if (!m->name || !streq(m->type, "volume") || (from && (from->nocopy || from->subpath)))
             continue;
         struct volume_state v;
         if (volume_load(j->paths, m->name, &v, &j->err) < 0)

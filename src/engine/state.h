@@ -43,7 +43,7 @@ struct container_network {
 
 struct container_mount {
     char *type;   /* "bind", "volume", "tmpfs", "image" */
-    char *name;   /* volume name, else NULL */
+    char *name;   /* of a volume; the ID of an image; else NULL */
     char *source; /* host path, NULL: tmpfs */
     char *target;
     bool read_only, anonymous;

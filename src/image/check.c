@@ -147,5 +147,7 @@ int image_check(struct image_store *store, bool deep, bool mend,
             json_array_remove(entries, i);
     map_release(&c.seen);
     *findings = c.findings;
-    return json_array_size(entries) < before ? layout_index_write(store, index, err) : 0;
+    int rc = json_array_size(entries) < before ? layout_index_write(store, index, err) : 0;
+    /* What a killed command left and no image needs. */
+    return rc == 0 && mend ? layout_sweep_locked(&work, index, err) : rc;
 }

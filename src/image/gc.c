@@ -118,6 +118,12 @@ static int sweep(struct work *work, const json_t *index, int64_t *freed, struct 
     return sweep_folder(work, "blobs/sha256", &live, freed, err);
 }
 
+int layout_sweep_locked(struct work *work, const json_t *index, struct err *err)
+{
+    int64_t freed = 0;
+    return sweep(work, index, &freed, err);
+}
+
 int layout_sweep(struct image_store *store, struct err *err)
 {
     struct work work AUTOWORK = WORK_INIT;

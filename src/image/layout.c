@@ -160,6 +160,14 @@ bool layout_has_blob(const struct image_store *store, const char *digest, int64_
     return stat(path, &st) == 0 && S_ISREG(st.st_mode) && (size < 0 || st.st_size == size);
 }
 
+bool layout_has_blobs(const struct image_store *store, const struct image *image)
+{
+    for (size_t i = 0; i < image->layers_n; i++)
+        if (!layout_has_blob(store, image->layers[i].digest, image->layers[i].size))
+            return false;
+    return true;
+}
+
 bool layout_has_layer(const struct image_store *store, const char *digest)
 {
     char *path AUTOFREE = layout_layer(store, digest);
@@ -177,9 +185,11 @@ int layout_read_json(const struct image_store *store, const char *digest, size_t
     char *path AUTOFREE = layout_blob(store, digest);
     char *text AUTOFREE = NULL;
     size_t len;
-    if (fs_read(path, max, &text, &len, err) < 0) {
-        if (err && err->kind == ERR_NOT_FOUND)
-            err->kind = ERR_CORRUPT;
+    struct err why AUTOERR = ERR_INIT;
+    if (fs_read(path, max, &text, &len, &why) < 0) {
+        if (why.kind == ERR_NOT_FOUND)
+            return err_set(err, ERR_CORRUPT, "blob %.19s is missing", digest);
+        err_move(err, &why);
         return -1;
     }
     json_error_t je;

@@ -47,6 +47,8 @@ bool layout_has_blob(const struct image_store *store, const char *digest, int64_
 /* Whether the layer is there unpacked. One that may not have reached the disk before the machine
  * went down (layers/HEX/unsynced names an earlier boot) does not count. */
 bool layout_has_layer(const struct image_store *store, const char *digest);
+/* Whether the image has all its layers packed, too: what a push or save needs. */
+bool layout_has_blobs(const struct image_store *store, const struct image *image);
 /* A whole JSON blob. */
 int layout_read_json(const struct image_store *store, const char *digest, size_t max, json_t **out,
                      struct err *err);
@@ -111,6 +113,8 @@ bool stop_now(const struct stop *stop);
 
 /* Removes blobs and layers that no image needs and nobody has pinned. */
 int layout_sweep(struct image_store *store, struct err *err);
+/* The same for who holds the store's lock and has read the index. */
+int layout_sweep_locked(struct work *work, const json_t *index, struct err *err);
 
 /* One process or thread at a time works on a digest; waits, polling stop. The lock is its fd. */
 int layout_lock_digest(struct image_store *store, const char *digest, const struct stop *stop,

@@ -5,12 +5,13 @@
 
 #include "image/transfer.h"
 
-enum { IMAGE_MODULE_VERSION = 1 }; /* the program refuses a module of another version */
+enum { IMAGE_MODULE_VERSION = 2 }; /* the program refuses a module of another version */
 
 struct image_module {
     int version;
     int (*pull)(struct image_store *, const struct pull_request *, struct image **, bool *,
                 struct err *);
+    int (*resolve)(const struct resolve_request *, char **, struct err *);
     int (*push)(struct image_store *, const struct push_request *, char **, struct err *);
     int (*unpack)(struct image_store *, struct image **, image_cancel, struct err *);
     int (*load)(struct image_store *, const struct load_request *, char ***, struct err *);
@@ -18,6 +19,7 @@ struct image_module {
     int (*save)(struct image_store *, const struct save_request *, struct err *);
     int (*commit)(struct image_store *, const struct commit_request *, char **, struct err *);
     int (*export)(struct image_store *, const char *, int, image_cancel, struct err *);
+    int (*bases)(const struct build_request *, struct build_base **, size_t *, struct err *);
     int (*build)(struct image_store *, const struct build_request *, struct image **, struct err *);
 };
 

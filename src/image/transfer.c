@@ -47,6 +47,12 @@ int image_pull(struct image_store *store, const struct pull_request *request, st
     return m ? m->pull(store, request, image, changed, err) : -1;
 }
 
+int image_resolve(const struct resolve_request *request, char **digest, struct err *err)
+{
+    const struct image_module *m = module_get(err);
+    return m ? m->resolve(request, digest, err) : -1;
+}
+
 int image_push(struct image_store *store, const struct push_request *request, char **digest,
                struct err *err)
 {
@@ -95,6 +101,13 @@ int image_export(struct image_store *store, const char *dir, int fd, image_cance
 {
     const struct image_module *m = module_get(err);
     return m ? m->export(store, dir, fd, cancel, err) : -1;
+}
+
+int image_bases(const struct build_request *request, struct build_base **bases, size_t *n,
+                struct err *err)
+{
+    const struct image_module *m = module_get(err);
+    return m ? m->bases(request, bases, n, err) : -1;
 }
 
 int image_build(struct image_store *store, const struct build_request *request,

@@ -63,6 +63,16 @@ struct pull_request {
 int image_pull(struct image_store *store, const struct pull_request *request, struct image **image,
                bool *changed, struct err *err);
 
+struct resolve_request {
+    const char *reference;
+    const char *platform; /* NULL: this machine's; ERR_NOT_FOUND where the image is not for it */
+    const char *auth_file;
+    image_cancel cancel;
+};
+/* The digest that a name has at its registry now (of the index, where there is one); heap. Brings
+ * nothing but the manifest. */
+int image_resolve(const struct resolve_request *request, char **digest, struct err *err);
+
 struct push_request {
     const char *reference;
     const char *auth_file;
@@ -136,6 +146,12 @@ struct build_secret {
     const char *environment; /* name of a variable of this process */
 };
 
+/* What an image that a build starts from must be. */
+struct build_pin {
+    const char *image, *platform; /* "debian:12", "linux/amd64" */
+    const char *digest;
+};
+
 struct build_request {
     const char *service;                /* for messages */
     const struct build *build;          /* args, labels, ... as the file gives them */
@@ -150,12 +166,23 @@ struct build_request {
     const char *platform;     /* NULL: build->platforms' only one, else this machine's */
     const char *const *ssh;   /* besides build->ssh: --ssh */
     bool no_cache, pull;      /* besides build's: command-line flags */
-    int64_t memory;           /* --memory, bytes, 0: no limit */
+    /* NULL: any; else the digests of all images that it may start from (ERR_NOT_FOUND) */
+    const struct build_pin *pins;
+    size_t pins_n;
+    int64_t memory; /* --memory, bytes, 0: no limit */
     /* One line of the builder's output without its newline, in order. */
     void (*output)(void *ctx, const char *line);
     void *ctx;
     image_cancel cancel;
 };
+struct build_base {
+    char *image, *platform; /* as the Dockerfile names it; platform NULL: that of the machine */
+};
+/* The images that a build starts from; heap, each with heap members. ERR_UNAVAILABLE: its Dockerfile
+ * is not on this machine. */
+int image_bases(const struct build_request *request, struct build_base **bases, size_t *n,
+                struct err *err);
+
 /* Builds with buildah and brings the result into the store under all its names. *image (may be
  * NULL) is the caller's. A failing step is named in err, with the end of its output. */
 int image_build(struct image_store *store, const struct build_request *request,

@@ -71,6 +71,10 @@ struct bundle_request {
 
 /* Mounts the root file system only: what volume_seed() needs before bundle_write(). Idempotent. */
 int bundle_mount_rootfs(const struct bundle_request *r, char **rootfs, struct err *err);
+/* Mounts the image read-only below RUN/containers/ID, for a mount of type image; *out is the path.
+ * index: which of the container's. Idempotent. */
+int bundle_mount_image(const struct paths *p, const char *id, size_t index,
+                       const struct image *image, char **out, struct err *err);
 /* Writes everything else. The root file system must be mounted. */
 int bundle_write(const struct bundle_request *r, struct err *err);
 /* Unmounts whatever is mounted below RUN/containers/ID and removes that folder. Idempotent; works

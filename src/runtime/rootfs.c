@@ -55,7 +55,7 @@ static int set_path(int fs, const char *key, const char *path)
 }
 
 /* Linux 6.5: one layer a call, so there is no limit but overlay's own. -1 with errno, nothing done.
- */
+ * upper NULL: read-only. */
 static int mount_new_api(char *const *layers, size_t n, const char *upper, const char *work,
                          const char *target)
 {
@@ -65,8 +65,9 @@ static int mount_new_api(char *const *layers, size_t n, const char *upper, const
     for (size_t i = n; i-- > 0;)
         if (set_path(fs, "lowerdir+", layers[i]) < 0)
             return -1;
-    if (set_path(fs, "upperdir", upper) < 0 || set_path(fs, "workdir", work) < 0 ||
-        fsconfig(fs, FSCONFIG_SET_STRING, "source", "overlay", 0) < 0 ||
+    if (upper && (set_path(fs, "upperdir", upper) < 0 || set_path(fs, "workdir", work) < 0))
+        return -1;
+    if (fsconfig(fs, FSCONFIG_SET_STRING, "source", "overlay", 0) < 0 ||
         fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
         return -1;
     int mnt AUTOCLOSE = fsmount(fs, FSMOUNT_CLOEXEC, 0);
@@ -94,19 +95,20 @@ static int mount_named(char *const *layers, size_t n, const char *upper, const c
         if (i)
             strbuf_addch(&opts, ':');
     }
-    strbuf_addf(&opts, ",upperdir=%s,workdir=%s", upper, work);
+    if (upper)
+        strbuf_addf(&opts, ",upperdir=%s,workdir=%s", upper, work);
     if (opts.len > MOUNT_OPTIONS_MAX) {
         errno = E2BIG;
         return -1;
     }
-    return mount("overlay", target, "overlay", 0, opts.buf);
+    return mount("overlay", target, "overlay", upper ? 0 : MS_RDONLY, opts.buf);
 }
 
 /* Options fill at most a page: where the names do not fit, descriptors of the folders do. */
 static int mount_by_descriptor(char *const *layers, size_t n, const char *upper, const char *work,
                                const char *target)
 {
-    size_t all = n + 2;
+    size_t all = upper ? n + 2 : n;
     int *fds = xmalloc(all * sizeof(*fds));
     char **names = xcalloc(all + 1, sizeof(*names));
     int rc = 0;
@@ -119,7 +121,7 @@ static int mount_by_descriptor(char *const *layers, size_t n, const char *upper,
     }
     int saved = errno;
     if (rc == 0) {
-        rc = mount_named(names, n, names[n], names[n + 1], target);
+        rc = mount_named(names, n, upper ? names[n] : NULL, upper ? names[n + 1] : NULL, target);
         saved = errno;
     }
     for (size_t i = 0; i < all; i++)
@@ -167,6 +169,33 @@ int bundle_mount_rootfs(const struct bundle_request *r, char **rootfs, struct er
     /* On hosts whose / is shared the mount would show in every other mount namespace. */
     mount(NULL, target, NULL, MS_PRIVATE, NULL);
     *rootfs = STEAL(target);
+    return 0;
+}
+
+int bundle_mount_image(const struct paths *p, const char *id, size_t index,
+                       const struct image *image, char **out, struct err *err)
+{
+    char *run AUTOFREE = paths_container_run(p, id);
+    char *target AUTOFREE = xasprintf("%s/image-%zu", run, index);
+    char *empty AUTOFREE = path_join(run, "empty");
+    if (!image->layer_dirs)
+        return err_set(err, ERR_INVALID, "its layers are not unpacked");
+    if (fs_mkdir_p(run, 0700, err) < 0 || fs_mkdir_p(target, 0755, err) < 0 ||
+        fs_mkdir_p(empty, 0755, err) < 0)
+        return -1;
+    if (!is_mountpoint(target)) {
+        /* Without an upper folder an overlay wants two lower ones at least. */
+        char **layers AUTOSTRV = NULL;
+        strv_push(&layers, empty);
+        for (size_t i = 0; image->layer_dirs[i]; i++)
+            strv_push(&layers, image->layer_dirs[i]);
+        if (strv_len((const char *const *)layers) > LAYERS_MAX)
+            return err_set(err, ERR_INVALID, "more layers than overlay can stack");
+        if (mount_overlay(layers, NULL, NULL, target) < 0)
+            return err_sys(err, errno, "mount its layers (overlay)");
+        mount(NULL, target, NULL, MS_PRIVATE, NULL);
+    }
+    *out = STEAL(target);
     return 0;
 }
 

@@ -142,3 +142,34 @@ def test_volume_shared_by_running_services(project):
     wait_for(lambda: project.state("w") == "exited", "the writer to end")
     names = json.loads("[" + ",".join(project("volumes", "--format", "json").out.splitlines()) + "]")
     assert [v["Name"] for v in names] == [f"{project.name}_data"]
+
+
+def test_image_mount(project, registry):
+    """type: image with several layers: laid upon each other, read-only, pulled when missing, kept while in use."""
+    lower = layer(("site/", b""), ("site/index", "below"), ("site/gone", "1"), ("conf/", b""), ("conf/a", "1"))
+    upper = layer(("site/index", "above"), ("site/.wh.gone", ""), ("site/deep/x", "deep"))
+    name = registry.push("site:1", [lower, upper])
+    project.file(f"""
+        services:
+          x:
+            image: base
+            init: true
+            command: sleep 60
+            volumes:
+              - {{type: image, source: '{name}', target: /whole}}
+              - {{type: image, source: '{name}', target: /part, image: {{subpath: site}}}}
+        """)
+    result = project.up()
+    assert "Pulled" in result.err
+    look = "cd /whole; cat site/index; find . | sort; cat /part/deep/x; touch /whole/new 2>&1; touch /part/new 2>&1"
+    out = project("exec", "-T", "x", "sh", "-c", look, code=1).out
+    assert out.startswith("above") and "deep" in out and "gone" not in out and "./conf/a" in out
+    assert out.count("Read-only file system") == 2
+    assert "used by a container" in project("image", "rm", name, code=1).err
+    project("image", "prune", "-a", "-f")
+    project("restart", "-t", "0")
+    assert project("exec", "-T", "x", "cat", "/part/index").out == "above"
+    project("down", "-t", "0")
+    project("image", "rm", name)
+    project.file("services: {x: {image: base, volumes: [{type: image, source: 'gone:1', target: /m}]}}")
+    assert "gone:1" in project.up("--pull", "never", code=None).err

@@ -10,6 +10,7 @@
 #include "base/fs.h"
 #include "base/mem.h"
 #include "base/strbuf.h"
+#include "image/module/build.h"
 #include "image/module/buildah.h"
 #include "image/module/calls.h"
 #include "image/module/dockerfile.h"
@@ -62,23 +63,39 @@ static bool is_url(const char *context)
     return strstr(context, "://") || starts_with(context, "git@");
 }
 
-static int find_dockerfile(struct building *b, struct err *err)
+int build_dockerfile_path(const struct build_request *q, char **path, struct err *err)
 {
-    const struct build *build = b->request->build;
-    if (build->dockerfile_inline) {
-        b->dockerfile = work_path(&b->work, "Dockerfile");
-        return fs_write_atomic(b->dockerfile, build->dockerfile_inline,
-                               strlen(build->dockerfile_inline), 0600, false, err);
-    }
-    if (is_url(build->context))
+    const struct build *build = q->build;
+    *path = NULL;
+    if (build->dockerfile_inline || is_url(build->context))
         return 0;
     if (!fs_is_dir(build->context))
         return err_set(err, ERR_NOT_FOUND, "the build context %s is not a folder", build->context);
-    const char *name = build->dockerfile ? build->dockerfile : "Dockerfile";
-    b->dockerfile = path_join(build->context, name);
-    if (!fs_exists(b->dockerfile))
-        return err_set(err, ERR_NOT_FOUND, "there is no Dockerfile at %s", b->dockerfile);
+    char *file AUTOFREE = path_join(build->context,
+                                    build->dockerfile ? build->dockerfile : "Dockerfile");
+    if (!fs_exists(file))
+        return err_set(err, ERR_NOT_FOUND, "there is no Dockerfile at %s", file);
+    *path = STEAL(file);
     return 0;
+}
+
+int build_dockerfile_text(const struct build_request *q, char **text, struct err *err)
+{
+    char *path AUTOFREE = NULL;
+    *text = q->build->dockerfile_inline ? xstrdup(q->build->dockerfile_inline) : NULL;
+    if (build_dockerfile_path(q, &path, err) < 0)
+        return -1;
+    return path ? fs_read(path, DOCKERFILE_MAX, text, NULL, err) : 0;
+}
+
+static int find_dockerfile(struct building *b, struct err *err)
+{
+    const struct build *build = b->request->build;
+    if (!build->dockerfile_inline)
+        return build_dockerfile_path(b->request, &b->dockerfile, err);
+    b->dockerfile = work_path(&b->work, "Dockerfile");
+    return fs_write_atomic(b->dockerfile, build->dockerfile_inline,
+                           strlen(build->dockerfile_inline), 0600, false, err);
 }
 
 /* NAME=VALUE of all build arguments; without a value the environment's, where it has one. */
@@ -98,9 +115,17 @@ static char **build_args(const struct build_request *q)
     return args;
 }
 
-/* What BuildKit defines before the first FROM. */
-static char **platform_args(const struct build_request *q, const char *platform_text)
+const char *build_platform(const struct build_request *q)
 {
+    if (q->platform && *q->platform)
+        return q->platform;
+    return q->build->platforms.n == 1 ? q->build->platforms.v[0] : NULL;
+}
+
+/* What BuildKit defines before the first FROM. */
+char **build_platform_args(const struct build_request *q)
+{
+    const char *platform_text = build_platform(q);
     struct image_platform own, target;
     char text[96];
     image_platform_parse(NULL, &own, NULL);
@@ -128,13 +153,6 @@ static char **platform_args(const struct build_request *q, const char *platform_
     return args;
 }
 
-static const char *target_platform(const struct build_request *q)
-{
-    if (q->platform && *q->platform)
-        return q->platform;
-    return q->build->platforms.n == 1 ? q->build->platforms.v[0] : NULL;
-}
-
 static void on_pull(void *ctx, const struct image_progress *p)
 {
     struct building *b = ctx;
@@ -147,16 +165,39 @@ static void on_pull(void *ctx, const struct image_progress *p)
         say(b, line);
 }
 
-/* Makes an image known to the builder under its full name. */
-static int provide(struct building *b, const char *name, const char *platform, char **full,
-                   struct err *err)
+/* The name with the digest that it is pinned to, heap. */
+static int pinned_name(const struct build_request *q, const struct reference *ref,
+                       const char *platform_text, char **out, struct err *err)
+{
+    struct image_platform platform;
+    char text[96];
+    if (image_platform_parse(platform_text, &platform, err) < 0)
+        return -1;
+    image_platform_format(&platform, text);
+    char *name AUTOFREE = reference_familiar(ref);
+    for (size_t i = 0; i < q->pins_n; i++) {
+        if (!streq(q->pins[i].image, name) || !streq(q->pins[i].platform, text))
+            continue;
+        *out = xasprintf("%s@%s", name, q->pins[i].digest);
+        return 0;
+    }
+    return err_set(err, ERR_NOT_FOUND,
+                   "image %s for %s is not in the lock file: run \"compose lock\"", name, text);
+}
+
+/* Makes an image known to the builder under its full name. pinned: the lock file has a say. */
+static int provide(struct building *b, const char *name, const char *platform, bool pinned,
+                   char **full, struct err *err)
 {
     const struct build_request *q = b->request;
     struct reference ref AUTOREFERENCE = REFERENCE_INIT;
+    char *locked AUTOFREE = NULL;
     if (reference_parse(name, &ref, err) < 0)
         return -1;
+    if (pinned && q->pins && !ref.digest && pinned_name(q, &ref, platform, &locked, err) < 0)
+        return -1;
     struct pull_request pull = {
-        .reference = name,
+        .reference = locked ? locked : name,
         .platform = platform,
         .policy = q->pull || q->build->pull ? IMAGE_PULL_ALWAYS : IMAGE_PULL_MISSING,
         .progress = on_pull,
@@ -166,6 +207,11 @@ static int provide(struct building *b, const char *name, const char *platform, c
     struct image *image;
     if (call_pull(b->buildah.store, &pull, &image, NULL, err) < 0)
         return -1;
+    /* The builder's storage takes no name with a digest. */
+    if (ref.digest && !ref.tag)
+        ref.tag = xstrndup(ref.digest + 7, 32);
+    free(ref.digest);
+    ref.digest = NULL;
     char *full_name AUTOFREE = reference_name(&ref);
     int rc = buildah_take(&b->buildah, image, full_name, err);
     image_free(image);
@@ -196,7 +242,8 @@ static int add_contexts(struct building *b, struct err *err)
             return err_set(err, ERR_INVALID, "additional context %s: %s has no image", kv->key,
                            value);
         char *full AUTOFREE = NULL;
-        if (image && provide(b, image, target_platform(q), &full, err) < 0)
+        bool pinned = !starts_with(value, "service:"); /* what is built here has no digest there */
+        if (image && provide(b, image, build_platform(q), pinned, &full, err) < 0)
             return err_wrap(err, "additional context %s", kv->key);
         if (full)
             argf(b, "--build-context", "%s=docker-image://%s", kv->key, full);
@@ -206,10 +253,18 @@ static int add_contexts(struct building *b, struct err *err)
     return 0;
 }
 
-static bool is_context(const struct build *build, const char *name)
+bool build_has_context(const struct build *build, const char *name)
 {
     for (size_t i = 0; i < build->additional_contexts.n; i++)
         if (streq(build->additional_contexts.v[i].key, name))
+            return true;
+    return false;
+}
+
+static bool is_service_image(const struct build_request *q, const char *name)
+{
+    for (size_t i = 0; i < q->service_images_n; i++)
+        if (streq(q->service_images[i].value, name))
             return true;
     return false;
 }
@@ -225,16 +280,16 @@ static int add_bases(struct building *b, struct err *err)
     }
     if (fs_read(b->dockerfile, DOCKERFILE_MAX, &text, NULL, err) < 0)
         return -1;
-    char **args AUTOSTRV = platform_args(q, target_platform(q));
+    char **args AUTOSTRV = build_platform_args(q);
     base_images bases;
     dockerfile_bases(text, (const char *const *)args, &bases);
     int rc = 0;
     vec_foreach (&bases, base) {
-        if (is_context(q->build, base->name))
+        if (build_has_context(q->build, base->name))
             continue;
         char *full AUTOFREE = NULL;
-        const char *platform = base->platform ? base->platform : target_platform(q);
-        rc = provide(b, base->name, platform, &full, err);
+        const char *platform = base->platform ? base->platform : build_platform(q);
+        rc = provide(b, base->name, platform, !is_service_image(q, base->name), &full, err);
         if (rc < 0)
             break;
         if (!streq(full, base->name)) /* short names: no search list of the builder's own */
@@ -354,8 +409,8 @@ static int make_command(struct building *b, const char *id_file, struct err *err
         arg(b, "--no-cache");
     if (build->target)
         arg2(b, "--target", build->target);
-    if (target_platform(q))
-        arg2(b, "--platform", target_platform(q));
+    if (build_platform(q))
+        arg2(b, "--platform", build_platform(q));
     char **args AUTOSTRV = build_args(q);
     for (size_t i = 0; args[i]; i++)
         arg2(b, "--build-arg", args[i]);

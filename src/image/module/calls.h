@@ -6,6 +6,7 @@
 
 int call_pull(struct image_store *store, const struct pull_request *request, struct image **image,
               bool *changed, struct err *err);
+int call_resolve(const struct resolve_request *request, char **digest, struct err *err);
 int call_push(struct image_store *store, const struct push_request *request, char **digest,
               struct err *err);
 int call_unpack(struct image_store *store, struct image **image, image_cancel cancel,
@@ -19,6 +20,8 @@ int call_commit(struct image_store *store, const struct commit_request *request,
                 struct err *err);
 int call_export(struct image_store *store, const char *dir, int fd, image_cancel cancel,
                 struct err *err);
+int call_bases(const struct build_request *request, struct build_base **bases, size_t *n,
+               struct err *err);
 int call_build(struct image_store *store, const struct build_request *request, struct image **image,
                struct err *err);
 

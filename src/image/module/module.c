@@ -4,6 +4,7 @@
 __attribute__((visibility("default"))) const struct image_module image_module = {
     .version = IMAGE_MODULE_VERSION,
     .pull = call_pull,
+    .resolve = call_resolve,
     .push = call_push,
     .unpack = call_unpack,
     .load = call_load,
@@ -11,5 +12,6 @@ __attribute__((visibility("default"))) const struct image_module image_module = 
     .save = call_save,
     .commit = call_commit,
     .export = call_export,
+    .bases = call_bases,
     .build = call_build,
 };

@@ -223,8 +223,8 @@ static int is_current(struct pull *p, const struct image *local, char digest[72]
 {
     *current = false;
     digest[0] = '\0';
-    if (!local)
-        return 0;
+    if (!local || !layout_has_blobs(p->store, local))
+        return 0; /* what is missing is brought again */
     if (p->ref.digest) {
         *current = true; /* a digest never stands for anything else */
         return 0;

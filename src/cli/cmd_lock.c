@@ -1,0 +1,210 @@
+#include <stdlib.h>
+
+#include "base/fs.h"
+#include "base/mem.h"
+#include "base/units.h"
+#include "cli/cli.h"
+#include "cli/command.h"
+#include "cli/image_jobs.h"
+#include "cli/lockfile.h"
+#include "cli/provision.h"
+#include "cli/up_options.h"
+
+static const struct option options[] = {
+    OPT_BOOL("check", 0, "Write nothing; exit code 1 if the lock file would change"),
+    OPT_BOOL("quiet", 'q', "Don't say what changed"),
+    OPTION_END,
+};
+
+/* An image that the project uses, for one platform. */
+struct use {
+    char *key; /* as in the lock file */
+    char platform[96];
+    char *digest;           /* it is given with one: nobody has to be asked */
+    bool asked;             /* of a selected service: looked up anew */
+    struct service service; /* what the job needs to know */
+};
+
+struct locking {
+    struct cli *cli;
+    const struct project *project;
+    VEC(struct use) uses;
+};
+
+static int add_use(struct locking *l, const char *service, const char *image, const char *platform,
+                   bool asked, struct err *err)
+{
+    struct use u = {.asked = asked};
+    struct reference ref AUTOREFERENCE = REFERENCE_INIT;
+    if (lockfile_key(image, platform, &u.key, u.platform, err) < 0 ||
+        reference_parse(image, &ref, err) < 0)
+        return err_wrap(err, "service \"%s\"", service);
+    vec_foreach (&l->uses, known) {
+        if (!streq(known->key, u.key) || !streq(known->platform, u.platform))
+            continue;
+        known->asked = known->asked || asked;
+        free(u.key);
+        return 0;
+    }
+    u.digest = ref.digest ? STEAL(ref.digest) : NULL;
+    u.service.name = service;
+    vec_push(&l->uses, u);
+    return 0;
+}
+
+/* What another service builds is no image of a registry. */
+static bool is_built(const struct project *p, const char *image)
+{
+    for (size_t i = 0; i < p->services_n; i++) {
+        char *name AUTOFREE = service_image_name(p, &p->services[i]);
+        if (p->services[i].build && streq(name, image))
+            return true;
+    }
+    return false;
+}
+
+static int add_bases(struct locking *l, const struct service *s, bool asked, struct err *err)
+{
+    const struct build_request request = {
+        .service = s->name, .build = s->build, .platform = s->platform};
+    struct err why AUTOERR = ERR_INIT;
+    struct build_base *bases = NULL;
+    size_t n = 0;
+    int rc = 0;
+    if (image_bases(&request, &bases, &n, &why) < 0) {
+        if (why.kind != ERR_UNAVAILABLE) {
+            err_move(err, &why);
+            return err_wrap(err, "service \"%s\"", s->name);
+        }
+        cli_warn(l->cli, "service \"%s\": %s: the images that it is built from are not locked",
+                 s->name, why.msg);
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (rc == 0 && !is_built(l->project, bases[i].image))
+            rc = add_use(l, s->name, bases[i].image, bases[i].platform, asked, err);
+        free(bases[i].image);
+        free(bases[i].platform);
+    }
+    free(bases);
+    const struct key_values *contexts = &s->build->additional_contexts;
+    for (size_t i = 0; i < contexts->n && rc == 0; i++)
+        if (contexts->v[i].value && starts_with(contexts->v[i].value, "docker-image://"))
+            rc = add_use(l, s->name, contexts->v[i].value + strlen("docker-image://"), s->platform,
+                         asked, err);
+    return rc;
+}
+
+static int add_service(struct locking *l, const struct service *s, bool asked, struct err *err)
+{
+    if (s->build && add_bases(l, s, asked, err) < 0)
+        return -1;
+    if (s->image && !s->build && add_use(l, s->name, s->image, s->platform, asked, err) < 0)
+        return -1;
+    for (size_t i = 0; i < s->mounts_n; i++) {
+        const char *source = s->mounts[i].source;
+        if (s->mounts[i].type == MOUNT_IMAGE && source && !is_built(l->project, source) &&
+            add_use(l, s->name, source, NULL, asked, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* Digests of all that is used: from the registry, or as the lock file has them. */
+static int resolve(struct locking *l, const struct lockfile *old, struct err *err)
+{
+    struct image_job *jobs AUTOFREE = xcalloc(l->uses.n + 1, sizeof(*jobs));
+    struct use **of AUTOFREE = xcalloc(l->uses.n + 1, sizeof(*of));
+    size_t n = 0;
+    vec_foreach (&l->uses, u) {
+        const struct lock_entry *e = lockfile_find(old, u->key, u->platform);
+        if (!u->digest && !u->asked && e)
+            u->digest = xstrdup(e->digest);
+        if (u->digest)
+            continue;
+        u->service.platform = u->platform;
+        of[n] = u;
+        jobs[n++] = (struct image_job){
+            .kind = JOB_RESOLVE, .service = &u->service, .image = u->key};
+    }
+    struct image_jobs all = {.project = l->project, .v = jobs, .n = n};
+    int rc = image_jobs_run(l->cli, &all, "Resolving", err);
+    for (size_t i = 0; i < n; i++)
+        of[i]->digest = jobs[i].digest;
+    return rc;
+}
+
+/* One line for each difference; how many there are. */
+static size_t tell(const struct lockfile *old, const struct lockfile *new, bool quiet)
+{
+    size_t changes = 0;
+    vec_foreach (&new->entries, e) {
+        const struct lock_entry *was = lockfile_find(old, e->image, e->platform);
+        if (was && streq(was->digest, e->digest))
+            continue;
+        changes++;
+        if (!quiet)
+            cli_outf("%s %s %s %s\n", was ? "changed" : "added", e->image, e->platform, e->digest);
+    }
+    vec_foreach (&old->entries, e) {
+        if (lockfile_find(new, e->image, e->platform))
+            continue;
+        changes++;
+        if (!quiet)
+            cli_outf("removed %s %s\n", e->image, e->platform);
+    }
+    return changes;
+}
+
+static int lock(struct locking *l, const struct args *args, const bool *selected, struct err *err)
+{
+    struct lockfile old AUTOLOCKFILE = {0}, new AUTOLOCKFILE = {0};
+    bool check = args_bool(args, "check"), found = false;
+    for (size_t i = 0; i < l->project->services_n; i++)
+        if (add_service(l, &l->project->services[i], selected[i], err) < 0)
+            return -1;
+    if (lockfile_read(l->project, &old, &found, err) < 0 || resolve(l, &old, err) < 0)
+        return -1;
+    char now[40];
+    time_format(time_now(), now);
+    vec_foreach (&l->uses, u) {
+        const struct lock_entry *e = lockfile_find(&old, u->key, u->platform);
+        bool same = e && streq(e->digest, u->digest);
+        lockfile_set(&new, u->key, u->platform, u->digest, same ? e->time : now);
+    }
+    char *text AUTOFREE = lockfile_text(&new);
+    size_t changes = tell(&old, &new, args_bool(args, "quiet")) + !found;
+    if (check || l->cli->dry_run || !changes)
+        return check && changes ? 1 : 0;
+    return fs_write_atomic(old.path, text, strlen(text), 0644, false, err);
+}
+
+static int run(struct cli *cli, const struct args *args, struct err *err)
+{
+    struct project *p;
+    bool *selected = NULL;
+    if (load_for_services(cli, args->positional, &p, err) < 0)
+        return -1;
+    struct locking l = {.cli = cli, .project = p};
+    int rc = choose_services(p, args->positional, false, &selected, err);
+    if (rc == 0)
+        rc = lock(&l, args, selected, err);
+    vec_foreach (&l.uses, u) {
+        free(u->key);
+        free(u->digest);
+    }
+    vec_release(&l.uses);
+    free(selected);
+    project_free(p);
+    return rc;
+}
+
+const struct command cmd_lock = {
+    .name = "lock",
+    .usage = "[OPTIONS] [SERVICE...]",
+    .summary = "Write the digests of all images to compose.lock",
+    .options = options,
+    .args_max = ARGS_ANY,
+    .flags = COMMAND_OURS,
+    .complete = "@service",
+    .run = run,
+};

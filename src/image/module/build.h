@@ -1,0 +1,18 @@
+/* What a build section says, as far as others than the build itself want to know it. */
+#ifndef IMAGE_MODULE_BUILD_H
+#define IMAGE_MODULE_BUILD_H
+
+#include "image/transfer.h"
+
+/* Where the Dockerfile lies, heap; *path NULL: it stands in the file itself, or belongs to a URL. */
+int build_dockerfile_path(const struct build_request *request, char **path, struct err *err);
+/* Its text, heap; *text NULL: it belongs to a context that is a URL. */
+int build_dockerfile_text(const struct build_request *request, char **text, struct err *err);
+/* NAME=VALUE of all that a FROM may use: BuildKit's own names and the build arguments. */
+char **build_platform_args(const struct build_request *request);
+/* The platform to build for, NULL: this machine's. */
+const char *build_platform(const struct build_request *request);
+/* Whether additional_contexts has something of that name. */
+bool build_has_context(const struct build *build, const char *name);
+
+#endif

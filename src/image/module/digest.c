@@ -1,0 +1,68 @@
+/* What a name stands for at its registry, and what a build starts from: questions that move no layer. */
+#include "base/fs.h"
+#include "base/mem.h"
+#include "image/module/build.h"
+#include "image/module/calls.h"
+#include "image/module/dockerfile.h"
+#include "image/module/registry.h"
+
+static int ask(struct registry_client *client, const struct reference *ref,
+               const struct image_platform *platform, char digest[72], struct err *err)
+{
+    struct manifest m;
+    char text[96];
+    int rc = 0;
+    if (registry_manifest(client, ref->digest ? ref->digest : ref->tag, &m, err) < 0)
+        return -1;
+    if (media_is_index(m.media_type) && !index_choose(m.json, platform))
+        rc = err_set(err, ERR_NOT_FOUND, "it is not there for platform %s",
+                     image_platform_format(platform, text));
+    memcpy(digest, m.digest, sizeof(m.digest));
+    manifest_release(&m);
+    return rc;
+}
+
+int call_resolve(const struct resolve_request *q, char **digest, struct err *err)
+{
+    struct reference ref AUTOREFERENCE = REFERENCE_INIT;
+    struct image_platform platform;
+    const struct stop stop = {q->cancel, NULL};
+    char found[72];
+    if (reference_parse(q->reference, &ref, err) < 0 ||
+        image_platform_parse(q->platform, &platform, err) < 0)
+        return -1;
+    struct registry *registry = registry_new(&ref, q->auth_file, false, &stop);
+    struct registry_client *client = registry_client_new(registry);
+    int rc = ask(client, &ref, &platform, found, err);
+    registry_client_free(client);
+    registry_free(registry);
+    if (rc < 0)
+        return err_wrap(err, "image %s", q->reference);
+    *digest = xstrdup(found);
+    return 0;
+}
+
+/* ERR_UNAVAILABLE: the Dockerfile is somewhere else, its images are not known. */
+int call_bases(const struct build_request *q, struct build_base **bases, size_t *n, struct err *err)
+{
+    char *text AUTOFREE = NULL;
+    *bases = NULL;
+    *n = 0;
+    if (build_dockerfile_text(q, &text, err) < 0)
+        return -1;
+    if (!text)
+        return err_set(err, ERR_UNAVAILABLE, "its Dockerfile is not on this machine");
+    base_images found;
+    char **args AUTOSTRV = build_platform_args(q);
+    dockerfile_bases(text, (const char *const *)args, &found);
+    *bases = xcalloc(found.n + 1, sizeof(**bases));
+    vec_foreach (&found, base) {
+        if (build_has_context(q->build, base->name))
+            continue;
+        const char *platform = base->platform ? base->platform : build_platform(q);
+        (*bases)[(*n)++] = (struct build_base){xstrdup(base->name),
+                                               platform ? xstrdup(platform) : NULL};
+    }
+    base_images_release(&found);
+    return 0;
+}

@@ -1,0 +1,250 @@
+"""The image store: what is in it, who may break it, and what it then says and mends."""
+
+import json
+import os
+import random
+import signal
+import stat
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from harness import run, wait_for
+from images import big_layer, busybox_layer, digest, docker_archive, layer, oci_layout, write_oci_layout
+
+
+def fsck(project, *options, code=0):
+    return project("image", "fsck", *options, code=code)
+
+
+def rows(project, *options) -> list[dict]:
+    return [json.loads(line) for line in project("image", "ls", "--format", "json", *options).out.splitlines()]
+
+
+def listed(project, *filters) -> set[str]:
+    options = [word for one in filters for word in ("--filter", one)]
+    return {f"{row['Repository']}:{row['Tag']}" for row in rows(project, *options)}
+
+
+def load(project, name: str, layers: list[bytes], config: dict | None = None) -> None:
+    docker_archive(project.dir / "image.tar", name, layers, config)
+    project("image", "load", "-q", "-i", "image.tar")
+
+
+# ---- kill -9
+
+class Victim:
+    """One kind of command that is killed: what makes the state it starts from, and how long it takes."""
+
+    def __init__(self, project, prepare: list[list], command: list):
+        self.project, self.prepare, self.command = project, prepare, command
+        self.ready()
+        started = time.monotonic()
+        project(*command)
+        self.seconds = time.monotonic() - started
+
+    def ready(self) -> None:
+        for command in self.prepare:
+            self.project(*command, code=None)
+
+    def kill(self, moment: float) -> bool:
+        """Whether it was killed before it ended by itself."""
+        self.ready()
+        child = self.project.popen(*self.command)
+        try:
+            child.wait(moment)
+        except subprocess.TimeoutExpired:
+            child.send_signal(signal.SIGKILL)
+        child.communicate()
+        return child.returncode == -signal.SIGKILL
+
+
+@pytest.mark.slow
+def test_killed_commands_leave_a_sound_store(project, registry):
+    """pull, load, tag, rm and prune, killed 120 times: the next command finds nothing to complain of, an image
+    is there whole or not at all, and in the end nothing has been left lying about."""
+    seed = random.randrange(1 << 32)
+    dice = random.Random(seed)
+    layers = [busybox_layer(), *(big_layer(f"big{n}", 2) for n in range(4)), layer(("etc/mark", "whole"))]
+    name = registry.push("victim:1", layers)
+    docker_archive(project.dir / "victim.tar", "victim:2", layers)
+    load_it = ["image", "load", "-q", "-i", "victim.tar"]
+    gone = [["image", "rm", "-f", name], ["image", "rm", "-f", "victim:2"], ["image", "prune", "-f"]]
+    victims = [
+        Victim(project, gone, ["image", "pull", "-q", name]),
+        Victim(project, gone, load_it),
+        Victim(project, [load_it], ["image", "rm", "-f", "victim:2"]),
+        Victim(project, [load_it], ["image", "prune", "-a", "-f"]),
+    ]
+    killed = dict.fromkeys(range(len(victims)), 0)
+    attempts = 0
+    while sum(killed.values()) < 120:
+        attempts += 1
+        assert attempts < 1200, f"too few kills: {killed}"
+        number = min(killed, key=killed.get)
+        victim = victims[number]
+        moment = dice.uniform(0, victim.seconds * 1.1)
+        if not victim.kill(moment):
+            continue
+        killed[number] += 1
+        what = f"seed {seed}: {victim.command[1]} killed after {moment:.4f} s"
+        result = fsck(project, code=None)
+        assert result.code == 0 and "0 findings" in result.out, f"{what}\n{result}"
+        for row in rows(project):
+            whole = project("image", "inspect", f"{row['Repository']}:{row['Tag']}", code=None)
+            assert whole.code == 0, f"{what}\n{whole}"
+    assert all(killed.values()), killed
+    fsck(project, "--deep")
+    for one in (load_it, ["image", "pull", "-q", name]):
+        project(*one)
+    fsck(project, "--deep")
+    for one in ("victim:2", name):
+        project.file(f"services: {{x: {{image: '{one}', network_mode: none}}}}")
+        assert project("run", "--rm", "-T", "x", "cat", "/etc/mark").out == "whole"
+    project("image", "prune", "-a", "-f")
+    store = project.root / "images"
+    for folder in ("blobs/sha256", "layers", "tmp", "locks"):
+        assert not list((store / folder).iterdir()), f"seed {seed}: left in {folder}"
+
+
+def test_many_processes_at_once(project, registry):
+    """Eight commands that add, name, remove and look, each several times: none fails, nothing is lost."""
+    name = registry.push("many:1", [busybox_layer(), big_layer("big", 2)])
+    load(project, "keep:1", [busybox_layer(), layer(("kept", "1"))])
+    script = f"""
+        for i in 1 2 3 4; do
+            case $1 in
+            1|2) "$C" image pull -q {name} ;;
+            3) "$C" image rm -f {name} || true ;;
+            4|5) "$C" image tag keep:1 tag$1:$i ;;
+            6) "$C" image prune -f ;;
+            7) "$C" image load -q -i image.tar ;;
+            8) "$C" image ls -q && "$C" image fsck ;;
+            esac || exit 1
+        done 2>&1"""
+    argv = project.argv()
+    wrapper = project.tmp / "compose"
+    wrapper.write_text("#!/bin/sh\nexec " + " ".join(map(str, argv)) + ' "$@"\n')
+    wrapper.chmod(0o755)
+    children = [subprocess.Popen(["sh", "-c", script, "sh", str(n)], cwd=project.dir, text=True,
+                                 env=project.environment() | {"C": str(wrapper)}, stdout=subprocess.PIPE)
+                for n in range(1, 9)]
+    for child in children:
+        out, _ = child.communicate(timeout=120)
+        assert child.returncode == 0, out
+    assert {f"tag{n}:{i}" for n in (4, 5) for i in range(1, 5)} | {"keep:1"} <= listed(project)
+    assert "0 findings" in fsck(project, "--deep").out
+
+
+# ---- fsck
+
+def blob(project, of: str) -> Path:
+    return project.root / "images/blobs/sha256" / of.removeprefix("sha256:")
+
+
+def test_fsck_finds_and_mends(project, registry):
+    name = registry.push("sick:1", [busybox_layer(), layer(("etc/word", "well"))])
+    project("image", "pull", "-q", name)
+    assert fsck(project, "--deep").out == "0 findings\n"
+    manifest = json.loads(run("skopeo", "inspect", "--raw", "--tls-verify=false", f"docker://{name}").stdout)
+    top = blob(project, manifest["layers"][1]["digest"])
+
+    data = bytearray(top.read_bytes())
+    data[-9] ^= 1
+    top.write_bytes(data)
+    assert fsck(project).out == "0 findings\n", "the size is right: only a deep look can tell"
+    result = fsck(project, "--deep", code=1)
+    assert "sick:1" in result.out and "damaged" in result.out and "1 finding\n" in result.out
+    assert "mended" in fsck(project, "--deep", "--mend").out
+    project("image", "pull", "-q", name)
+    assert fsck(project, "--deep").out == "0 findings\n"
+
+    os.truncate(top, 5)
+    assert "5 bytes" in fsck(project, code=1).out
+    fsck(project, "--mend")
+    project("image", "pull", "-q", name)
+    assert fsck(project, "--deep").out == "0 findings\n"
+
+    folder = next(p for p in (project.root / "images/layers").iterdir() if (p / "fs/etc/word").exists())
+    (folder / "layer.json").unlink()
+    assert "not whole" in fsck(project, code=1).out
+    fsck(project, "--mend")
+    project.file(f"services: {{x: {{image: '{name}', network_mode: none}}}}")
+    assert project("run", "--rm", "-T", "x", "cat", "/etc/word").out == "well", "unpacked again from its blob"
+    assert fsck(project, "--deep").out == "0 findings\n"
+
+    blob(project, manifest["config"]["digest"]).unlink()
+    missing = fsck(project, code=1).out
+    assert "sick:1" in missing and manifest["config"]["digest"][:19] in missing and "missing" in missing
+    fsck(project, "--mend")
+    assert name not in listed(project)
+    project("image", "pull", "-q", name)
+    assert fsck(project, "--deep").out == "0 findings\n"
+
+
+def test_fsck_mends_what_others_left(project):
+    """Blobs and folders that nobody needs go; what another program is writing at the moment does not exist here."""
+    images = project.root / "images"
+    stray = blob(project, digest(b"stray"))
+    stray.write_bytes(b"stray")
+    (images / "layers" / digest(b"x")[7:]).mkdir()
+    (images / "tmp/0123456789abcdef").mkdir()
+    (images / "index.json.new").write_text("{")
+    fsck(project, "--mend")
+    assert not stray.exists() and not list((images / "tmp").iterdir()) and not (images / "index.json.new").exists()
+    assert not (images / "layers" / digest(b"x")[7:]).exists()
+    assert "base:latest" in listed(project)
+
+
+# ---- listing
+
+def test_ls_filters_and_formats(project):
+    load(project, "team/web:1", [layer(("a", "1"))], {"Labels": {"tier": "front", "old": "yes"}})
+    load(project, "team/web:2", [layer(("a", "2"))], {"Labels": {"tier": "front"}})
+    load(project, "db:1", [layer(("a", "3"))], {"Labels": {"tier": "back"}})
+    load(project, "db:1", [layer(("a", "4"))], {"Labels": {"tier": "back"}})
+    assert listed(project, "dangling=true") == {"<none>:<none>"}
+    assert listed(project, "dangling=false") == {"base:latest", "team/web:1", "team/web:2", "db:1"}
+    assert listed(project, "label=tier=front") == {"team/web:1", "team/web:2"}
+    assert listed(project, "label=tier=front", "label=old") == {"team/web:1"}
+    assert listed(project, "reference=db") == {"db:1"}
+    assert listed(project, "reference=*/web:2", "reference=base") == {"team/web:2", "base:latest"}
+    assert listed(project, "reference=*web*") == set(), "a * does not match a slash"
+    # All but base were "made" at the beginning of 2026.
+    assert listed(project, "since=db:1") == {"base:latest"}
+    assert "base:latest" not in listed(project, "before=base") and "db:1" in listed(project, "before=base")
+    assert listed(project, "until=1h") == {"team/web:1", "team/web:2", "db:1", "<none>:<none>"}
+    assert "invalid filter 'foo=1'" in project("image", "ls", "-f", "foo=1", code=1).err
+    assert "nope" in project("image", "ls", "-f", "since=nope", code=1).err
+    assert project("image", "ls", "team/web", "--format", "{{.Tag}}").out.split() in (["1", "2"], ["2", "1"])
+    table = project("image", "ls", "--format", "table {{.Repository}}\t{{.Size}}", "base").out.splitlines()
+    assert table[0].split() == ["REPOSITORY", "SIZE"] and table[1].startswith("base ")
+    row = rows(project, "--filter", "reference=db")[0]
+    assert set(row) >= {"Repository", "Tag", "ID", "Digest", "CreatedAt", "CreatedSince", "Size"}
+    assert row["CreatedAt"].startswith("2026-01-01 00:00:00 +0000")
+    ids = project("image", "ls", "-q", "--no-trunc", "base").out.split()
+    assert len(ids) == 1 and ids[0].startswith("sha256:") and len(ids[0]) == 71
+
+
+def test_prune_filters(project):
+    load(project, "keep:1", [layer(("a", "1"))], {"Labels": {"keep": "1"}})
+    load(project, "go:1", [layer(("a", "2"))])
+    project("image", "prune", "-a", "-f", "--filter", "label!=keep", "--filter", "until=24h")
+    assert listed(project) == {"keep:1", "base:latest"}, "base is not that old"
+
+
+def test_history_and_inspect(project):
+    load(project, "it:1", [layer(("a", "12345")), layer(("b", "1"))], {"Cmd": ["x"], "Env": ["A=b"], "Labels": {"k": "v"}})
+    history = [json.loads(line) for line in project("image", "history", "--format", "json", "it:1").out.splitlines()]
+    assert [h["CreatedBy"] for h in history] == ["layer 1", "layer 0"]
+    assert history[1]["ID"] == "<missing>" and history[1]["Size"] == "5B"
+    exact = project("image", "history", "-H=false", "it:1").out
+    assert "CREATED AT" in exact and "2026-01-01T00:00:00Z" in exact
+    assert project("image", "history", "-q", "it:1").out.split()[1] == "<missing>"
+    assert project("image", "inspect", "-f", "{{.RootFS.Type}} {{index .Config.Env 0}} {{json .RepoTags}}",
+                   "it:1").out == 'layers A=b ["it:1"]\n'
+    both = json.loads(project("image", "inspect", "it:1", "base").out)
+    assert [i["RepoTags"] for i in both] == [["it:1"], ["base:latest"]]
+    assert "No such image: nope" in project("image", "inspect", "nope", code=1).err
