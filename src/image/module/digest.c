@@ -22,6 +22,24 @@ static int ask(struct registry_client *client, const struct reference *ref,
     return rc;
 }
 
+/* Mirrors first, each may fail. */
+static int ask_endpoints(struct registry *registry, const struct reference *ref,
+                         const struct image_platform *platform, char digest[72], struct err *err)
+{
+    for (;;) {
+        struct err why AUTOERR = ERR_INIT;
+        struct registry_client *client = registry_client_new(registry);
+        int rc = ask(client, ref, platform, digest, &why);
+        registry_client_free(client);
+        if (rc == 0)
+            return 0;
+        if (why.kind == ERR_CANCELLED || !registry_leave_mirror(registry)) {
+            err_move(err, &why);
+            return -1;
+        }
+    }
+}
+
 int call_resolve(const struct resolve_request *q, char **digest, struct err *err)
 {
     struct reference ref AUTOREFERENCE = REFERENCE_INIT;
@@ -31,10 +49,10 @@ int call_resolve(const struct resolve_request *q, char **digest, struct err *err
     if (reference_parse(q->reference, &ref, err) < 0 ||
         image_platform_parse(q->platform, &platform, err) < 0)
         return -1;
-    struct registry *registry = registry_new(&ref, q->auth_file, false, &stop);
-    struct registry_client *client = registry_client_new(registry);
-    int rc = ask(client, &ref, &platform, found, err);
-    registry_client_free(client);
+    struct registry *registry = registry_new(&ref, q->auth_file, false, &stop, err);
+    if (!registry)
+        return -1;
+    int rc = ask_endpoints(registry, &ref, &platform, found, err);
     registry_free(registry);
     if (rc < 0)
         return err_wrap(err, "image %s", q->reference);
