@@ -392,6 +392,7 @@ int attached_run(struct cli *cli, const json_t *request, const struct attached_o
     }
     a.log = logview_new(cli, &a.loop, &o->log);
     progress_init(&a.progress, cli, "Running");
+    a.progress.project = o->project;
     progress_init(&a.stop_progress, cli, "Stopping");
     if (cli->progress == PROGRESS_TTY)
         a.stop_progress.view = &progress_plain;

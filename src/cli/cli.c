@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <strings.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -361,14 +362,19 @@ void cli_out_json(const json_t *j)
 
 bool cli_confirm(const struct cli *cli, const char *question)
 {
+    static const char *const yes[] = {"y", "yes", "t", "true", "1"};
     (void)cli;
-    if (!isatty(STDIN_FILENO))
-        return false;
     cli_outf("%s ", question);
     char answer[16] = "";
-    if (!fgets(answer, sizeof(answer), stdin))
+    if (!fgets(answer, sizeof(answer), stdin)) {
+        cli_outf("\n");
         return false;
-    return answer[0] == 'y' || answer[0] == 'Y';
+    }
+    answer[strcspn(answer, "\r\n")] = '\0';
+    for (size_t i = 0; i < ARRAY_SIZE(yes); i++)
+        if (strcasecmp(answer, yes[i]) == 0)
+            return true;
+    return false;
 }
 
 int cli_parallel(const struct cli *cli)

@@ -60,10 +60,11 @@ static int create(struct cli *cli, const struct args *args, struct project *proj
     request_project(request, project);
     request_bool(request, "force_recreate", args_bool(args, "force-recreate"));
     request_bool(request, "no_recreate", args_bool(args, "no-recreate"));
-    request_bool(request, "recreate_reasons", true);
     request_orphans(request, args);
     request_json(request, "scale", json_incref(*scale));
-    return dialog_run(cli, project->name, request, "Creating", NULL, err);
+    request_renewals(cli, request, project, *selected, args_bool(args, "yes"));
+    return dialog_run(cli, project->name, request, "Creating",
+                      &(struct dialog_hooks){.project = project}, err);
 }
 
 static int run(struct cli *cli, const struct args *args, struct err *err)

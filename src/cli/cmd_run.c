@@ -229,7 +229,7 @@ static int up_services(struct cli *cli, const struct args *args, const struct pr
     request_bool(request, "no_deps", wait);
     request_bool(request, "wait", wait);
     request_orphans(request, args);
-    return dialog_run(cli, p->name, request, "Running", NULL, err);
+    return dialog_run(cli, p->name, request, "Running", &(struct dialog_hooks){.project = p}, err);
 }
 
 /* What the service needs is started, and where it needs more than that, waited for. */

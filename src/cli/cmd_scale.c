@@ -44,7 +44,8 @@ static int scale(struct cli *cli, const struct args *args, struct project *proje
     request_bool(request, "no_deps", !deps);
     request_bool(request, "ignore_orphans", true);
     request_json(request, "scale", json_incref(replicas));
-    return dialog_run(cli, project->name, request, "Running", NULL, err);
+    return dialog_run(cli, project->name, request, "Running",
+                      &(struct dialog_hooks){.project = project}, err);
 }
 
 static int run(struct cli *cli, const struct args *args, struct err *err)

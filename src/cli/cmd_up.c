@@ -153,8 +153,8 @@ static json_t *up_request(struct up *up, bool attached)
     for (size_t i = 0; i < ARRAY_SIZE(flags); i++)
         request_bool(request, flags[i].member, args_bool(args, flags[i].option));
     request_orphans(request, args);
-    request_bool(request, "recreate_reasons", true);
     request_bool(request, "attach", attached);
+    request_renewals(up->cli, request, up->project, up->selected, args_bool(args, "yes"));
     if (args_given(args, "timeout"))
         request_int(request, "timeout", args_int(args, "timeout"));
     if (args_given(args, "wait-timeout"))
@@ -238,7 +238,8 @@ static int run_project(struct up *up, struct err *err)
     if (!detached)
         return run_attached(up, err);
     json_t *request AUTOJSON = up_request(up, false);
-    int rc = dialog_run(up->cli, up->project->name, request, "Running", NULL, err);
+    int rc = dialog_run(up->cli, up->project->name, request, "Running",
+                        &(struct dialog_hooks){.project = up->project}, err);
     if (rc == 0 && args_bool(args, "watch") && !up->cli->dry_run)
         rc = watch_run(up->cli, up->project, args->positional,
                        &(struct watch_options){.prune = true, .logs = true}, err);

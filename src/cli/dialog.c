@@ -5,6 +5,7 @@
 #include "base/fs.h"
 #include "base/mem.h"
 #include "cli/dry_run.h"
+#include "cli/reasons.h"
 #include "net/network.h"
 #include "volume/volume.h"
 
@@ -42,7 +43,9 @@ void progress_show(struct progress *p, const json_t *event)
     char *status AUTOFREE = !detail                   ? xstrdup(text)
                             : state == PROGRESS_ERROR ? xasprintf("%s %s", text, detail)
                                                       : xasprintf("%s (%s)", text, detail);
-    progress_event(p, &(struct progress_event){.id = id, .status = status, .state = state});
+    json_t *reasons AUTOJSON = reasons_resolve(json_object_get(event, "reasons"), p->project);
+    progress_event(p, &(struct progress_event){
+                          .id = id, .status = status, .state = state, .reasons = reasons});
 }
 
 int error_of_event(const json_t *event, struct err *err)
@@ -116,7 +119,7 @@ int dialog_run(struct cli *cli, const char *project, const json_t *request, cons
     if (cli_paths(cli, err) < 0)
         return -1;
     if (cli->dry_run)
-        return dry_run_show(cli, project, request, title, err);
+        return dry_run_show(cli, project, request, title, hooks ? hooks->project : NULL, err);
     uv_loop_t loop;
     uv_loop_init(&loop);
     const struct client_handler handler = {.event = on_event, .closed = on_closed, .ctx = &d};
@@ -126,6 +129,7 @@ int dialog_run(struct cli *cli, const char *project, const json_t *request, cons
         return -1;
     }
     progress_init(&d.progress, cli, title);
+    d.progress.project = hooks ? hooks->project : NULL;
     progress_ticker_start(&d.ticker, &loop, &d.progress);
     watch_signal(&d, &loop, &d.interrupt, SIGINT);
     watch_signal(&d, &loop, &d.terminate, SIGTERM);

@@ -16,6 +16,7 @@ int error_of_event(const json_t *event, struct err *err);
 
 /* What a command wants to see of the events besides; any may be NULL. */
 struct dialog_hooks {
+    const struct project *project; /* whose places the reasons name */
     void (*event)(void *ctx, const char *name, const json_t *event);
     void *ctx;
 };

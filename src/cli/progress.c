@@ -59,6 +59,11 @@ void progress_event(struct progress *p, const struct progress_event *e)
     replace(&item->text, e->text);
     replace(&item->status, e->status);
     item->state = e->state;
+    item->fresh_reasons = e->reasons != NULL;
+    if (e->reasons) {
+        json_decref(item->reasons);
+        item->reasons = json_incref(e->reasons);
+    }
     item->current = e->current;
     item->total = e->total;
     if (is_final(e->state) && !was_final) {
@@ -138,6 +143,7 @@ void progress_release(struct progress *p)
         free(item->parent);
         free(item->text);
         free(item->status);
+        json_decref(item->reasons);
         free(item);
     }
     map_release(&p->items);

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "base/json.h"
 #include "base/map.h"
 #include "base/strbuf.h"
 #include "cli/cli.h"
@@ -22,6 +23,7 @@ struct progress_event {
     const char *text, *status; /* NULL: "" */
     enum progress_state state;
     int64_t current, total; /* bytes; total 0: no bar */
+    json_t *reasons;        /* why, as of reasons_resolve(); borrowed, NULL: none */
 };
 
 struct progress_item {
@@ -31,6 +33,8 @@ struct progress_item {
     int64_t begin, end; /* monotonic ns; end 0: not yet */
     int64_t since;      /* when it took up what its text says */
     int64_t told;       /* last handed to view->event */
+    json_t *reasons;    /* of the last event that had some; NULL: none */
+    bool fresh_reasons; /* the event that is being shown brought them */
 };
 
 struct progress;
@@ -50,8 +54,9 @@ struct progress {
     const struct progress_view *view;
     int fd;
     bool color, dry_run;
-    char *title;      /* "Running" */
-    struct map items; /* id -> struct progress_item *, in order of appearance */
+    char *title;                   /* "Running" */
+    const struct project *project; /* whose places reasons name; NULL: none */
+    struct map items;              /* id -> struct progress_item *, in order of appearance */
     size_t done;
     int lines; /* drawn by the last draw */
     bool dirty;

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "base/units.h"
 #include "cli/progress.h"
+#include "cli/reasons.h"
 
 enum { CELLS = 50 }; /* as Docker's */
 
@@ -16,8 +17,14 @@ static void plain_event(struct progress *p, const struct progress_item *item)
 {
     struct strbuf out AUTOBUF = STRBUF_INIT;
     char *status AUTOFREE = status_of(item);
-    strbuf_addf(&out, "%s %s %s %s\n", p->dry_run ? " DRY-RUN MODE - " : "", item->id, item->text,
-                status);
+    const char *prefix = p->dry_run ? " DRY-RUN MODE - " : "";
+    size_t i;
+    json_t *reason;
+    strbuf_addf(&out, "%s %s %s %s\n", prefix, item->id, item->text, status);
+    json_array_foreach (item->fresh_reasons ? item->reasons : NULL, i, reason) {
+        char *line AUTOFREE = reason_line(reason);
+        strbuf_addf(&out, "%s   %s\n", prefix, line);
+    }
     fd_write_all(p->fd, out.buf, out.len);
 }
 
@@ -47,6 +54,8 @@ static void json_event(struct progress *p, const struct progress_item *item)
                                   : 0;
     if (percent > 0)
         json_object_set_new(j, "percent", json_integer(percent > 100 ? 100 : percent));
+    if (item->fresh_reasons)
+        json_object_set(j, "reasons", item->reasons);
     struct strbuf out AUTOBUF = STRBUF_INIT;
     /* Keys in the reference's order, which is the order of insertion. */
     char *text AUTOFREE = json_dumps(j, JSON_COMPACT);

@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "base/units.h"
 #include "cli/progress.h"
+#include "cli/reasons.h"
 #include "cli/terminal.h"
 
 #define RESET  "\033[0m"
@@ -144,6 +145,24 @@ static void draw_item(const struct progress *p, struct strbuf *out,
     strbuf_addstr(out, "\033[K\n");
 }
 
+/* Below its item, as far as the screen goes. */
+static void draw_reasons(const struct progress *p, struct strbuf *out,
+                         const struct progress_item *item, int width, int rows, int *lines)
+{
+    const char *prefix = p->dry_run ? " DRY-RUN MODE - " : "";
+    size_t i;
+    json_t *reason;
+    json_array_foreach (item->reasons, i, reason) {
+        char *line AUTOFREE = reason_line(reason);
+        int room = width - text_width(prefix) - 5;
+        if (*lines + 1 >= rows)
+            return;
+        line[text_fit(line, room > 0 ? room : 0)] = '\0';
+        strbuf_addf(out, "%s     %s\033[K\n", prefix, line);
+        ++*lines;
+    }
+}
+
 static int left_width(const struct progress *p)
 {
     int widest = 0;
@@ -212,6 +231,7 @@ static void tty_draw(struct progress *p)
             continue;
         draw_item(p, &out, item, pad, width);
         lines++;
+        draw_reasons(p, &out, item, width, rows, &lines);
         draw_children(p, &out, item, pad, width, rows, &lines);
     }
     /* A block that has become shorter leaves nothing behind. */

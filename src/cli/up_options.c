@@ -1,7 +1,12 @@
 #include "cli/up_options.h"
 
+#include <stdio.h>
+#include <unistd.h>
+
 #include "base/mem.h"
 #include "cli/client.h"
+#include "cli/reasons.h"
+#include "engine/facts.h"
 
 int scale_parse(const struct project *p, const char *const *items, json_t **scale, struct err *err)
 {
@@ -54,4 +59,52 @@ void request_orphans(json_t *request, const struct args *args)
         remove = env_true("COMPOSE_REMOVE_ORPHANS");
     request_bool(request, "remove_orphans", remove);
     request_bool(request, "ignore_orphans", env_true("COMPOSE_IGNORE_ORPHANS"));
+}
+
+static bool volume_is_used(const struct project *p, const bool *selected, const char *key)
+{
+    for (size_t i = 0; i < p->services_n; i++)
+        if (selected[i] && service_uses_volume(&p->services[i], key))
+            return true;
+    return false;
+}
+
+static bool ask_about_volume(struct cli *cli, const struct project *p, const struct volume *v,
+                             const json_t *changes)
+{
+    json_t *resolved AUTOJSON = reasons_resolve(changes, p);
+    char *question AUTOFREE = xasprintf(
+        "Volume \"%s\" exists but doesn't match configuration in compose file. Recreate "
+        "(data will be lost)?%s",
+        v->name, isatty(STDIN_FILENO) ? " [yN]" : "");
+    size_t i;
+    json_t *reason;
+    json_array_foreach (resolved, i, reason) {
+        char *line AUTOFREE = reason_line(reason);
+        fprintf(stderr, "   %s\n", line);
+    }
+    if (!cli->dry_run)
+        return cli_confirm(cli, question);
+    cli_outf("%s\n", question);
+    return false;
+}
+
+void request_renewals(struct cli *cli, json_t *request, const struct project *p,
+                      const bool *selected, bool yes)
+{
+    json_t *names = NULL;
+    if (cli_paths(cli, NULL) < 0)
+        return;
+    for (size_t i = 0; i < p->volumes_n; i++) {
+        const struct volume *v = &p->volumes[i];
+        json_t *changes AUTOJSON = volume_is_used(p, selected, v->key)
+                                       ? volume_changes(&cli->paths, v)
+                                       : NULL;
+        if (!changes || (!yes && !ask_about_volume(cli, p, v, changes)))
+            continue;
+        names = names ? names : json_array();
+        json_array_append_new(names, json_string(v->name));
+    }
+    if (names)
+        request_json(request, "renew_volumes", names);
 }

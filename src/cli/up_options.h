@@ -15,4 +15,9 @@ int load_for_services(struct cli *cli, const char *const *services, struct proje
 /* COMPOSE_REMOVE_ORPHANS and COMPOSE_IGNORE_ORPHANS. */
 void request_orphans(json_t *request, const struct args *args);
 
+/* Asks about each volume of the selected services whose definition changed whether it shall be made anew
+ * (yes: all are), and says so in the request. */
+void request_renewals(struct cli *cli, json_t *request, const struct project *p,
+                      const bool *selected, bool yes);
+
 #endif

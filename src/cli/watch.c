@@ -302,7 +302,8 @@ static int request_for(struct watch *w, const char *op, const struct service *s,
         request_bool(request, "no_deps", true);
         request_bool(request, "ignore_orphans", true);
     }
-    return dialog_run(w->cli, w->project->name, request, title, NULL, err);
+    return dialog_run(w->cli, w->project->name, request, title,
+                      &(struct dialog_hooks){.project = w->project}, err);
 }
 
 static void prune(struct watch *w)

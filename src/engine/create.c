@@ -7,7 +7,7 @@
 #include "base/units.h"
 #include "base/version.h"
 #include "engine/container.h"
-#include "engine/resources.h"
+#include "engine/facts.h"
 #include "model/decode.h"
 
 /* "a,b" of the Compose files, as the reference's label has them. */
@@ -20,7 +20,7 @@ static char *joined(const struct strings *list)
 }
 
 /* "db:service_healthy:false,cache:service_started:true": condition and restart. */
-static char *depends_label(const struct service *s)
+char *container_depends_label(const struct service *s)
 {
     static const char *const conditions[] = {
         [DEPENDS_STARTED] = "service_started",
@@ -48,7 +48,7 @@ static json_t *labels_of(const struct container_spec *spec, const char *hash)
         json_object_update(labels, (json_t *)spec->labels);
     char number[16];
     char *files AUTOFREE = joined(&p->files);
-    char *depends AUTOFREE = depends_label(s);
+    char *depends AUTOFREE = container_depends_label(s);
     snprintf(number, sizeof(number), "%d", spec->number);
     jset_str(labels, "com.docker.compose.project", p->name);
     jset_str(labels, "com.docker.compose.service", s->name);
@@ -117,6 +117,8 @@ struct container *container_create(struct engine *e, const struct container_spec
         .oneoff = spec->oneoff,
         .image = service_image(p, s),
         .image_id = xstrdup(spec->image_id),
+        .command = spec->command ? xstrdup(spec->command) : NULL,
+        .inputs = json_incref(spec->inputs),
         .hostname = s->hostname ? xstrdup(s->hostname) : xstrndup(id, 12),
         .labels = labels_of(spec, hash),
         .config = project_slice(spec->project, s->name),

@@ -9,10 +9,15 @@ struct container_spec {
     const struct service *service;
     int number;
     const char *image_id;
+    const char *command;  /* as ps shows it, NULL: not known before its start */
+    json_t *inputs;       /* container_record.inputs, borrowed; NULL: not known */
     bool oneoff;          /* `run` */
     const char *name;     /* NULL: container_name, else <project>-<service>-<number> */
     const json_t *labels; /* more, object of strings; NULL: none */
 };
+
+/* Label com.docker.compose.depends_on of the service: "db:service_healthy:false,...". Heap. */
+char *container_depends_label(const struct service *s);
 
 /* NULL with ERR_CONFLICT when the name is taken. Not saved yet. */
 struct container *container_create(struct engine *e, const struct container_spec *spec,

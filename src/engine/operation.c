@@ -154,12 +154,27 @@ void operation_send(struct operation *op, json_t *take_event)
     json_decref(take_event);
 }
 
+static json_t *progress_event(const char *kind, const char *name, const char *text,
+                              const char *state)
+{
+    return json_pack("{s:s, s:s, s:s, s:s, s:s}", "event", "progress", "kind", kind, "name", name,
+                     "text", text, "state", state);
+}
+
 void operation_progress(struct operation *op, const char *kind, const char *name, const char *text,
                         const char *state, const char *detail)
 {
-    json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:s}", "event", "progress", "kind", kind, "name",
-                          name, "text", text, "state", state);
+    json_t *o = progress_event(kind, name, text, state);
     jset_str(o, "detail", detail);
+    operation_send(op, o);
+}
+
+void operation_explain(struct operation *op, const char *kind, const char *name, const char *text,
+                       const char *state, json_t *reasons)
+{
+    json_t *o = progress_event(kind, name, text, state);
+    if (reasons)
+        json_object_set(o, "reasons", reasons);
     operation_send(op, o);
 }
 

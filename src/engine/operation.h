@@ -52,6 +52,9 @@ void operations_step(struct engine *e);
 /* Events to the client; see engine/protocol.h. */
 void operation_progress(struct operation *op, const char *kind, const char *name, const char *text,
                         const char *state, const char *detail);
+/* The same with the reasons why: an array as of engine/plan.h, borrowed; NULL: none. */
+void operation_explain(struct operation *op, const char *kind, const char *name, const char *text,
+                       const char *state, json_t *reasons);
 void operation_warn(struct operation *op, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 void operation_send(struct operation *op, json_t *take_event);

@@ -404,6 +404,13 @@ static char *command_text(char **argv)
     return strbuf_detach(&sb);
 }
 
+char *prepare_command_text(const struct service *s, const struct image *image)
+{
+    const struct bundle_request r = {.service = s, .image = image};
+    char **argv AUTOSTRV = bundle_command(&r);
+    return command_text(argv);
+}
+
 /* Volumes are seeded from the image's content before anything is mounted over it. */
 static int seed_volumes(struct prepare_job *j, const char *rootfs)
 {

@@ -45,6 +45,9 @@ int prepare_job_new(struct engine *e, struct container *c, struct prepare_job **
 void prepare_run(void *job);
 void prepare_job_free(struct prepare_job *job);
 
+/* The command line of service and image, as ps shows it. Heap. */
+char *prepare_command_text(const struct service *s, const struct image *image);
+
 /* Takes back what a container has in the kernel; for adopted and half-made ones too. */
 struct cleanup_job {
     const struct paths *paths;

@@ -13,9 +13,9 @@
  * its secrets and configs come from. Times are in seconds.
  *   ping                             -> done {"version","pid"}
  *   up       project, services, options: no_deps force_recreate no_recreate always_recreate_deps
- *            no_start remove_orphans ignore_orphans renew_anon_volumes wait recreate_reasons (the
- *            detail of Recreate) attach (after "up" the connection stays and carries "container"
- *            events) (bools), wait_timeout, timeout, scale {service: n}
+ *            no_start remove_orphans ignore_orphans renew_anon_volumes wait attach (after
+ *            "up" the connection stays and carries "container" events) (bools), wait_timeout,
+ *            timeout, scale {service: n}, renew_volumes [names that may be made anew]
  *   create   as up with no_start
  *   down     project (optional), services, options: volumes remove_orphans (bools), timeout
  *   start    services                  stop     services, options: timeout come_back (bool: nobody
@@ -38,7 +38,9 @@
  * is finished, nothing further is begun.
  *
  * Events:
- *   {"event":"progress","kind":"Container|Network|Volume|Image","name":N,"text":T,"state":S[,"detail":D]}
+ *   {"event":"progress","kind":"Container|Network|Volume|Image","name":N,"text":T,"state":S[,"detail":D]
+ *   [,"reasons":[{["path":[key or index, ...]][,"old":V][,"new":V][,"text":T]}, ...]]}
+ *       reasons: why something is replaced, field by field (model/changes.h)
  *       T as docker compose shows it: Creating Created Starting Started Running Recreate Recreated
  *       Waiting Healthy Exited Stopping Stopped Removing Removed Killing Killed Pausing Paused
  *       Unpausing Unpaused Restarting Started "Skipped", Error; S: working | done | warning | error

@@ -8,107 +8,62 @@
 #include "runtime/cgroup.h"
 #include "volume/volume.h"
 
-char *service_image(const struct project *p, const struct service *s)
-{
-    return s->image ? xstrdup(s->image) : xasprintf("%s-%s", p->name, s->name);
-}
-
 static void note(char ***list, const char *kind, const char *name)
 {
     char *line AUTOFREE = xasprintf("%s %s", kind, name);
     strv_push(list, line);
 }
 
-static bool network_used(const struct resource_job *j, const char *key)
+static void made(struct resource_job *j, const char *kind, const char *name, json_t *changes)
 {
-    for (size_t i = 0; i < j->project->services_n; i++) {
-        const struct service *s = &j->project->services[i];
-        for (size_t k = 0; j->selected[i] && k < s->networks_n; k++)
-            if (streq(s->networks[k].network, key))
-                return true;
-    }
-    return false;
+    struct made_resource m = {kind, name, changes};
+    vec_push(&j->made, m);
 }
 
-static bool volume_used(const struct resource_job *j, const char *key)
-{
-    for (size_t i = 0; i < j->project->services_n; i++) {
-        const struct service *s = &j->project->services[i];
-        for (size_t k = 0; j->selected[i] && k < s->mounts_n; k++)
-            if (s->mounts[k].type == MOUNT_VOLUME && s->mounts[k].source &&
-                streq(s->mounts[k].source, key))
-                return true;
-    }
-    return false;
-}
-
-static int make_network(struct resource_job *j, const struct network *n)
+static int make_network(struct resource_job *j, const struct network *n,
+                        const struct resource_fact *fact)
 {
     struct network_state *state;
-    if (n->external) {
-        if (network_load(j->paths, n->name, &state, NULL) < 0)
-            return err_set(&j->err, ERR_NOT_FOUND,
-                           "network %s declared as external, but could not be found", n->name);
-        network_state_free(state);
-        return 0;
-    }
     struct network_config config;
-    network_config_of(n, j->project->name, &config);
-    if (network_create(j->paths, &config, &state, &j->err) < 0)
+    network_config_of(n, j->facts.project->name, &config);
+    if (fact->changes && network_remove(j->facts.paths, n->name, &j->err) < 0)
+        return err_wrap(&j->err, "network %s changed and cannot be made anew", n->name);
+    if (network_create(j->facts.paths, &config, &state, &j->err) < 0)
         return err_wrap(&j->err, "failed to create network %s", n->name);
     if (state->made)
-        note(&j->made, "Network", n->name);
+        made(j, "Network", n->name, fact->changes);
     if (state->warning)
         strv_push(&j->warnings, state->warning);
     network_state_free(state);
     return 0;
 }
 
-static int make_volume(struct resource_job *j, const struct volume *v)
+static int make_volume(struct resource_job *j, const struct volume *v,
+                       const struct resource_fact *fact)
 {
     struct volume_state state;
     bool created = false;
-    if (volume_ensure(j->paths, j->project->name, v, &created, &state, &j->err) < 0)
+    const struct facts *f = &j->facts;
+    if (fact->changes && volume_remove(f->paths, v->name, &j->err) < 0)
+        return err_wrap(&j->err, "volume %s changed and cannot be made anew", v->name);
+    if (volume_ensure(f->paths, f->project->name, v, &created, &state, &j->err) < 0)
         return -1;
     if (created)
-        note(&j->made, "Volume", v->name);
+        made(j, "Volume", v->name, fact->changes);
     volume_state_release(&state);
-    return 0;
-}
-
-static int find_image(struct resource_job *j, size_t i)
-{
-    const struct service *s = &j->project->services[i];
-    char *name AUTOFREE = service_image(j->project, s);
-    /* Many services, one image: looked up once. */
-    for (size_t k = 0; k < i; k++) {
-        char *other AUTOFREE = service_image(j->project, &j->project->services[k]);
-        if (j->image_ids[k] && streq(other, name) && !s->platform) {
-            j->image_ids[i] = xstrdup(j->image_ids[k]);
-            return 0;
-        }
-    }
-    struct image *image;
-    if (image_find(j->images, name, s->platform, &image, &j->err) < 0)
-        return -1;
-    j->image_ids[i] = xstrdup(image->id);
-    image_free(image);
     return 0;
 }
 
 static void make_all(void *arg)
 {
     struct resource_job *j = arg;
-    const struct project *p = j->project;
-    j->image_ids = xcalloc(p->services_n, sizeof(*j->image_ids));
-    for (size_t i = 0; i < p->services_n; i++)
-        if (j->selected[i] && !p->services[i].provider && find_image(j, i) < 0)
-            return;
+    const struct project *p = j->facts.project;
     for (size_t i = 0; i < p->networks_n; i++)
-        if (network_used(j, p->networks[i].key) && make_network(j, &p->networks[i]) < 0)
+        if (j->facts.networks[i].used &&
+            make_network(j, &p->networks[i], &j->facts.networks[i]) < 0)
             return;
     for (size_t i = 0; i < p->volumes_n; i++)
-        if (volume_used(j, p->volumes[i].key) && make_volume(j, &p->volumes[i]) < 0)
+        if (j->facts.volumes[i].used && make_volume(j, &p->volumes[i], &j->facts.volumes[i]) < 0)
             return;
 }
 
@@ -119,16 +74,39 @@ static void on_made(void *arg)
     engine_kick(j->op->engine);
 }
 
-struct resource_job *resources_make(struct operation *op, const struct project *p,
-                                    const bool *selected)
+void resources_make(struct resource_job *j)
+{
+    engine_work(j->op->engine, make_all, on_made, j);
+}
+
+static void survey(void *arg)
+{
+    struct resource_job *j = arg;
+    facts_gather(&j->facts, &j->err);
+}
+
+static void on_surveyed(void *arg)
+{
+    struct resource_job *j = arg;
+    j->surveyed = true;
+    engine_kick(j->op->engine);
+}
+
+struct resource_job *resources_survey(struct operation *op, const struct project_ref *ref,
+                                      bool *selected, bool renew)
 {
     struct resource_job *j = xcalloc(1, sizeof(*j));
     j->op = op;
-    j->paths = op->engine->paths;
-    j->images = op->engine->images;
-    j->project = p;
-    j->selected = selected;
-    engine_work(op->engine, make_all, on_made, j);
+    j->facts = (struct facts){
+        .paths = op->engine->paths,
+        .images = op->engine->images,
+        .project = ref->project,
+        .environment = ref->environment,
+        .renew = json_object_get(op->options, "renew_volumes"),
+        .selected = selected,
+        .as_they_are = !renew,
+    };
+    engine_work(op->engine, survey, on_surveyed, j);
     return j;
 }
 
@@ -148,7 +126,12 @@ static void report(struct operation *op, char **lines, const char *doing, const 
 
 void resources_report(struct resource_job *j)
 {
-    report(j->op, j->made, "Creating", "Created", "done");
+    vec_foreach (&j->made, m) {
+        if (m->changes)
+            operation_explain(j->op, m->kind, m->name, "Removed", "done", m->changes);
+        operation_progress(j->op, m->kind, m->name, "Creating", "working", NULL);
+        operation_progress(j->op, m->kind, m->name, "Created", "done", NULL);
+    }
     for (size_t i = 0; j->warnings && j->warnings[i]; i++)
         operation_warn(j->op, "%s", j->warnings[i]);
 }
@@ -157,10 +140,8 @@ void resource_job_free(struct resource_job *j)
 {
     if (!j)
         return;
-    for (size_t i = 0; j->image_ids && i < j->project->services_n; i++)
-        free(j->image_ids[i]);
-    free(j->image_ids);
-    strv_free(j->made);
+    facts_release(&j->facts);
+    vec_release(&j->made);
     strv_free(j->warnings);
     err_release(&j->err);
     free(j);

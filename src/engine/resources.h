@@ -3,29 +3,33 @@
 #ifndef ENGINE_RESOURCES_H
 #define ENGINE_RESOURCES_H
 
+#include "engine/facts.h"
 #include "engine/operation.h"
+
+/* A network or volume that did not exist before, or was made anew. */
+struct made_resource {
+    const char *kind, *name; /* borrowed from the project */
+    json_t *changes;         /* why it was made anew, NULL: it is new; borrowed from the facts */
+};
 
 struct resource_job {
     struct operation *op;
-    const struct paths *paths;
-    struct image_store *images;
-    const struct project *project;
-    const bool *selected; /* by index of project->services */
-    bool done;
+    struct facts facts;
+    bool surveyed, done;
 
     /* out */
-    char **image_ids; /* by index of project->services; NULL: not selected */
-    char **made;      /* "Network NAME", "Volume NAME" that did not exist before */
+    VEC(struct made_resource) made;
     char **warnings;
     struct err err;
 };
 
-/* The image a service runs: image:, or <project>-<service> when it is built. Heap. */
-char *service_image(const struct project *p, const struct service *s);
-
-/* Starts the job; sets done and kicks the engine at its end. selected is borrowed. */
-struct resource_job *resources_make(struct operation *op, const struct project *p,
-                                    const bool *selected);
+/* Starts to look at what is there; sets surveyed and kicks the engine at the end. selected is
+ * borrowed and may grow (engine/facts.h). renew: what changed is to be made anew. */
+struct resource_job *resources_survey(struct operation *op, const struct project_ref *ref,
+                                      bool *selected, bool renew);
+/* Then: makes what is missing, makes anew what changed, mends the rest; sets done. What used a network
+ * or volume that changed must have been stopped, or removed. */
+void resources_make(struct resource_job *j);
 /* Tells the client what was made. */
 void resources_report(struct resource_job *j);
 void resource_job_free(struct resource_job *j);

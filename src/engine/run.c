@@ -12,6 +12,7 @@
 struct run {
     struct project_ref *ref; /* the project with the changed service */
     struct resource_job *resources;
+    bool making; /* resources_make() was called */
     bool *selected;
     struct container *c;
     bool started;
@@ -102,7 +103,7 @@ static int run_begin(struct operation *op, struct err *err)
         return -1;
     r->selected = xcalloc(1, sizeof(*r->selected));
     r->selected[0] = true;
-    r->resources = resources_make(op, r->ref->project, r->selected);
+    r->resources = resources_survey(op, r->ref, r->selected, false);
     return 0;
 }
 
@@ -127,7 +128,8 @@ static int create(struct operation *op, struct run *r)
         .project = r->ref,
         .service = s,
         .number = next_oneoff_number(op->engine, s->name),
-        .image_id = r->resources->image_ids[0],
+        .image_id = r->resources->facts.image_ids[0],
+        .inputs = r->resources->facts.inputs[0],
         .oneoff = true,
         .name = jstr(op->options, "name", name),
         .labels = json_object_get(op->options, "labels"),
@@ -151,11 +153,17 @@ static int create(struct operation *op, struct run *r)
 static bool run_step(struct operation *op)
 {
     struct run *r = op->data;
-    if (!r->resources || !r->resources->done)
-        return !r->resources;
-    if (r->resources->err.msg) {
-        operation_fail(op, &r->resources->err);
+    struct resource_job *resources = r->resources;
+    if (!resources || !(r->making ? resources->done : resources->surveyed))
+        return !resources;
+    if (resources->err.msg) {
+        operation_fail(op, &resources->err);
         return true;
+    }
+    if (!r->making) {
+        r->making = true;
+        resources_make(resources);
+        return false;
     }
     if (!r->c) {
         resources_report(r->resources);

@@ -195,7 +195,7 @@ static const char *odd_in_request(const json_t *request)
         {"working_dir", JSON_STRING},  {"publish", JSON_ARRAY},
         {"service_ports", JSON_TRUE},  {"use_aliases", JSON_TRUE},
         {"remove", JSON_TRUE},         {"tty", JSON_TRUE},
-        {"stdin_open", JSON_TRUE},     {"recreate_reasons", JSON_TRUE},
+        {"stdin_open", JSON_TRUE},     {"renew_volumes", JSON_ARRAY},
         {"detach", JSON_TRUE},         {"cap_add", JSON_ARRAY},
         {"cap_drop", JSON_ARRAY},
     };

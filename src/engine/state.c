@@ -57,6 +57,7 @@ void container_record_release(struct container_record *c)
         free(strings[i]);
     json_decref(c->labels);
     json_decref(c->config);
+    json_decref(c->inputs);
     container_record_clear_endpoints(c);
     for (size_t i = 0; i < c->mounts_n; i++) {
         free(c->mounts[i].type);
@@ -157,6 +158,8 @@ static json_t *record_to_json(const struct container_record *c)
     jset_str(o, "runtime", c->runtime);
     json_object_set(o, "labels", c->labels);
     json_object_set(o, "config", c->config);
+    if (c->inputs)
+        json_object_set(o, "inputs", c->inputs);
     json_object_set_new(o, "hide_aliases", json_boolean(c->hide_aliases));
     json_object_set_new(o, "status", json_string(status_names[c->status]));
     json_object_set_new(o, "pid", json_integer(c->pid));
@@ -254,6 +257,7 @@ static int record_from_json(const json_t *o, struct container_record *c, struct 
         .runtime = dup_member(o, "runtime"),
         .labels = json_incref(json_object_get(o, "labels")),
         .config = json_incref(json_object_get(o, "config")),
+        .inputs = json_incref(json_object_get(o, "inputs")),
         .hide_aliases = jbool(o, "hide_aliases", false),
         .status = (enum container_status)by_name(status_names, ARRAY_SIZE(status_names),
                                                  jstr(o, "status", ""), CONTAINER_DEAD),

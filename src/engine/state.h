@@ -63,6 +63,9 @@ struct container_record {
     char *runtime;  /* OCI runtime that runs it, NULL: never started */
     json_t *labels; /* object of strings */
     json_t *config; /* the project cut down to its service: model/decode.h, project_to_json() */
+    /* What it was given besides its section: {"configs": {KEY: DIGEST}, "secrets": {KEY: DIGEST},
+     * "networks": {KEY: NAME}, "volumes": {KEY: NAME}}; NULL: made by a version that did not say. */
+    json_t *inputs;
 
     enum container_status status;
     pid_t pid;

@@ -48,6 +48,7 @@ void network_config_of(const struct network *model, const char *project, struct 
         .attachable = model->attachable,
         .enable_ipv4 = model->enable_ipv4,
         .enable_ipv6 = model->enable_ipv6,
+        .definition = model->node,
     };
 }
 

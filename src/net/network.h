@@ -35,7 +35,8 @@ struct network_config {
     size_t pools_n; /* 0, or pools without a subnet: taken from the default pools */
     struct key_values driver_opts, labels;
     bool internal, attachable;
-    int enable_ipv4, enable_ipv6; /* 1, 0, UNSET: IPv4 yes, IPv6 no */
+    int enable_ipv4, enable_ipv6;  /* 1, 0, UNSET: IPv4 yes, IPv6 no */
+    const struct node *definition; /* its section of the file, kept with it; NULL: none */
     /* Where subnets are taken from, NULL-terminated, "172.17.0.0/16" style; each gives one subnet a
      * network of prefix 24 (IPv6: 64). NULL: COMPOSE_ADDRESS_POOLS (comma-separated), else Docker's
      * ranges 172.17.0.0/16 to 172.31.0.0/16 and 192.168.0.0/16. */
@@ -67,6 +68,7 @@ struct network_state {
     char *host_binding;       /* address that ports without host_ip are published on, NULL: all */
     int64_t created;          /* ns since the epoch */
     json_t *labels, *options; /* objects of strings */
+    json_t *definition;       /* the section of the file that it was made from, NULL: not known */
     /* Set by network_create() alone, for the user to be told: */
     bool made;               /* it did not exist before */
     bool enabled_forwarding; /* net.ipv4.ip_forward was 0 */
@@ -80,7 +82,7 @@ void network_config_of(const struct network *model, const char *project, struct 
 
 /* Makes the network, or mends what is missing of one that exists (bridge deleted, table flushed,
  * after a reboot). An existing network's configuration is kept; whether it differs from what the
- * file says is the caller's to judge (labels). Errors: ERR_CONFLICT names the route, address or
+ * file says is the caller's to judge (definition). Errors: ERR_CONFLICT names the route, address or
  * network that a subnet overlaps; ERR_UNAVAILABLE when the pools are exhausted, and says what to
  * do. */
 int network_create(const struct paths *paths, const struct network_config *config,

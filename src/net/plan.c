@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "base/units.h"
 #include "base/vec.h"
+#include "model/node_json.h"
 #include "net/link.h"
 #include "net/pool.h"
 #include "net/store.h"
@@ -358,6 +359,7 @@ int network_plan(const struct paths *paths, const struct network_config *config,
     n->created = time_now();
     n->labels = to_object(&config->labels);
     n->options = to_object(&config->driver_opts);
+    n->definition = config->definition ? node_to_json(config->definition) : NULL;
     int r = choose_driver(config->driver, &n->driver, err);
     if (r == 0 && n->driver == NETWORK_BRIDGE)
         r = plan_bridge(paths, config, n, err);

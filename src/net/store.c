@@ -124,6 +124,8 @@ static json_t *network_to_json(const struct network_state *n)
     json_object_set_new(o, "created", json_integer(n->created));
     json_object_set(o, "labels", n->labels);
     json_object_set(o, "options", n->options);
+    if (n->definition)
+        json_object_set(o, "definition", n->definition);
     for (size_t i = 0; i < n->subnets_n; i++)
         json_array_append_new(subnets, subnet_to_json(&n->subnets[i]));
     json_object_set_new(o, "subnets", subnets);
@@ -154,6 +156,7 @@ static bool network_from_json(const json_t *o, struct network_state *n)
     n->created = jint(o, "created", 0);
     n->labels = object_or_empty(o, "labels");
     n->options = object_or_empty(o, "options");
+    n->definition = json_incref(json_object_get(o, "definition"));
     const char *driver = jstr(o, "driver", "bridge");
     for (size_t i = 0; i < ARRAY_SIZE(driver_names); i++) {
         if (streq(driver, driver_names[i]))
@@ -188,6 +191,7 @@ void network_state_free(struct network_state *n)
     free(n->warning);
     json_decref(n->labels);
     json_decref(n->options);
+    json_decref(n->definition);
     free(n);
 }
 

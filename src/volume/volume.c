@@ -15,6 +15,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/units.h"
+#include "model/node_json.h"
 #include "volume/copy.h"
 #include "volume/driver.h"
 
@@ -31,6 +32,7 @@ void volume_state_release(struct volume_state *v)
     free(v->project);
     free(v->key);
     free(v->config_hash);
+    json_decref(v->definition);
     *v = (struct volume_state){0};
 }
 
@@ -70,6 +72,16 @@ static char *mountpoint_of(const struct paths *p, const char *name)
     return path_join(dir, "_data");
 }
 
+static char *hash_of(const json_t *definition)
+{
+    char *text AUTOFREE = json_dumps(definition, JSON_COMPACT | JSON_SORT_KEYS);
+    char hex[SHA256_DIGEST_STRING_LENGTH];
+    if (!text)
+        return xstrdup("");
+    SHA256Data((const uint8_t *)text, strlen(text), hex);
+    return xstrdup(hex);
+}
+
 static int load(const struct paths *p, const char *name, json_t **doc, struct volume_state *out,
                 struct err *err)
 {
@@ -92,7 +104,8 @@ static int load(const struct paths *p, const char *name, json_t **doc, struct vo
         .mountpoint = mountpoint_of(p, name),
         .project = project ? xstrdup(project) : NULL,
         .key = key ? xstrdup(key) : NULL,
-        .config_hash = xstrdup(jstr(j, "config_hash", "")),
+        .config_hash = hash_of(json_object_get(j, "definition")),
+        .definition = json_incref(json_object_get(j, "definition")),
         .created = jint(j, "created", 0),
         .anonymous = jbool(j, "anonymous", false),
     };
@@ -118,17 +131,6 @@ static json_t *options_of(const struct volume *def)
     return o;
 }
 
-char *volume_config_hash(const struct volume *def)
-{
-    json_t *o AUTOJSON = json_object();
-    json_object_set_new(o, "driver", json_string(def && def->driver ? def->driver : "local"));
-    json_object_set_new(o, "driver_opts", options_of(def));
-    char *text AUTOFREE = json_dumps(o, JSON_COMPACT | JSON_SORT_KEYS);
-    char hex[SHA256_DIGEST_STRING_LENGTH];
-    SHA256Data((const uint8_t *)text, strlen(text), hex);
-    return xstrdup(hex);
-}
-
 static json_t *describe(const char *project, const struct volume *def, const char *name)
 {
     json_t *labels = json_object();
@@ -138,14 +140,14 @@ static json_t *describe(const char *project, const struct volume *def, const cha
     jset_str(labels, LABEL_PROJECT, project);
     if (def)
         jset_str(labels, LABEL_VOLUME, def->key);
-    char *hash AUTOFREE = volume_config_hash(def);
     json_t *j = json_object();
     jset_str(j, "name", name);
     jset_str(j, "driver", "local");
     json_object_set_new(j, "driver_opts", options_of(def));
     json_object_set_new(j, "labels", labels);
     jset_str(j, "project", project);
-    jset_str(j, "config_hash", hash);
+    if (def && def->node)
+        json_object_set_new(j, "definition", node_to_json(def->node));
     json_object_set_new(j, "created", json_integer(time_now()));
     json_object_set_new(j, "anonymous", json_boolean(!def));
     return j;

@@ -1,6 +1,6 @@
 /* Volumes: named and anonymous, kept at ROOT/volumes/NAME/{volume.json,_data}.
  *
- * volume.json: name, driver, driver_opts, labels, project, created, anonymous. A volume is shared by
+ * volume.json: name, driver, driver_opts, labels, definition, project, created, anonymous. A volume is shared by
  * all containers of the machine; ROOT/volumes/.lock orders creation and removal between processes.
  * All calls block: they run in worker threads or in the CLI. */
 #ifndef VOLUME_VOLUME_H
@@ -10,24 +10,23 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/json.h"
 #include "base/paths.h"
 #include "model/project.h"
 
 struct volume_state {
     char *name;
-    char *driver;      /* "local" */
-    char *mountpoint;  /* absolute: what is mounted in containers */
-    char *project;     /* label com.docker.compose.project, NULL: none */
-    char *key;         /* label com.docker.compose.volume, NULL: anonymous or foreign */
-    char *config_hash; /* of driver and driver_opts, to notice a changed definition */
-    int64_t created;   /* ns since the epoch */
+    char *driver;       /* "local" */
+    char *mountpoint;   /* absolute: what is mounted in containers */
+    char *project;      /* label com.docker.compose.project, NULL: none */
+    char *key;          /* label com.docker.compose.volume, NULL: anonymous or foreign */
+    char *config_hash;  /* of definition, "" where there is none */
+    json_t *definition; /* the section of the file that it was made from, NULL: not known */
+    int64_t created;    /* ns since the epoch */
     bool anonymous;
 };
 
 void volume_state_release(struct volume_state *v);
-
-/* What config_hash is for this definition (NULL: an anonymous volume); heap. */
-char *volume_config_hash(const struct volume *def);
 
 /* Makes the volume where it is missing (created: set true then, may be NULL). driver_opts of the local
  * driver (type, o, device) are honoured: the mount is made on first use and again after a reboot.

@@ -12,8 +12,8 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "cli/dry_run.h"
 #include "cli/progress.h"
+#include "cli/reasons.h"
 
 /* What a mode wrote for the usual life of a network and two containers. */
 static char *shown(enum progress_mode mode, bool dry_run, bool color, unsigned short cols)
@@ -114,17 +114,29 @@ static void test_terminal(void **state)
     assert_non_null(strstr(narrow, "[+] Running"));
 }
 
-static void test_differences(void **state)
+static void test_reasons(void **state)
 {
+    static const struct {
+        const char *reason, *line;
+    } cases[] = {
+        {"{\"path\":[\"services\",\"x\",\"environment\",\"A\"],\"old\":\"1\",\"new\":\"2\"}",
+         "environment.A: \"1\" -> \"2\""},
+        {"{\"path\":[\"services\",\"x\",\"ports\",1,\"target\"],\"new\":80}",
+         "ports[1].target: (none) -> 80"},
+        {"{\"path\":[\"networks\",\"n\",\"name\"],\"old\":\"a\"}",
+         "networks.n.name: \"a\" -> (none)"},
+        {"{\"path\":[\"services\",\"x\",\"environment\",\"MY_TOKEN\"],\"old\":\"1\",\"new\":\"2\"}",
+         "environment.MY_TOKEN: *** -> ***"},
+        {"{\"text\":\"--force-recreate\"}", "--force-recreate"},
+    };
     (void)state;
-    json_t *a AUTOJSON = json_loads(
-        "{\"image\":\"x\",\"environment\":{\"A\":\"1\",\"B\":\"2\"},\"l\":[1,2]}", 0, NULL);
-    json_t *b AUTOJSON = json_loads(
-        "{\"image\":\"x\",\"environment\":{\"A\":\"9\",\"C\":\"3\"},\"l\":[1,3]}", 0, NULL);
-    char *none AUTOFREE = json_differences(a, a);
-    assert_string_equal(none, "");
-    char *some AUTOFREE = json_differences(a, b);
-    assert_string_equal(some, "environment.A, environment.B, environment.C and 1 more");
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        json_t *list AUTOJSON = json_array();
+        json_array_append_new(list, json_loads(cases[i].reason, 0, NULL));
+        json_t *resolved AUTOJSON = reasons_resolve(list, NULL);
+        char *line AUTOFREE = reason_line(json_array_get(resolved, 0));
+        assert_string_equal(line, cases[i].line);
+    }
 }
 
 int main(void)
@@ -132,7 +144,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_transfer), cmocka_unit_test(test_plain),
         cmocka_unit_test(test_json),     cmocka_unit_test(test_quiet),
-        cmocka_unit_test(test_terminal), cmocka_unit_test(test_differences),
+        cmocka_unit_test(test_terminal), cmocka_unit_test(test_reasons),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,16 @@
+/* Why something is replaced, for people: fields with their old and new values, and the place of the
+ * new one in the files. */
+#ifndef CLI_REASONS_H
+#define CLI_REASONS_H
+
+#include "base/json.h"
+#include "model/project.h"
+
+/* reasons: as of engine/protocol.h. Array of objects of strings: "field", "old", "new", "text", "at"
+ * ("compose.yaml:7"), where known. p NULL: no places. NULL for NULL; new reference. */
+json_t *reasons_resolve(const json_t *reasons, const struct project *p);
+
+/* One of them in a line: `environment.A: "1" -> "2" (compose.yaml:7)`. Heap. */
+char *reason_line(const json_t *reason);
+
+#endif
