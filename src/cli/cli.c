@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "base/strbuf.h"
 #include "base/units.h"
+#include "cli/artifact.h"
 #include "cli/terminal.h"
 #include "engine/state.h"
 #include "file/diag.h"
@@ -119,6 +120,8 @@ void cli_load_options(const struct cli *cli, struct load_options *o)
         dir = args_str(cli->global, "workdir");
     o->project_name = *name ? name : NULL;
     o->project_directory = *dir ? dir : NULL;
+    o->remote = artifact_fetch;
+    o->remote_ctx = (struct cli *)cli;
 }
 
 /* One object a line. */

@@ -47,7 +47,8 @@ const struct command *command_find(const struct command *const *list, const char
     X(attach) \
     X(build) X(commit) X(complete) X(completion) X(config) X(cp) X(create) X(doctor) X(down) \
     X(events) X(exec) X(export) X(graph) X(image) X(images) X(kill) X(lock) X(logs) X(ls) X(man) \
-    X(pause) X(port) X(ps) X(pull) X(push) X(restart) X(restore) X(rm) X(run) X(scale) X(start) X(stats) \
+    X(pause) X(port) X(ps) X(publish) X(pull) X(push) X(restart) X(restore) X(rm) X(run) X(scale) \
+    X(start) X(stats) \
     X(stop) X(supervise) X(top) X(unpause) X(up) X(version) X(volumes) X(wait) X(watch)
 /* clang-format on */
 #define COMMAND_DECLARE(name) extern const struct command cmd_##name;

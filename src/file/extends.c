@@ -6,6 +6,7 @@
 #include "file/loader.h"
 #include "file/merge.h"
 #include "file/paths.h"
+#include "file/remote.h"
 
 /* Where services are looked up: a document, or a whole file that another one names. */
 struct extended_file {
@@ -149,9 +150,12 @@ static struct node *find_base(struct scope *scope, struct extended_file *file,
                        node_kind_name(path));
             return NULL;
         }
-        file = read_file(scope, paths_join(a, *path->string == '/' ? "" : scope->dir, path->string),
-                         &path->mark);
-        if (file->broken)
+        const char *where = remote_is(path->string)
+                                ? remote_fetch(&l->pass, l->options, path->string, &path->mark)
+                                : paths_join(a, *path->string == '/' ? "" : scope->dir,
+                                             path->string);
+        file = where ? read_file(scope, where, &path->mark) : NULL;
+        if (!file || file->broken)
             return NULL;
     }
     if (!node_get(file->services, ref)) {

@@ -7,6 +7,7 @@
 #include "file/dotenv.h"
 #include "file/loader.h"
 #include "file/paths.h"
+#include "file/remote.h"
 
 /* One entry of include:, short or long. */
 struct entry {
@@ -168,7 +169,12 @@ static void include_entry(struct scope *scope, struct node *root, const struct e
         .loader = l, .up = scope, .included_at = e->node->mark, .depth = scope->depth + 1};
     for (size_t i = 0; i < n; i++) {
         const struct node *item = e->paths->seq.v[i];
-        const char *path = paths_join(a, *item->string == '/' ? "" : scope->dir, item->string);
+        const char *path = remote_is(item->string)
+                               ? remote_fetch(&l->pass, l->options, item->string, &item->mark)
+                               : paths_join(a, *item->string == '/' ? "" : scope->dir,
+                                            item->string);
+        if (!path)
+            return;
         if (i == 0) {
             inner.main_file = path;
             if (closes_cycle(scope, path, &item->mark))

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/err.h"
 #include "file/diag.h"
 #include "file/env.h"
 #include "file/node.h"
@@ -23,7 +24,10 @@ struct load_options {
     const char *project_name;      /* -p */
     const char *project_directory; /* --project-directory */
     char *const *environ;          /* NULL: this process's */
-    const char *cwd;               /* absolute; NULL: this process's */
+    /* Fetches what "oci://NAME" stands for: the path of the local file, heap, or NULL. */
+    char *(*remote)(void *ctx, const char *name, struct err *err);
+    void *remote_ctx;
+    const char *cwd;           /* absolute; NULL: this process's */
     struct explain *explain;   /* file/explain.h: filled where the document is loaded; or NULL */
     bool only_services;        /* leave out what options.services do not need */
     bool without_dependencies; /* and count only them, not what they depend on */

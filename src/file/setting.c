@@ -12,6 +12,7 @@
 #include "base/vec.h"
 #include "file/dotenv.h"
 #include "file/paths.h"
+#include "file/remote.h"
 
 extern char **environ;
 
@@ -60,16 +61,6 @@ static void list_split(struct arena *a, struct document_list *list, const char *
 static const char *absolute(const struct finder *f, const char *path)
 {
     return paths_join(f->arena, *path == '/' ? "" : f->s->cwd, path);
-}
-
-static bool is_remote(const char *path)
-{
-    static const char *const prefixes[] = {"oci://", "git://",  "git@",
-                                           "ssh://", "http://", "https://"};
-    for (size_t i = 0; i < ARRAY_SIZE(prefixes); i++)
-        if (starts_with(path, prefixes[i]))
-            return true;
-    return false;
 }
 
 /* --project-directory, else the folder of the first file, else the current one. */
@@ -129,10 +120,8 @@ static int add_files(struct finder *f, const struct document_list *paths)
 {
     for (size_t i = 0; i < paths->n; i++) {
         const char *path = paths->v[i];
-        if (is_remote(path)) {
-            diag_error(f->pass->diag, NULL, "%s: remote Compose files are not supported", path);
+        if (remote_is(path) && !(path = remote_fetch(f->pass, f->options, path, NULL)))
             return -1;
-        }
         list_add(f->arena, &f->s->files, streq(path, "-") ? path : absolute(f, path));
     }
     return 0;

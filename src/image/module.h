@@ -21,6 +21,8 @@ struct image_module {
     int (*export)(struct image_store *, const char *, int, image_cancel, struct err *);
     int (*bases)(const struct build_request *, struct build_base **, size_t *, struct err *);
     int (*build)(struct image_store *, const struct build_request *, struct image **, struct err *);
+    int (*artifact_push)(struct image_store *, const struct artifact_push_request *, struct err *);
+    int (*artifact_pull)(const struct artifact_pull_request *, struct artifact *, struct err *);
 };
 
 extern const struct image_module image_module;

@@ -116,3 +116,28 @@ int image_build(struct image_store *store, const struct build_request *request,
     const struct image_module *m = module_get(err);
     return m ? m->build(store, request, image, err) : -1;
 }
+
+int artifact_push(struct image_store *store, const struct artifact_push_request *request,
+                  struct err *err)
+{
+    const struct image_module *m = module_get(err);
+    return m ? m->artifact_push(store, request, err) : -1;
+}
+
+int artifact_pull(const struct artifact_pull_request *request, struct artifact *artifact,
+                  struct err *err)
+{
+    const struct image_module *m = module_get(err);
+    return m ? m->artifact_pull(request, artifact, err) : -1;
+}
+
+void artifact_release(struct artifact *a)
+{
+    for (size_t i = 0; i < a->files_n; i++) {
+        free(a->files[i].media_type);
+        free(a->files[i].data);
+        json_decref(a->files[i].annotations);
+    }
+    free(a->files);
+    *a = (struct artifact){0};
+}

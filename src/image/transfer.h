@@ -13,6 +13,7 @@
 #include <stdbool.h>
 
 #include "base/err.h"
+#include "base/json.h"
 #include "image/store.h"
 #include "model/project.h"
 
@@ -75,6 +76,7 @@ int image_resolve(const struct resolve_request *request, char **digest, struct e
 
 struct push_request {
     const char *reference;
+    const char *into; /* a name whose repository gets it, under its digest alone; NULL: its own */
     const char *auth_file;
     image_progress_cb progress;
     void *ctx;
@@ -83,6 +85,51 @@ struct push_request {
 /* *digest (may be NULL): of the manifest as the registry stored it, heap. */
 int image_push(struct image_store *store, const struct push_request *request, char **digest,
                struct err *err);
+
+/* A small file in a registry, as one layer of an artifact. */
+struct artifact_file {
+    char *media_type;
+    char *data;
+    size_t n;
+    json_t *annotations; /* object of strings, or NULL */
+};
+
+struct artifact {
+    char digest[72]; /* of what the name stands for */
+    struct artifact_file *files;
+    size_t files_n;
+};
+void artifact_release(struct artifact *artifact);
+
+struct artifact_push_request {
+    const char *reference;
+    const char *type;            /* artifactType */
+    const char *old_config_type; /* the config's media type, which stood for it before OCI 1.1 */
+    const char *oci_version;     /* "1.0", "1.1"; "": the newest that the registry takes */
+    const struct artifact_file *files;
+    size_t files_n;
+    /* Names in the store: they go into the same repository, and the name stands for an index of the
+     * artifact and them. NULL: the name stands for the artifact. */
+    const char *const *images;
+    json_t *index_annotations;
+    const char *auth_file;
+    image_cancel cancel;
+};
+int artifact_push(struct image_store *store, const struct artifact_push_request *request,
+                  struct err *err);
+
+struct artifact_pull_request {
+    const char *reference;
+    const char *type, *old_config_type;
+    /* Is what has this digest here already? Then no files are fetched. May be NULL. */
+    bool (*have)(void *ctx, const char *digest);
+    void *ctx;
+    const char *auth_file;
+    image_cancel cancel;
+};
+/* The caller releases the artifact. */
+int artifact_pull(const struct artifact_pull_request *request, struct artifact *artifact,
+                  struct err *err);
 
 /* Unpacks what is not yet: for an image that skopeo wrote into the layout. Reloads *image. */
 int image_unpack(struct image_store *store, struct image **image, image_cancel cancel,

@@ -14,4 +14,6 @@ __attribute__((visibility("default"))) const struct image_module image_module = 
     .export = call_export,
     .bases = call_bases,
     .build = call_build,
+    .artifact_push = call_artifact_push,
+    .artifact_pull = call_artifact_pull,
 };

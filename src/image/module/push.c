@@ -129,7 +129,8 @@ static int push_manifest(struct push *p, struct err *err)
         image_manifest_json(p->store, p->image, &json, err) < 0)
         return -1;
     struct registry_client *c = registry_client_new(p->registry);
-    int rc = registry_put_manifest(c, p->ref.tag, manifest_media_type(json), text, n, err);
+    const char *name = p->request->into ? p->image->digest : p->ref.tag;
+    int rc = registry_put_manifest(c, name, manifest_media_type(json), text, n, err);
     registry_client_free(c);
     return rc;
 }
@@ -176,7 +177,7 @@ int call_push(struct image_store *store, const struct push_request *q, char **di
     struct push p = {
         .store = store, .request = q, .work = WORK_INIT, .mutex = PTHREAD_MUTEX_INITIALIZER};
     p.stop = (struct stop){q->cancel, &p.failed};
-    if (reference_parse(q->reference, &p.ref, err) < 0)
+    if (reference_parse(q->into ? q->into : q->reference, &p.ref, err) < 0)
         return -1;
     int rc = run(&p, err);
     if (rc == 0 && digest)
