@@ -163,13 +163,15 @@ format:
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/compose
+	install -d $(DESTDIR)$(PREFIX)/share/compose
 	install -m 755 $(B)/compose $(DESTDIR)$(PREFIX)/bin/compose
+	install -m 644 schema/compose.schema.json $(DESTDIR)$(PREFIX)/share/compose/
 	install -m 755 $(B)/compose-monitor $(B)/compose-crun $(B)/compose-image.so $(DESTDIR)$(PREFIX)/libexec/compose/
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
 	sed 's,@BINDIR@,$(PREFIX)/bin,' systemd/compose.service.in >$(DESTDIR)$(PREFIX)/lib/systemd/system/compose.service
 
 uninstall:
-	rm -rf $(DESTDIR)$(PREFIX)/libexec/compose $(DESTDIR)$(PREFIX)/bin/compose $(DESTDIR)$(PREFIX)/lib/systemd/system/compose.service
+	rm -rf $(DESTDIR)$(PREFIX)/libexec/compose $(DESTDIR)$(PREFIX)/share/compose $(DESTDIR)$(PREFIX)/bin/compose $(DESTDIR)$(PREFIX)/lib/systemd/system/compose.service
 
 clean:
 	rm -rf build
