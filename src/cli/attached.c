@@ -276,6 +276,16 @@ static void on_container(struct attached *a, const json_t *event)
     }
 }
 
+static void on_hook(struct attached *a, const json_t *event)
+{
+    struct container_record c = {.name = (char *)jstr(event, "name", ""),
+                                 .service = (char *)jstr(event, "service", ""),
+                                 .project = (char *)a->o->project->name};
+    if (in_set(a, a->o->shown, c.service))
+        logview_hook(a->log, jstr(event, "id", ""), container_short_name(&c),
+                     jstr(event, "text", ""));
+}
+
 /* What ran before the operation began has no start event. */
 static void on_up(struct attached *a)
 {
@@ -310,6 +320,8 @@ static void on_event(void *ctx, const char *name, const json_t *event)
         return;
     if (streq(name, "container")) {
         on_container(a, event);
+    } else if (streq(name, "hook")) {
+        on_hook(a, event);
     } else if (streq(name, "progress")) {
         on_progress(a, event);
     } else if (streq(name, "up")) {

@@ -269,6 +269,18 @@ void logview_say(struct logview *v, const char *id, const char *short_name, cons
     flush(v);
 }
 
+void logview_hook(struct logview *v, const char *id, const char *short_name, const char *text)
+{
+    struct source *s = source_find(v, id);
+    logview_drain(v);
+    bool color = v->options.color && s;
+    if (v->options.prefix)
+        strbuf_addf(&v->out, "%s%s -> %*s | %s", color ? s->color : "", short_name,
+                    v->width - text_width(short_name), "", color ? "\033[0m" : "");
+    strbuf_addf(&v->out, "%s\n", text);
+    flush(v);
+}
+
 void logview_close(struct logview *v)
 {
     if (v->polling)

@@ -32,6 +32,8 @@ void logview_drain(struct logview *v);
 void logview_remove(struct logview *v, const char *id);
 /* "web-1 exited with code 0", in the container's colour, below what it wrote. */
 void logview_say(struct logview *v, const char *id, const char *short_name, const char *text);
+/* A line that a hook of the container has said. */
+void logview_hook(struct logview *v, const char *id, const char *short_name, const char *text);
 /* Stops following; free it after the loop has run. */
 void logview_close(struct logview *v);
 void logview_free(struct logview *v);

@@ -82,8 +82,6 @@ struct rule {
 #define BUILDER "images are built by buildah, for one platform and without attestations"
 
 static const struct rule rules[] = {
-    {"services", "service", "post_start", HOOKS, NULL, NULL},
-    {"services", "service", "pre_stop", HOOKS, NULL, NULL},
     {"services", "service", "pre_start", HOOKS, NULL, NULL},
     {"services", "service", "gpus", DEVICES, NULL, NULL},
     {"services", "service", "deploy.resources.reservations.devices", DEVICES, NULL, NULL},

@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "base/units.h"
 #include "engine/connect.h"
+#include "engine/hooks.h"
 #include "engine/launch.h"
 
 static const int64_t SECOND = 1000000000;
@@ -79,6 +80,21 @@ bool container_is_settled(const struct container *c)
     return c->state == C_IDLE || c->state == C_RUNNING || c->state == C_GONE;
 }
 
+bool container_is_starting(const struct container *c)
+{
+    return c->start_wanted || c->state == C_PREPARING || c->state == C_CONNECTING ||
+           c->state == C_LAUNCHING || (c->launch_failed && c->state == C_CLEANING) ||
+           (c->state == C_RUNNING && c->hooks && !c->stop_wanted);
+}
+
+bool container_refused_stop(const struct container *c, struct err *err)
+{
+    if (c->state != C_RUNNING || c->stop_wanted || c->hooks || !c->hook_fault.msg)
+        return false;
+    err_set(err, ERR_INVALID, "%s", c->hook_fault.msg);
+    return true;
+}
+
 static void set_state(struct container *c, enum container_state to)
 {
     log_trace("%s: %s -> %s", c->record.name, state_names[c->state], state_names[to]);
@@ -135,6 +151,8 @@ static void on_cleaned(void *arg)
 static void begin_clean(struct container *c)
 {
     uv_timer_stop(&c->timer);
+    hooks_cancel(c->hooks);
+    c->hooks = NULL;
     set_state(c, C_CLEANING);
     launch_end(c);
     c->work_done = false;
@@ -288,10 +306,58 @@ static void begin_stop(struct container *c)
     uv_timer_start(&c->timer, on_timer, (uint64_t)(grace / 1000000), 0);
 }
 
+/* --- hooks --- */
+
+static void on_started_hooks(struct container *c, struct err *err)
+{
+    c->hooks = NULL;
+    if (err)
+        err_move(&c->hook_fault, err);
+    container_step(c);
+    engine_kick(c->engine);
+}
+
+/* Of a failed one the container is not stopped. */
+static void on_stop_hooks(struct container *c, struct err *err)
+{
+    c->hooks = NULL;
+    c->hooks_due = false;
+    if (err && !c->killed) {
+        err_move(&c->hook_fault, err);
+        c->stop_wanted = c->record.stopped_by_user = false;
+    }
+    container_step(c);
+    engine_kick(c->engine);
+}
+
+/* Only commands have hooks run, restarts by policy do not. */
+static void run_start_hooks(struct container *c)
+{
+    const struct service *s = c->service;
+    if (c->hooks_due && s->post_start_n)
+        c->hooks = hooks_start(c, s->post_start, s->post_start_n, on_started_hooks);
+    c->hooks_due = false;
+}
+
+/* True while they run: the stop waits. */
+static bool run_stop_hooks(struct container *c)
+{
+    const struct service *s = c->service;
+    if (!c->hooks_due || c->remove_wanted || !s->pre_stop_n)
+        return false;
+    if (c->record.status == CONTAINER_PAUSED)
+        container_pause(c, false);
+    if (!c->hooks)
+        c->hooks = hooks_start(c, s->pre_stop, s->pre_stop_n, on_stop_hooks);
+    return true;
+}
+
 /* --- verbs --- */
 
 void container_start(struct container *c)
 {
+    err_release(&c->hook_fault);
+    c->hooks_due = true;
     c->start_wanted = true;
     c->stop_wanted = false;
     c->record.stopped_by_user = false;
@@ -308,8 +374,32 @@ void container_stop(struct container *c, int64_t timeout)
 
 void container_shut_down(struct container *c, int64_t timeout)
 {
+    if (!c->stop_wanted) {
+        hooks_cancel(c->hooks); /* those of a start that is given up */
+        c->hooks = NULL;
+        err_release(&c->hook_fault);
+        c->hooks_due = true;
+    }
     c->stop_wanted = true;
     c->start_wanted = false;
+    c->stop_timeout = timeout;
+    container_step(c);
+}
+
+void container_withdraw_stop(struct container *c)
+{
+    if (c->state != C_RUNNING || !c->hooks || !c->stop_wanted)
+        return;
+    hooks_cancel(c->hooks);
+    c->hooks = NULL;
+    c->stop_wanted = c->hooks_due = c->record.stopped_by_user = false;
+}
+
+void container_stop_replaced(struct container *c, int64_t timeout)
+{
+    c->record.stopped_by_user = true;
+    c->stop_wanted = true;
+    c->start_wanted = c->hooks_due = false;
     c->stop_timeout = timeout;
     container_step(c);
 }
@@ -340,6 +430,7 @@ int container_kill(struct container *c, int sig, struct err *err)
         c->record.stopped_by_user = true;
     if (send_signal(c, sig) < 0)
         return err_sys(err, errno, "signal container %s", c->record.name);
+    c->killed |= sig == SIGKILL;
     /* A frozen process gets its signal once it is thawed: cgroup v1 keeps even SIGKILL back. */
     if (sig == SIGKILL && c->record.status == CONTAINER_PAUSED)
         container_pause(c, false);
@@ -417,6 +508,7 @@ static void begin_running(struct container *c)
     set_state(c, C_RUNNING);
     container_save(c);
     engine_container_event(c->engine, c, "start", NULL);
+    run_start_hooks(c);
     container_step(c);
 }
 
@@ -482,6 +574,8 @@ void container_step(struct container *c)
     case C_RUNNING:
         if (c->lost || c->ended)
             step_ending(c);
+        else if (c->stop_wanted && run_stop_hooks(c))
+            break;
         else if (c->stop_wanted || c->remove_wanted || c->restart_unhealthy)
             begin_stop(c);
         break;
@@ -579,6 +673,7 @@ static void on_timer_closed(uv_handle_t *h)
     project_ref_put(c->project);
     strv_free(c->zones);
     err_release(&c->fault);
+    err_release(&c->hook_fault);
     free(c);
 }
 
@@ -587,6 +682,8 @@ void container_detach(struct container *c)
     if (c->closing)
         return;
     c->closing = true;
+    hooks_cancel(c->hooks);
+    c->hooks = NULL;
     launch_end(c);
     launch_let_go(c);
     uv_close((uv_handle_t *)&c->timer, on_timer_closed);

@@ -50,6 +50,7 @@ struct container {
     bool runtime_clean;     /* the runtime knows nothing of it any more */
     bool killed;            /* SIGKILL was sent by us */
     bool restart_unhealthy; /* it is stopped to be started again: x-restart-unhealthy */
+    bool hooks_due;         /* post_start or pre_stop, before the command is done */
     bool await_attach;      /* its output waits for a client: `run` */
     int64_t backoff;        /* ns before the next restart */
     int64_t ran;            /* ns that the last run lasted, by no clock that can be set */
@@ -59,6 +60,8 @@ struct container {
     struct monitor_link *link;
     struct monitor_link *keeper; /* to the monitor of a run that is over, until there is another */
     struct health *health;
+    struct hooks *hooks;   /* post_start while it is started, pre_stop before it is stopped */
+    struct err hook_fault; /* of the last command */
     struct dns_endpoint *dns;
     char **zones;       /* networks whose zones know this container */
     bool internal_only; /* none of its networks leads outside */
@@ -80,6 +83,10 @@ void container_start(struct container *c);
 void container_stop(struct container *c, int64_t timeout);
 /* The same because the machine goes down: after a reboot its restart policy counts. */
 void container_shut_down(struct container *c, int64_t timeout);
+/* Whoever wanted the stop is gone: while its pre_stop hooks run it can be withdrawn. */
+void container_withdraw_stop(struct container *c);
+/* The same without its pre_stop hooks: it is replaced. */
+void container_stop_replaced(struct container *c, int64_t timeout);
 /* Its probes failed: x-restart-unhealthy has it stopped and started again, so often. */
 void container_restart_unhealthy(struct container *c);
 /* Sends a signal now; ERR_CONFLICT when it does not run. */
@@ -93,6 +100,9 @@ void container_detach(struct container *c);
 
 bool container_is_running(const struct container *c); /* has a process, paused included */
 bool container_is_settled(const struct container *c); /* IDLE, RUNNING or GONE: nothing under way */
+bool container_is_starting(const struct container *c); /* by a command, post_start hooks included */
+/* Did a pre_stop hook fail? Then it runs on, and err says so. Else false. */
+bool container_refused_stop(const struct container *c, struct err *err);
 /* The service that it was made from, decoded if need be. */
 struct service *container_service(struct container *c);
 void container_save(struct container *c);

@@ -76,7 +76,18 @@ static void step_item(struct operation *op, struct down_item *item)
         tell(op, item, "Stopping", "working");
         container_stop(c, operation_seconds(op, "timeout"));
     }
-    if (c->state == C_IDLE && !item->removing) {
+    struct err refusal AUTOERR = ERR_INIT;
+    if (op->cancelled)
+        container_withdraw_stop(c);
+    if (c->state == C_RUNNING && !c->stop_wanted && !c->hook_fault.msg) {
+        item->done = true;
+        return;
+    }
+    if (!item->removing && container_refused_stop(c, &refusal)) {
+        tell(op, item, "Error", "error");
+        operation_fail(op, &refusal);
+        item->done = true;
+    } else if (c->state == C_IDLE && !item->removing) {
         tell(op, item, "Stopped", "done");
         tell(op, item, "Removing", "working");
         item->removing = true;

@@ -129,9 +129,16 @@ static void step_stop(struct operation *op, struct verb_item *item)
         else
             container_stop(c, operation_seconds(op, "timeout"));
     }
+    struct err err AUTOERR = ERR_INIT;
+    if (op->cancelled)
+        container_withdraw_stop(c);
     if (c->state == C_IDLE || c->state == C_GONE) {
         tell(op, item, "Stopped", "done");
         item->done = true;
+    } else if (container_refused_stop(c, &err)) {
+        fail(op, item, &err);
+    } else if (c->state == C_RUNNING && !c->stop_wanted) {
+        item->done = true; /* withdrawn, or started anew meanwhile */
     }
 }
 
@@ -145,12 +152,17 @@ static int stop_begin(struct operation *op, struct err *err)
 static void settle_start(struct operation *op, struct verb_item *item)
 {
     struct container *c = item->c;
-    if (c->start_wanted || c->state == C_PREPARING || c->state == C_CONNECTING ||
-        c->state == C_LAUNCHING || (c->launch_failed && c->state == C_CLEANING))
+    if (container_is_starting(c))
         return;
     if (c->launch_failed) {
         struct err err AUTOERR = ERR_INIT;
         err_set(&err, ERR_INVALID, "container %s: %s", c->record.name, c->record.error);
+        fail(op, item, &err);
+        return;
+    }
+    if (c->hook_fault.msg) {
+        struct err err AUTOERR = ERR_INIT;
+        err_set(&err, ERR_INVALID, "%s", c->hook_fault.msg);
         fail(op, item, &err);
         return;
     }
@@ -278,6 +290,13 @@ static void step_restart(struct operation *op, struct verb_item *item)
         item->stage = 1;
         container_stop(c, operation_seconds(op, "timeout"));
     }
+    struct err refusal AUTOERR = ERR_INIT;
+    if (item->stage == 1 && op->cancelled)
+        container_withdraw_stop(c);
+    if (item->stage == 1 && container_refused_stop(c, &refusal))
+        fail(op, item, &refusal);
+    else if (item->stage == 1 && c->state == C_RUNNING && !c->stop_wanted)
+        item->done = true;
     if (item->stage == 1 && c->state == C_IDLE) {
         item->stage = 2;
         container_start(c);
@@ -369,7 +388,10 @@ static void step_rm(struct operation *op, struct verb_item *item)
             container_stop(c, -1);
         }
     }
-    if (item->stage == 1 && c->state == C_IDLE) {
+    struct err refusal AUTOERR = ERR_INIT;
+    if (item->stage == 1 && container_refused_stop(c, &refusal)) {
+        fail(op, item, &refusal);
+    } else if (item->stage == 1 && c->state == C_IDLE) {
         item->stage = 2;
         tell(op, item, "Removing", "working");
         container_remove(c, operation_flag(op, "volumes"));

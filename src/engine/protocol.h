@@ -50,6 +50,7 @@
  *   {"event":"container","action":A,"time":ns,"id":I,"name":N,"service":S,"number":n,"image":R
  *        [,"exit_code":c,"health":h,"signal":s,"restarting":bool,"oom":bool,"labels":{}]}
  *       A: create start die stop kill restart oom health_status pause unpause destroy
+ *   {"event":"hook","id":I,"name":N,"service":S,"text":T}   a line of a hook, where "container" goes
  *   {"event":"idle"}                    attach: no container of the operation runs any more
  *   {"event":"created","id":I,"name":N}
  *   {"event":"done"[,"exit":c]}

@@ -76,6 +76,8 @@ static json_t *changed_service(const json_t *original, const json_t *options)
     json_object_del(s, "container_name");
     json_object_del(s, "healthcheck");
     json_object_del(s, "restart");
+    json_object_del(s, "post_start");
+    json_object_del(s, "pre_stop");
     json_object_set_new(s, "tty", json_boolean(jbool(options, "tty", false)));
     json_object_set_new(s, "stdin_open", json_boolean(jbool(options, "stdin_open", false)));
     return s;
@@ -172,8 +174,7 @@ static bool run_step(struct operation *op)
         container_start(r->c);
         return false;
     }
-    if (r->c->start_wanted || r->c->state == C_PREPARING || r->c->state == C_CONNECTING ||
-        r->c->state == C_LAUNCHING || (r->c->launch_failed && r->c->state == C_CLEANING))
+    if (container_is_starting(r->c))
         return false;
     if (r->c->launch_failed) {
         struct err err AUTOERR = ERR_INIT;

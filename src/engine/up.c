@@ -176,15 +176,19 @@ static void step_start_slot(struct operation *op, struct up *up, struct slot *sl
         slot->state = SLOT_STARTING;
         container_start(c);
     }
-    if (slot->state != SLOT_STARTING || c->start_wanted || c->state == C_PREPARING ||
-        c->state == C_CONNECTING || c->state == C_LAUNCHING)
+    if (slot->state != SLOT_STARTING || container_is_starting(c))
         return;
     if (c->launch_failed) {
-        if (c->state == C_CLEANING)
-            return;
         struct err err AUTOERR = ERR_INIT;
         err_set(&err, ERR_INVALID, "container %s: %s", c->record.name, c->record.error);
         container_told(op, c, "Error", "error", c->record.error);
+        slot->state = SLOT_FAILED;
+        operation_fail(op, &err);
+        return;
+    }
+    if (c->hook_fault.msg) {
+        struct err err AUTOERR = ERR_INIT;
+        err_set(&err, ERR_INVALID, "%s", c->hook_fault.msg);
         slot->state = SLOT_FAILED;
         operation_fail(op, &err);
         return;

@@ -164,7 +164,10 @@ static void begin_yield(struct operation *op, struct slot *slot)
     operation_explain(op, "Container", slot->c->record.name, "Stopping", "working",
                       slot->plan->action == PLAN_RESTART ? slot->plan->reasons : NULL);
     slot->state = SLOT_YIELDING;
-    container_stop(slot->c, operation_seconds(op, "timeout"));
+    if (slot->plan->action == PLAN_RESTART)
+        container_stop(slot->c, operation_seconds(op, "timeout"));
+    else
+        container_stop_replaced(slot->c, operation_seconds(op, "timeout"));
 }
 
 /* Stops a container ahead of the others' replacement. */
@@ -176,7 +179,11 @@ static void step_yield(struct operation *op, const struct creation *up, struct s
         else
             begin_yield(op, slot);
     }
-    if (slot->state == SLOT_YIELDING && slot->c->state == C_IDLE) {
+    struct err refusal AUTOERR = ERR_INIT;
+    if (slot->state == SLOT_YIELDING && container_refused_stop(slot->c, &refusal)) {
+        slot->state = SLOT_FAILED;
+        operation_fail(op, &refusal);
+    } else if (slot->state == SLOT_YIELDING && slot->c->state == C_IDLE) {
         container_told(op, slot->c, "Stopped", "done", NULL);
         slot->state = SLOT_YIELDED;
     }
@@ -242,7 +249,7 @@ static void step_recreate(struct operation *op, struct creation *up, struct slot
                           slot->plan->reasons);
         keep_volumes(slot);
         slot->state = SLOT_STOPPING;
-        container_stop(c, operation_seconds(op, "timeout"));
+        container_stop_replaced(c, operation_seconds(op, "timeout"));
     } else if (slot->state == SLOT_STOPPING && c->state == C_IDLE) {
         slot->state = SLOT_REMOVING;
         container_remove(c, renews_volumes(op));
@@ -318,7 +325,11 @@ static bool step_surplus(struct operation *op, struct surplus *s)
             container_told(op, c, "Stopping", "working", NULL);
         container_stop(c, operation_seconds(op, "timeout"));
     }
-    if (!s->removing && c->state == C_IDLE) {
+    struct err refusal AUTOERR = ERR_INIT;
+    if (!s->removing && container_refused_stop(c, &refusal)) {
+        operation_fail(op, &refusal);
+        s->done = true;
+    } else if (!s->removing && c->state == C_IDLE) {
         s->removing = true;
         if (s->ran)
             container_told(op, c, "Stopped", "done", NULL);

@@ -371,14 +371,14 @@ def test_keys_that_are_not_honoured_are_told(project):
             image: base
             init: true
             command: sleep 60
-            post_start: [{command: "true"}]
+            use_api_socket: true
             logging: {driver: syslog}
         """)
     result = project.up()
-    assert re.search(r'compose.yaml:\d+:\d+: warning: service "x": post_start is not supported', result.err)
+    assert re.search(r'compose.yaml:\d+:\d+: warning: service "x": use_api_socket is not supported', result.err)
     assert re.search(r'compose.yaml:\d+:\d+: warning: service "x": logging.driver "syslog" is not supported', result.err)
-    assert result.err.count("post_start") == 1, "told once"
-    assert "post_start" not in project("config", "-q").err
+    assert result.err.count("use_api_socket") == 1, "told once"
+    assert "use_api_socket" not in project("config", "-q").err
 
 
 def test_kill_reaches_a_paused_container(project):

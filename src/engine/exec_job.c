@@ -1,0 +1,166 @@
+#include "engine/exec_job.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/fs.h"
+#include "base/mem.h"
+
+enum { KILL_GRACE_MS = 2000 };
+
+struct exec_job {
+    struct exec_job_events events;
+    void *arg;
+    char *pid_file;
+    uv_process_t process;
+    uv_pipe_t pipe;
+    uv_timer_t timer; /* its deadline, then that of its end */
+    bool exited, timed_out, cancelled;
+    int code;
+    unsigned handles;
+};
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct exec_job *j = handle->data;
+    if (--j->handles)
+        return;
+    struct exec_job over = *j;
+    unlink(j->pid_file);
+    free(j->pid_file);
+    free(j);
+    if (!over.cancelled)
+        over.events.done(over.arg, over.code, over.timed_out);
+}
+
+static void close_handle(uv_handle_t *handle)
+{
+    if (!uv_is_closing(handle))
+        uv_close(handle, on_closed);
+}
+
+static void give_output(struct exec_job *j, const char *data, size_t n)
+{
+    if (!j->cancelled && j->events.output)
+        j->events.output(j->arg, data, n);
+}
+
+/* It is over when its process died and its pipe closed; a grandchild that holds the pipe open is not
+ * waited for: what is in it by now is all. */
+static void on_exit_of_client(uv_process_t *process, int64_t status, int signal)
+{
+    struct exec_job *j = process->data;
+    j->exited = true;
+    j->code = signal ? 128 + signal : (int)status;
+    uv_os_fd_t fd;
+    if (!uv_is_closing((uv_handle_t *)&j->pipe) && uv_fileno((uv_handle_t *)&j->pipe, &fd) == 0) {
+        char rest[4096];
+        ssize_t n;
+        for (int i = 0; i < 16 && (n = read(fd, rest, sizeof(rest))) > 0; i++)
+            give_output(j, rest, (size_t)n);
+    }
+    close_handle((uv_handle_t *)&j->pipe);
+    close_handle((uv_handle_t *)&j->timer);
+    close_handle((uv_handle_t *)process);
+}
+
+static void on_alloc(uv_handle_t *handle, size_t size, uv_buf_t *buf)
+{
+    (void)handle;
+    buf->base = xmalloc(size);
+    buf->len = size;
+}
+
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+{
+    struct exec_job *j = stream->data;
+    if (n > 0)
+        give_output(j, buf->base, (size_t)n);
+    free(buf->base);
+    if (n < 0)
+        close_handle((uv_handle_t *)&j->pipe);
+}
+
+/* The client did not end although its child was killed, or it never got so far. */
+static void on_stuck(uv_timer_t *timer)
+{
+    struct exec_job *j = timer->data;
+    if (!j->exited)
+        uv_process_kill(&j->process, SIGKILL);
+}
+
+/* Kills the command's own process inside the container; the runtime's client sees it end and reaps
+ * it. Killing the client alone would leave its child to us, a subreaper, as a zombie that keeps the
+ * container's pid namespace alive. */
+static void kill_command(struct exec_job *j)
+{
+    char *text AUTOFREE = NULL;
+    if (j->exited)
+        return;
+    if (fs_read(j->pid_file, 64, &text, NULL, NULL) == 0 && atoi(text) > 1)
+        kill((pid_t)atoi(text), SIGKILL);
+    uv_timer_start(&j->timer, on_stuck, KILL_GRACE_MS, 0);
+}
+
+static void on_timeout(uv_timer_t *timer)
+{
+    struct exec_job *j = timer->data;
+    j->timed_out = true;
+    kill_command(j);
+}
+
+int exec_job_start(uv_loop_t *loop, char *const *argv, const char *pid_file, int64_t timeout,
+                   const struct exec_job_events *events, void *arg, struct exec_job **out,
+                   struct err *err)
+{
+    int ends[2];
+    unlink(pid_file);
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return err_sys(err, errno, "pipe");
+    struct exec_job *j = xcalloc(1, sizeof(*j));
+    uv_stdio_container_t stdio[3] = {
+        {.flags = UV_IGNORE},
+        {.flags = UV_INHERIT_FD, .data.fd = ends[1]},
+        {.flags = UV_INHERIT_FD, .data.fd = ends[1]},
+    };
+    uv_process_options_t options = {
+        .file = argv[0],
+        .args = (char **)argv,
+        .exit_cb = on_exit_of_client,
+        .stdio = stdio,
+        .stdio_count = 3,
+    };
+    j->events = *events;
+    j->arg = arg;
+    j->pid_file = xstrdup(pid_file);
+    uv_pipe_init(loop, &j->pipe, 0);
+    uv_timer_init(loop, &j->timer);
+    j->pipe.data = j->process.data = j->timer.data = j;
+    j->handles = 3;
+    uv_pipe_open(&j->pipe, ends[0]);
+    int rc = uv_spawn(loop, &j->process, &options);
+    close(ends[1]);
+    if (rc < 0) {
+        j->exited = j->cancelled = true;
+        close_handle((uv_handle_t *)&j->pipe);
+        close_handle((uv_handle_t *)&j->timer);
+        close_handle((uv_handle_t *)&j->process);
+        return err_set(err, ERR_IO, "%s: %s", argv[0], uv_strerror(rc));
+    }
+    uv_read_start((uv_stream_t *)&j->pipe, on_alloc, on_read);
+    if (timeout > 0)
+        uv_timer_start(&j->timer, on_timeout, (uint64_t)((timeout + 999999) / 1000000), 0);
+    *out = j;
+    return 0;
+}
+
+void exec_job_cancel(struct exec_job *j)
+{
+    if (!j || j->cancelled)
+        return;
+    j->cancelled = true;
+    kill_command(j);
+}

@@ -1,0 +1,168 @@
+#include "engine/hooks.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/strbuf.h"
+#include "engine/container.h"
+#include "engine/exec_job.h"
+#include "engine/server.h"
+#include "runtime/bundle.h"
+
+enum { LINE_MAX_BYTES = 16 << 10 };
+
+struct hooks {
+    struct container *c;
+    const struct hook *list;
+    size_t n, at;
+    void (*done)(struct container *c, struct err *err);
+    struct exec_job *job;
+    char *process_file;
+    struct strbuf line; /* of output, unfinished */
+    uv_timer_t *defer;  /* begins the first one, in a turn of its own */
+};
+
+static void begin_next(struct hooks *h);
+
+static void on_freed(uv_handle_t *handle)
+{
+    free(handle);
+}
+
+static void hooks_free(struct hooks *h)
+{
+    if (h->process_file)
+        unlink(h->process_file);
+    free(h->process_file);
+    strbuf_release(&h->line);
+    uv_close((uv_handle_t *)h->defer, on_freed);
+    free(h);
+}
+
+static void tell_line(struct hooks *h)
+{
+    const struct container_record *r = &h->c->record;
+    json_t *o AUTOJSON = json_pack("{s:s, s:s, s:s, s:s}", "event", "hook", "id", r->id, "name",
+                                   r->name, "service", r->service);
+    json_t *text = json_string(h->line.buf);
+    json_object_set_new(o, "text", text ? text : json_string("(not UTF-8)"));
+    server_broadcast(h->c->engine->server, o);
+    strbuf_setlen(&h->line, 0);
+}
+
+static void on_output(void *arg, const char *data, size_t n)
+{
+    struct hooks *h = arg;
+    for (size_t i = 0; i < n; i++) {
+        if (data[i] == '\n' || h->line.len >= LINE_MAX_BYTES)
+            tell_line(h);
+        if (data[i] != '\n' && data[i])
+            strbuf_addch(&h->line, data[i]);
+    }
+}
+
+/* Hands over and is gone. */
+static void finish(struct hooks *h, struct err *err)
+{
+    struct container *c = h->c;
+    void (*done)(struct container *, struct err *) = h->done;
+    hooks_free(h);
+    done(c, err);
+}
+
+static void on_ended(void *arg, int code, bool timed_out)
+{
+    struct hooks *h = arg;
+    struct err err AUTOERR = ERR_INIT;
+    (void)timed_out; /* it has no time limit */
+    h->job = NULL;
+    if (h->line.len)
+        tell_line(h);
+    if (code) {
+        err_set(&err, ERR_INVALID, "%s hook exited with status %d", h->c->record.service, code);
+        finish(h, &err);
+    } else if (++h->at < h->n) {
+        begin_next(h);
+    } else {
+        finish(h, NULL);
+    }
+}
+
+static char **environment_of(const struct hook *hook)
+{
+    char **env = NULL;
+    for (size_t i = 0; i < hook->environment.n; i++) {
+        const struct key_value *kv = &hook->environment.v[i];
+        char *text AUTOFREE = kv->value ? xasprintf("%s=%s", kv->key, kv->value) : xstrdup(kv->key);
+        strv_push(&env, text);
+    }
+    return env;
+}
+
+static int start_one(struct hooks *h, const struct hook *hook, struct err *err)
+{
+    static const struct exec_job_events events = {.output = on_output, .done = on_ended};
+    struct container *c = h->c;
+    const struct paths *paths = c->engine->paths;
+    char **env AUTOSTRV = environment_of(hook);
+    const struct exec_request r = {
+        .id = c->record.id,
+        .command = hook->command.v,
+        .environment = (const char *const *)env,
+        .user = hook->user,
+        .working_dir = hook->working_dir,
+        .privileged = hook->privileged,
+    };
+    if (h->process_file)
+        unlink(h->process_file);
+    free(h->process_file);
+    h->process_file = NULL;
+    if (!hook->command.n)
+        return err_set(err, ERR_INVALID, "a hook without a command");
+    struct oci_runtime rt;
+    if (exec_process_write(paths, &r, &h->process_file, err) < 0 ||
+        oci_runtime_choose(c->record.runtime, paths->run, &rt, err) < 0)
+        return -1;
+    char *pid_file AUTOFREE = xasprintf("%s.pid", h->process_file);
+    char **argv AUTOSTRV = oci_exec_argv(&rt, c->record.id, h->process_file, pid_file);
+    oci_runtime_release(&rt);
+    return exec_job_start(c->engine->loop, argv, pid_file, 0, &events, h, &h->job, err);
+}
+
+static void begin_next(struct hooks *h)
+{
+    struct err err AUTOERR = ERR_INIT;
+    log_trace("%s: hook %zu of %zu", h->c->record.name, h->at + 1, h->n);
+    if (start_one(h, &h->list[h->at], &err) < 0) {
+        err_wrap(&err, "%s hook", h->c->record.service);
+        finish(h, &err);
+    }
+}
+
+static void on_begin(uv_timer_t *timer)
+{
+    begin_next(timer->data);
+}
+
+struct hooks *hooks_start(struct container *c, const struct hook *list, size_t n,
+                          void (*done)(struct container *c, struct err *err))
+{
+    struct hooks *h = xcalloc(1, sizeof(*h));
+    *h = (struct hooks){.c = c, .list = list, .n = n, .done = done, .line = STRBUF_INIT};
+    h->defer = xcalloc(1, sizeof(*h->defer));
+    uv_timer_init(c->engine->loop, h->defer);
+    h->defer->data = h;
+    uv_timer_start(h->defer, on_begin, 0, 0);
+    return h;
+}
+
+void hooks_cancel(struct hooks *h)
+{
+    if (!h)
+        return;
+    exec_job_cancel(h->job);
+    hooks_free(h);
+}
