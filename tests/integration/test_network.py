@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 
+from docker_engine import DockerEngine, unpacked
 from harness import links, nft_tables, run, wait_for
 from registry import free_port
 
@@ -322,3 +323,27 @@ def test_many_containers_have_addresses_of_their_own(project):
     project.up()
     addresses = {project.address("x", number=n) for n in range(1, 13)}
     assert len(addresses) == 12
+
+
+def test_beside_a_running_docker(outside, make_project, tmp_path, request):
+    """A Docker Engine sets the policy of FORWARD to DROP: our containers reach out, and are reached, all the same."""
+    own = os.open(f"/proc/{outside.process.pid}/ns/net", os.O_RDONLY)
+    os.set_inheritable(own, False)
+    project = make_project(machine_netns=own)
+    outside.run("sysctl", "-q", "-w", "net.ipv4.ip_forward=0")  # Docker drops only where it switches forwarding on
+    engine = DockerEngine(unpacked(request.config.machine_netns), tmp_path / "docker", outside)
+    try:
+        chain = ("iptables", "-S", "FORWARD")
+        before = outside.run(*chain).stdout
+        assert "-P FORWARD DROP" in before and "DOCKER-USER" in before
+        write(project, {"web": web(ports=["41950:80"]), "near": sleeper()})
+        project.up()
+        assert "us" in project.sh("near", f"ping -c 1 -W 2 {outside.near} >/dev/null && echo us"), "out"
+        assert project.sh("near", "wget -qO- http://web/") == "web", "between containers"
+        assert fetch(f"http://{outside.far}:41950/") == "web", "in"
+        assert outside.run("curl", "-s", "-m", "5", "http://127.0.0.1:41950/").stdout == "web\n"
+        project("down", "-t", "0")
+        assert outside.run(*chain).stdout == before, "Docker's chain is as it was"
+    finally:
+        engine.close()
+        os.close(own)
