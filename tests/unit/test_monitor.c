@@ -27,13 +27,15 @@ int monitor_main(int argc, char **argv);
 #include "runtime/monitor.h"
 
 /* `run` starts $DIR/command, not as its own child: a shell may reap what ends early. `delete` leaves a
- * trace. With $DIR/refuse it says why it does not; with $DIR/reap it outlives the command. */
+ * trace. With $DIR/refuse it says why it does not; with $DIR/reap it outlives the command; with the
+ * FIFO $DIR/gate it waits to be let through. */
 static const char fake_runtime[] =
     "#!/bin/sh\n"
     "dir=$(dirname \"$0\")\n"
     "for word; do case $word in run|delete) verb=$word;; esac; done\n"
     "if [ $verb = delete ]; then echo deleted >>$dir/deleted; exit 0; fi\n"
     "if [ -e $dir/refuse ]; then cat $dir/refuse >runtime.log; echo noise >&2; exit 1; fi\n"
+    "if [ -p $dir/gate ]; then read word <$dir/gate; fi\n"
     "if [ -e $dir/reap ]; then sh $dir/command 3<&- & echo $! >pid; wait; exit 0; fi\n"
     "setsid --fork sh -c 'echo $$ >pid; exec sh \"$0\"/command 3<&-' $dir\n"
     "until [ -s pid ]; do :; done\n";
@@ -223,19 +225,32 @@ static void test_oom_kill_is_noticed(void **state)
     }
 }
 
+/* Reads what the monitor says until it has said `until`, or all of it. */
+static void read_until(int fd, const char *until, char *all, size_t size)
+{
+    size_t n = strlen(all);
+    ssize_t r;
+    while ((!until || !strstr(all, until)) && (r = read(fd, all + n, size - 1 - n)) > 0) {
+        n += (size_t)r;
+        all[n] = '\0';
+    }
+}
+
 static void test_watcher_sees_every_state(void **state)
 {
     struct box *b = *state;
+    char *gate AUTOFREE = path_join(b->dir, "gate");
+    assert_int_equal(mkfifo(gate, 0600), 0);
     start(b, "exit 3", NULL, 0);
     int fd = dial(b, "watch\n");
-    char all[1024];
-    size_t n = 0;
-    ssize_t r;
-    while ((r = read(fd, all + n, sizeof(all) - 1 - n)) > 0)
-        n += (size_t)r;
-    all[n] = '\0';
-    close(fd);
+    char all[1024] = "";
+    read_until(fd, "starting\n", all, sizeof(all));
     assert_non_null(strstr(all, "starting\n"));
+    int through = open(gate, O_WRONLY | O_CLOEXEC);
+    assert_int_equal(write(through, "\n", 1), 1);
+    close(through);
+    read_until(fd, NULL, all, sizeof(all));
+    close(fd);
     assert_non_null(strstr(all, "exited 3 0 0 "));
     wait_end(b);
 }
