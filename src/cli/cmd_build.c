@@ -111,7 +111,7 @@ static int build(struct cli *cli, const struct args *args, struct project *p, co
     }
     if (args_bool(args, "print"))
         return print_plan(p, selected, names);
-    if (cli->dry_run || args_bool(args, "check"))
+    if (args_bool(args, "check"))
         return 0; /* the file has been loaded, and with it each build section checked */
     struct image_jobs all = {.project = p, .v = jobs, .n = n, .build = &flags};
     if (flags.quiet)

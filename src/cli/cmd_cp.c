@@ -176,20 +176,21 @@ static int copy_one(struct cp *c, const struct side *from, const struct side *to
     struct progress p;
     bool to_side = to->service != NULL;
     bool streamed = streq(to->path, "-") || streq(from->path, "-");
-    if (c->cli->dry_run)
-        return 0;
-    if (rootfs_open(c->cli, c->container, &c->root, err) < 0)
+    bool dry = c->cli->dry_run;
+    if (!dry && rootfs_open(c->cli, c->container, &c->root, err) < 0)
         return -1;
     progress_init(&p, c->cli, "Copying");
     if (!streamed)
         show(c, &p, from->path, to->path, to_side, "Copying", PROGRESS_WORKING);
-    int rc = to_side ? to_container(c, from->path, to->path, err)
-                     : from_container(c, from->path, to->path, err);
+    int rc = dry       ? 0
+             : to_side ? to_container(c, from->path, to->path, err)
+                       : from_container(c, from->path, to->path, err);
     if (!streamed && rc == 0)
         show(c, &p, from->path, to->path, to_side, "Copied", PROGRESS_DONE);
     progress_flush(&p);
     progress_release(&p);
-    rootfs_close(&c->root);
+    if (!dry)
+        rootfs_close(&c->root);
     return rc;
 }
 

@@ -26,7 +26,9 @@ static const struct option options[] = {
 static void show_image(struct progress *p, const char *name, const char *text,
                        enum progress_state state)
 {
-    char *id AUTOFREE = xasprintf("Image %s", name);
+    const char *base = strrchr(name, '/') ? strrchr(name, '/') : name;
+    const char *tag = strpbrk(base, ":@") ? "" : ":latest";
+    char *id AUTOFREE = xasprintf("Image %s%s", name, tag);
     progress_event(p, &(struct progress_event){.id = id, .status = text, .state = state});
 }
 

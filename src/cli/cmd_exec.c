@@ -65,6 +65,8 @@ static int run(struct cli *cli, const struct args *args, struct err *err)
     const char *keys = args_given(args, "detach-keys") ? args_str(args, "detach-keys") : NULL;
     if (keys_parse(keys, &o.keys, err) < 0)
         return -1;
+    if (cli->dry_run && !detach)
+        return err_set(err, ERR_INVALID, "interactive exec is not supported in dry-run mode");
     return cli->dry_run ? 0 : exec_run(cli, &o, err);
 }
 

@@ -79,7 +79,7 @@ static int pull(struct cli *cli, const struct args *args, const struct project *
     progress_flush(&skipped);
     progress_release(&skipped);
     struct image_jobs all = {.project = p, .v = jobs, .n = n, .quiet_pull = quiet};
-    int rc = cli->dry_run ? 0 : image_jobs_run(cli, &all, "Pulling", err);
+    int rc = image_jobs_run(cli, &all, "Pulling", err);
     for (size_t i = 0; i < n; i++)
         err_release(&jobs[i].err);
     return rc;

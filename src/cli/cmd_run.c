@@ -289,8 +289,12 @@ static int run_project(struct cli *cli, const struct args *args, struct project 
     if (args_bool(args, "quiet"))
         cli->progress = PROGRESS_QUIET;
     int rc = args_bool(args, "no-deps") ? 0 : dependencies(cli, args, p, s, err);
-    if (rc != 0 || cli->dry_run)
+    if (rc != 0)
         return rc;
+    if (cli->dry_run)
+        return args_bool(args, "detach")
+                   ? 0
+                   : err_set(err, ERR_INVALID, "interactive run is not supported in dry-run mode");
     return run_container(cli, args, p->name, request, err);
 }
 

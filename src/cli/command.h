@@ -15,7 +15,11 @@ enum args_wording {
 };
 
 enum { ARGS_ANY = -1 };
-enum { COMMAND_HIDDEN = 1, COMMAND_OURS = 2 };
+enum {
+    COMMAND_HIDDEN = 1,
+    COMMAND_OURS = 2,
+    COMMAND_NO_DRY_RUN = 4, /* changes something, and has no rehearsal: refused with --dry-run */
+};
 
 struct command {
     const char *name;

@@ -471,12 +471,49 @@ static int outcome(struct runner *r, struct err *err)
     return 0;
 }
 
+/* --dry-run: what would be pulled, pushed and built, in the reference's words. */
+static void rehearse_job(struct progress *p, struct image_job *job)
+{
+    static const char *const words[][2] = {
+        [JOB_PULL] = {"Pulling", "Pulled"},
+        [JOB_PUSH] = {"Pushing", "Pushed"},
+        [JOB_BUILD] = {"==>", "Built"},
+    };
+    const char *id = job->service ? job->service->name : job->image;
+    char *naming AUTOFREE = xasprintf("==> naming to %s", job->image);
+    bool build = job->kind == JOB_BUILD;
+    struct progress_event e = {.id = id, .text = words[job->kind][0]};
+    if (build)
+        e.status = naming;
+    progress_event(p, &e);
+    e = (struct progress_event){.id = id, .state = PROGRESS_DONE};
+    if (build)
+        e.status = words[job->kind][1];
+    else
+        e.text = words[job->kind][1];
+    progress_event(p, &e);
+    job->done = true;
+}
+
+static int rehearse_jobs(struct cli *cli, struct image_jobs *jobs, const char *title)
+{
+    struct progress p;
+    progress_init(&p, cli, title);
+    for (size_t i = 0; i < jobs->n; i++)
+        rehearse_job(&p, &jobs->v[i]);
+    progress_flush(&p);
+    progress_release(&p);
+    return 0;
+}
+
 int image_jobs_run(struct cli *cli, struct image_jobs *jobs, const char *title, struct err *err)
 {
     static const struct build_flags no_flags;
     struct runner r = {0};
     if (!jobs->n)
         return 0;
+    if (cli->dry_run && jobs->v[0].kind != JOB_RESOLVE)
+        return rehearse_jobs(cli, jobs, title);
     if (!jobs->build)
         jobs->build = &no_flags;
     if (cli_store(cli, &r.store, err) < 0)

@@ -52,6 +52,7 @@ const struct command image_tag_command = {
     .args_max = 2,
     .wording = ARGS_DOCKER,
     .complete = "@image",
+    .flags = COMMAND_NO_DRY_RUN,
     .run = run_tag,
 };
 
@@ -96,6 +97,7 @@ const struct command image_rm = {
     .args_max = ARGS_ANY,
     .wording = ARGS_DOCKER,
     .complete = "@image",
+    .flags = COMMAND_NO_DRY_RUN,
     .run = run_rm,
 };
 
@@ -159,5 +161,6 @@ const struct command image_prune_command = {
     .usage = "[OPTIONS]",
     .summary = "Remove unused images",
     .options = prune_options,
+    .flags = COMMAND_NO_DRY_RUN,
     .run = run_prune,
 };

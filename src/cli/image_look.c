@@ -390,5 +390,6 @@ const struct command image_fsck = {
     .usage = "[OPTIONS]",
     .summary = "Check the image store, and mend it",
     .options = fsck_options,
+    .flags = COMMAND_NO_DRY_RUN,
     .run = run_fsck,
 };

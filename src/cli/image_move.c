@@ -125,6 +125,7 @@ const struct command image_load_command = {
     .usage = "[OPTIONS]",
     .summary = "Load images from a tar archive or STDIN",
     .options = load_options_table,
+    .flags = COMMAND_NO_DRY_RUN,
     .run = run_load,
 };
 
@@ -169,6 +170,7 @@ const struct command image_save_command = {
     .args_max = ARGS_ANY,
     .wording = ARGS_DOCKER,
     .complete = "@image",
+    .flags = COMMAND_NO_DRY_RUN,
     .run = run_save,
 };
 
@@ -213,5 +215,6 @@ const struct command image_import_command = {
     .args_max = 2,
     .wording = ARGS_DOCKER,
     .complete = "@file",
+    .flags = COMMAND_NO_DRY_RUN,
     .run = run_import,
 };

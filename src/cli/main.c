@@ -91,7 +91,10 @@ static int run_command(struct cli *cli, const struct args *global, const char *p
     int rc = help ? print_command_help(prefix, c) : check_arguments(prefix, c, &args, err);
     if (rc == 0 && !help) {
         bool dry = args_bool(global, "dry-run") || args_bool(&args, "dry-run");
-        rc = cli_init(cli, global, dry, err);
+        rc = dry && (c->flags & COMMAND_NO_DRY_RUN)
+                 ? err_set(err, ERR_INVALID, "\"%s %s\" has no dry run: nothing was done", prefix,
+                           c->name)
+                 : cli_init(cli, global, dry, err);
         if (rc == 0)
             rc = c->run(cli, &args, err);
     }

@@ -190,22 +190,6 @@ static void drop_needless_builds(struct plan *plan)
 }
 
 /* --dry-run: what would be pulled and built. */
-static void show_plan(struct plan *plan)
-{
-    struct progress p;
-    progress_init(&p, plan->cli, "Running");
-    for (size_t i = 0; i < plan->pulls_n; i++)
-        progress_event(&p, &(struct progress_event){.id = plan->pulls[i].service->name,
-                                                    .text = "Pulled",
-                                                    .state = PROGRESS_DONE});
-    for (size_t i = 0; i < plan->builds_n; i++)
-        progress_event(&p, &(struct progress_event){.id = plan->builds[i].image,
-                                                    .status = "Built",
-                                                    .state = PROGRESS_DONE});
-    progress_flush(&p);
-    progress_release(&p);
-}
-
 static int run_plan(struct plan *plan, struct err *err)
 {
     const struct lockfile *lock = plan->options->lock;
@@ -260,9 +244,7 @@ int provision(struct cli *cli, struct project *p, const struct provision *option
         if (options->selected[i])
             rc = plan_mounts(&plan, &p->services[i], err);
     }
-    if (rc == 0 && cli->dry_run)
-        show_plan(&plan);
-    else if (rc == 0)
+    if (rc == 0)
         rc = run_plan(&plan, err);
     for (size_t i = 0; i < plan.pulls_n; i++)
         err_release(&plan.pulls[i].err);

@@ -16,7 +16,7 @@ int push_services(struct cli *cli, const struct project *p, const bool *selected
                 .kind = JOB_PUSH, .service = s, .image = s->image, .may_fail = ignore_failures};
     }
     struct image_jobs all = {.project = p, .v = jobs, .n = n, .quiet_pull = quiet};
-    int rc = cli->dry_run ? 0 : image_jobs_run(cli, &all, "Pushing", err);
+    int rc = image_jobs_run(cli, &all, "Pushing", err);
     for (size_t i = 0; i < n; i++)
         err_release(&jobs[i].err);
     return rc;
