@@ -1,12 +1,19 @@
 /* `compose __complete : CURRENT WORDS...`: what may stand in the place of CURRENT behind WORDS, one a
- * line, with a tab and a help text where there is one; "@file" and "@dir" leave it to the shell. */
+ * line, with a tab and a help text where there is one; "@file" and "@dir" leave it to the shell.
+ *
+ * `docker-compose __complete compose WORDS... CURRENT` is how the docker command asks its plugins: the
+ * same answers, and a last line that says what the shell shall do besides (cobra's directives). */
 #include "base/mem.h"
 #include "cli/cli.h"
 #include "cli/command.h"
 #include "model/load.h"
 
+enum { DIRECTIVE_FILES = 0, DIRECTIVE_NO_FILES = 4, DIRECTIVE_DIRS = 16 };
+
 struct completion {
     struct cli *cli;
+    bool docker;
+    int directive;
     const char *current;
     const char *const *files, *const *profiles; /* of the line so far */
     const char *project;
@@ -54,7 +61,7 @@ static void offer_images(const struct completion *c)
 }
 
 /* See struct option.words. */
-static void offer_words(const struct completion *c, const char *words)
+static void offer_words(struct completion *c, const char *words)
 {
     if (!words)
         return;
@@ -62,6 +69,8 @@ static void offer_words(const struct completion *c, const char *words)
         offer_services(c);
     } else if (streq(words, "@image")) {
         offer_images(c);
+    } else if (words[0] == '@' && c->docker) {
+        c->directive = streq(words, "@dir") ? DIRECTIVE_DIRS : DIRECTIVE_FILES;
     } else if (words[0] == '@') {
         cli_outf("%s\n", words);
     } else {
@@ -141,28 +150,45 @@ static void locate(const char *const *words, struct completion *c, struct positi
     c->files = (const char *const *)files;
 }
 
+static void answer(struct completion *c, const char *const *words)
+{
+    struct position at = {0};
+    locate(words, c, &at);
+    if (at.wants_value) {
+        offer_words(c, at.wants_value->words);
+    } else if (at.group) {
+        offer_commands(c, at.group->subcommands);
+    } else if (!at.command) {
+        if (c->current[0] == '-')
+            offer_options(c, global_options);
+        else
+            offer_commands(c, commands);
+    } else if (c->current[0] == '-' && !(at.command->stop_at_argument && at.service_given)) {
+        offer_options(c, at.command->options);
+        offer_options(c, common_options);
+    } else if (!(at.command->stop_at_argument && at.service_given)) {
+        offer_words(c, at.command->complete);
+    }
+    strv_free((char **)c->files);
+}
+
 static int run(struct cli *cli, const struct args *args, struct err *err)
 {
     (void)err;
-    struct completion c = {.cli = cli, .current = args->positional[1]};
-    struct position at = {0};
-    locate(args->positional + 2, &c, &at);
-    if (at.wants_value) {
-        offer_words(&c, at.wants_value->words);
-    } else if (at.group) {
-        offer_commands(&c, at.group->subcommands);
-    } else if (!at.command) {
-        if (c.current[0] == '-')
-            offer_options(&c, global_options);
-        else
-            offer_commands(&c, commands);
-    } else if (c.current[0] == '-' && !(at.command->stop_at_argument && at.service_given)) {
-        offer_options(&c, at.command->options);
-        offer_options(&c, common_options);
-    } else if (!(at.command->stop_at_argument && at.service_given)) {
-        offer_words(&c, at.command->complete);
+    const char *const *given = args->positional;
+    struct completion c = {.cli = cli, .current = given[1], .directive = DIRECTIVE_NO_FILES};
+    if (streq(given[0], ":") && args->n > 1) {
+        answer(&c, given + 2);
+        return 0;
     }
-    strv_free((char **)c.files);
+    c.docker = true;
+    c.current = given[args->n - 1];
+    char **words AUTOSTRV = NULL;
+    for (size_t i = streq(given[0], "compose"); i + 1 < args->n; i++)
+        strv_push(&words, given[i]);
+    static const char *const none[] = {NULL};
+    answer(&c, words ? (const char *const *)words : none);
+    cli_outf(":%d\n", c.directive);
     return 0;
 }
 
@@ -170,7 +196,7 @@ const struct command cmd_complete = {
     .name = "__complete",
     .usage = ": CURRENT [WORDS...]",
     .summary = "Answer a shell's completion",
-    .args_min = 2,
+    .args_min = 1,
     .args_max = ARGS_ANY,
     .stop_at_argument = true,
     .flags = COMMAND_HIDDEN,

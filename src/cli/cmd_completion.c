@@ -11,7 +11,8 @@ static const char bash_script[] =
     "_compose()\n"
     "{\n"
     "    local IFS=$'\\n' cur=${COMP_WORDS[COMP_CWORD]}\n"
-    "    COMPREPLY=($(compose __complete : \"$cur\" \"${COMP_WORDS[@]:1:COMP_CWORD-1}\" "
+    "    COMPREPLY=($(\"${COMP_WORDS[0]}\" __complete : \"$cur\" "
+    "\"${COMP_WORDS[@]:1:COMP_CWORD-1}\" "
     "2>/dev/null |\n"
     "        cut -f1))\n"
     "    case ${COMPREPLY[0]} in\n"
@@ -19,31 +20,31 @@ static const char bash_script[] =
     "    @dir) COMPREPLY=($(compgen -d -- \"$cur\")); compopt -o filenames ;;\n"
     "    esac\n"
     "}\n"
-    "complete -F _compose compose\n";
+    "complete -F _compose compose docker-compose\n";
 
-static const char zsh_script[] = "#compdef compose\n"
+static const char zsh_script[] = "#compdef compose docker-compose\n"
                                  "_compose()\n"
                                  "{\n"
                                  "    local -a answers\n"
-                                 "    local line\n"
+                                 "    local name help\n"
                                  "    while IFS=$'\\t' read -r name help; do\n"
                                  "        case $name in\n"
                                  "        @file) _files; return ;;\n"
                                  "        @dir) _files -/; return ;;\n"
                                  "        esac\n"
                                  "        answers+=(\"${name//:/\\\\:}${help:+:$help}\")\n"
-                                 "    done < <(compose __complete : \"${words[CURRENT]}\" "
+                                 "    done < <(\"${words[1]}\" __complete : \"${words[CURRENT]}\" "
                                  "\"${(@)words[2,CURRENT-1]}\" 2>/dev/null)\n"
                                  "    _describe -t compose compose answers\n"
                                  "}\n"
-                                 "compdef _compose compose\n";
+                                 "compdef _compose compose docker-compose\n";
 
 static const char fish_script[] =
     "# fish completion for compose\n"
     "function __compose_complete\n"
     "    set -l words (commandline -opc)\n"
     "    set -l cur (commandline -ct)\n"
-    "    for line in (compose __complete : \"$cur\" $words[2..-1] 2>/dev/null)\n"
+    "    for line in ($words[1] __complete : \"$cur\" $words[2..-1] 2>/dev/null)\n"
     "        switch $line\n"
     "            case '@file*' '@dir*'\n"
     "                __fish_complete_path \"$cur\"\n"
@@ -52,7 +53,8 @@ static const char fish_script[] =
     "        end\n"
     "    end\n"
     "end\n"
-    "complete -c compose -f -a '(__compose_complete)'\n";
+    "complete -c compose -f -a '(__compose_complete)'\n"
+    "complete -c docker-compose -f -a '(__compose_complete)'\n";
 
 static int run(struct cli *cli, const struct args *args, struct err *err)
 {

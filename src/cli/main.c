@@ -141,6 +141,38 @@ static int plugin_metadata(void)
     return 0;
 }
 
+/* The docker command hands its own options on: `docker --debug compose ps` becomes `docker-compose
+ * --debug compose ps`. How many words are not ours, "compose" included; 0: this is no plugin call. */
+static int docker_words(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        char shorthand;
+        bool value;
+    } known[] = {{"config", 0, true},    {"context", 'c', true},   {"debug", 'D', false},
+                 {"host", 'H', true},    {"log-level", 'l', true}, {"tls", 0, false},
+                 {"tlscacert", 0, true}, {"tlscert", 0, true},     {"tlskey", 0, true},
+                 {"tlsverify", 0, false}};
+    int i = 1;
+    for (; i < argc && argv[i][0] == '-'; i++) {
+        const char *word = argv[i], *equals = strchr(word, '=');
+        size_t k = 0, n = equals ? (size_t)(equals - word) : strlen(word);
+        for (; k < ARRAY_SIZE(known); k++)
+            if (word[1] == '-'
+                    ? n == strlen(known[k].name) + 2 && starts_with(word + 2, known[k].name)
+                    : word[1] == known[k].shorthand && word[1])
+                break;
+        if (k == ARRAY_SIZE(known))
+            return 0;
+        bool inside = equals || (word[1] != '-' && word[2]);
+        const char *value = inside ? (equals ? equals + 1 : word + 2) : argv[i + 1];
+        if (known[k].value && value && streq(known[k].name, "config"))
+            setenv("DOCKER_CONFIG", value, 1);
+        i += known[k].value && !inside;
+    }
+    return i < argc && streq(argv[i], "compose") ? i + 1 : 0;
+}
+
 int main(int argc, char **argv)
 {
     signal(SIGPIPE, SIG_IGN);
@@ -152,7 +184,8 @@ int main(int argc, char **argv)
         return plugin_metadata();
     if (streq(self, "docker-compose")) {
         cli.program = "docker compose";
-        skip += argc > 1 && streq(argv[1], "compose");
+        skip = docker_words(argc, argv);
+        skip += !skip && argc;
     }
     struct args global = {0};
     struct err err AUTOERR = ERR_INIT;

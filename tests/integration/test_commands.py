@@ -345,17 +345,6 @@ def test_progress_on_a_terminal(project):
     assert "[+] Running" in text and "✔ Container" in text and "Started" in text
 
 
-def test_argv0_and_plugin(project):
-    two(project)
-    link = project.tmp / "docker-compose"
-    link.symlink_to(COMPOSE)
-    done = subprocess.run([link, "config", "--services"], cwd=project.dir, env=project.environment(), capture_output=True,
-                          text=True, timeout=30, check=False)
-    assert set(done.stdout.split()) == {"web", "db"}, done.stderr
-    metadata = json.loads(project("docker-cli-plugin-metadata").out)
-    assert metadata["SchemaVersion"] and metadata["Version"]
-
-
 def test_closed_output_pipe(project):
     two(project)
     for _ in range(3):
