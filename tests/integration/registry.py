@@ -129,6 +129,9 @@ class FaultyRegistry:
                 self.body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 self.do_GET()
 
+            def do_PUT(self):
+                self.do_POST()
+
             def do_GET(self):
                 with owner.lock:
                     owner.requests.append(f"{self.command} {self.path}")
@@ -192,6 +195,10 @@ class FaultyRegistry:
             return request.answer(401, b"{}", {"WWW-Authenticate": realm})
         if kind == "ping":
             return request.answer(200, b"{}")
+        if request.command == "POST":
+            return request.answer(202, b"", {"Location": f"/v2/image/blobs/uploads/{len(self.requests)}?state=x"})
+        if request.command == "PUT":
+            return self._take(request, kind, what)
         if kind == "manifest":
             if what not in self.manifests:
                 body = {"errors": [{"code": "MANIFEST_UNKNOWN", "message": "manifest unknown"}]}
@@ -199,6 +206,16 @@ class FaultyRegistry:
             media_type, text = self.manifests[what]
             return request.answer(200, text, {"Content-Type": media_type, "Docker-Content-Digest": digest(text)})
         return self._serve_blob(request, what)
+
+    def _take(self, request, kind: str, what: str) -> None:
+        if kind == "manifest":
+            self.put(request.body, what)
+        else:
+            wanted = request.path.rpartition("digest=")[2]
+            if digest(request.body) != wanted:
+                return request.answer(400, b'{"errors": [{"code": "DIGEST_INVALID"}]}')
+            self.files["blobs/sha256/" + wanted[7:]] = request.body
+        return request.answer(201)
 
     def _serve_blob(self, request, what: str) -> None:
         blob = self.files.get("blobs/sha256/" + what[7:])

@@ -1,4 +1,4 @@
-"""Pulling from registries: what they may serve, how they are found and spoken to, and what a pull makes of one
+"""Pulling from registries and pushing to them: what they may serve, how they are found and spoken to, and what a pull makes of one
 that misbehaves: one line that names image, registry and cause, and a store as it was before."""
 
 import contextlib
@@ -825,3 +825,90 @@ def test_ctrl_c_leaves_nothing(project, serve):
     with contextlib.suppress(AssertionError):
         wait_for(lambda: snapshot(project) == before, "a clean store", 2)
     assert snapshot(project) == before
+
+
+# --- the other way -----------------------------------------------------------------------------------
+
+
+def push_fails(project, name: str, *words: str) -> None:
+    result = project("image", "push", "-q", name, code=1)
+    lines = [line for line in result.err.splitlines() if line.strip()]
+    assert len({re.sub(r"^.* Error ", "", line) for line in lines}) == 1, result
+    for word in (f"image {name}: ", *words):
+        assert word.lower() in lines[-1].lower(), result
+
+
+def test_push_with_login_and_again(project, private_registry):
+    import base64
+    name = f"{private_registry.host}/team/app:1"
+    project("image", "tag", "base", name)
+    push_fails(project, name, f"registry {private_registry.host}", "login")
+    docker_config(project, auths={private_registry.host: {"auth": base64.b64encode(b"ann:secret").decode()}})
+    project.file(f"services: {{x: {{image: '{name}', build: .}}, y: {{image: base}}}}")
+    project("push")
+    again = project("--progress", "plain", "push")
+    assert "Already exists" in again.err and "Pushed" in again.err
+    project("image", "rm", name)
+    project("image", "pull", name)
+    assert inspect(project, name)["Id"] == inspect(project, "base")["Id"]
+
+
+def test_push_asks_for_the_right_to_push(project, serve):
+    server = serve()
+    bearer(server, scope="repository:team/app:pull")
+    project("image", "tag", "base", f"{server.host}/team/app:1")
+    project("image", "push", f"{server.host}/team/app:1")
+    assert "scope=repository%3Ateam%2Fapp%3Apull%2Cpush" in server.asked("/token")[0]
+    project("image", "rm", f"{server.host}/team/app:1")
+    project("image", "pull", f"{server.host}/team/app:1")
+
+
+def test_uploads_elsewhere_go_without_the_token(project, serve):
+    server, store = serve(), serve()
+    plain = bearer(server)
+
+    def hook(request, kind, what):
+        if plain(request, kind, what):
+            return True
+        if request.command == "POST":
+            request.answer(202, b"", {"Location": f"http://localhost:{store.server.server_port}/upload/1?sig=2"})
+            return True
+        return False
+    server.hook = hook
+    project("image", "tag", "base", f"{server.host}/app:1")
+    project("image", "push", f"{server.host}/app:1")
+    assert len(store.requests) == 2 and set(store.authorizations) == {None}
+    server.files |= store.files
+    project("image", "rm", f"{server.host}/app:1")
+    server.hook = plain
+    project("image", "pull", f"{server.host}/app:1")
+
+
+@pytest.mark.parametrize("status, words", [(401, "login"), (403, "access denied"), (413, "413")])
+def test_push_that_is_refused(project, serve, status, words):
+    server = serve()
+    server.hook = lambda r, kind, what: r.command == "POST" and (r.answer(status, b'{"errors": [{"message": "no\\nway"}]}'), True)[1]
+    name = f"{server.host}/app:1"
+    project("image", "tag", "base", name)
+    push_fails(project, name, f"registry {server.host}", words)
+    push_fails(project, f"127.0.0.1:{free_port()}/app:1", "No such image")
+
+
+def test_push_goes_on_after_trouble(project, serve):
+    server = serve()
+    troubled = set()
+
+    def hook(request, kind, what):
+        once = (request.command, kind)
+        if request.command == "HEAD" or once in troubled:
+            return False
+        troubled.add(once)
+        request.answer(503)
+        return True
+    server.hook = hook
+    name = f"{server.host}/app:1"
+    project("image", "tag", "base", name)
+    result = project("--progress", "plain", "image", "push", name)
+    assert len(troubled) == 3 and "Retrying in" in result.err and "HTTP 503" in result.err
+    project("image", "rm", name)
+    project("image", "pull", name)

@@ -46,6 +46,19 @@ static void tell(struct push *p, const char *digest, enum image_phase phase, int
     pthread_mutex_unlock(&p->mutex);
 }
 
+/* From any worker. */
+static void on_retrying(void *ctx, const char *why, int64_t ms)
+{
+    struct push *p = ctx;
+    struct image_progress event = {
+        .image = p->request->reference, .phase = IMAGE_RETRYING, .why = why, .delay = ms};
+    if (!p->request->progress)
+        return;
+    pthread_mutex_lock(&p->mutex);
+    p->request->progress(p->request->ctx, &event);
+    pthread_mutex_unlock(&p->mutex);
+}
+
 static void on_sent(void *ctx, int64_t sent)
 {
     struct upload *u = ctx;
@@ -157,6 +170,7 @@ static int run(struct push *p, struct err *err)
     p->registry = registry_new(&p->ref, p->request->auth_file, true, &p->stop, err);
     if (!p->registry)
         return -1;
+    registry_on_retry(p->registry, on_retrying, p);
     /* One request settles where the registry is and who we are, before several threads ask. */
     struct registry_client *first = registry_client_new(p->registry);
     bool has;

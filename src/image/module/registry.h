@@ -19,7 +19,8 @@ struct registry_client;
 struct registry *registry_new(const struct reference *ref, const char *auth_file, bool push,
                               const struct stop *stop, struct err *err);
 void registry_free(struct registry *registry);
-/* Told before a request that is no blob's is sent again in ms; blobs tell their sink. */
+/* Told, in whichever thread it happens, before a request is sent again in ms; blobs that are fetched
+ * tell their sink. */
 typedef void (*registry_retrying)(void *ctx, const char *why, int64_t ms);
 void registry_on_retry(struct registry *registry, registry_retrying retrying, void *ctx);
 /* After a failure, with no request under way: false if it was not a mirror's, else the next endpoint
