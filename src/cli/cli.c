@@ -59,6 +59,18 @@ static int progress_mode(struct cli *cli, const char *ansi, struct err *err)
     return 0;
 }
 
+static int parallel_limit(struct cli *cli, struct err *err)
+{
+    enum { DEFAULT = 4, MOST = 64 };
+    int64_t n = args_int(cli->global, "parallel");
+    const char *env = getenv("COMPOSE_PARALLEL_LIMIT");
+    if (!args_given(cli->global, "parallel") && env && *env && !parse_int(env, &n))
+        return err_set(err, ERR_INVALID,
+                       "COMPOSE_PARALLEL_LIMIT must be an integer (found: \"%s\")", env);
+    cli->parallel = n < 1 ? DEFAULT : n > MOST ? MOST : (int)n;
+    return 0;
+}
+
 int cli_init(struct cli *cli, const struct args *global, bool dry_run, struct err *err)
 {
     const char *program = cli->program;
@@ -73,7 +85,7 @@ int cli_init(struct cli *cli, const struct args *global, bool dry_run, struct er
     cli->color_out = force || (!plain && terminal_capable(STDOUT_FILENO));
     cli->color_err = force || (!plain && terminal_capable(STDERR_FILENO));
     cli->progress_fd = env_true("COMPOSE_STATUS_STDOUT") ? STDOUT_FILENO : STDERR_FILENO;
-    return progress_mode(cli, ansi, err);
+    return parallel_limit(cli, err) < 0 ? -1 : progress_mode(cli, ansi, err);
 }
 
 void cli_release(struct cli *cli)
@@ -378,14 +390,4 @@ bool cli_confirm(const struct cli *cli, const char *question)
         if (strcasecmp(answer, yes[i]) == 0)
             return true;
     return false;
-}
-
-int cli_parallel(const struct cli *cli)
-{
-    enum { DEFAULT = 4, MOST = 64 };
-    int64_t n = args_int(cli->global, "parallel");
-    const char *env = getenv("COMPOSE_PARALLEL_LIMIT");
-    if (!args_given(cli->global, "parallel") && env && *env && !parse_int(env, &n))
-        n = 0;
-    return n < 1 ? DEFAULT : n > MOST ? MOST : (int)n;
 }

@@ -25,12 +25,13 @@ struct cli {
     bool json_diagnostics;     /* a program reads what is wrong with the files */
     enum progress_mode progress;
     int progress_fd;    /* 2, or 1 with COMPOSE_STATUS_STDOUT */
+    int parallel;       /* --parallel, COMPOSE_PARALLEL_LIMIT; at least 1 */
     int64_t started;    /* monotonic, ns */
     struct paths paths; /* through cli_paths() */
     struct image_store *store;
 };
 
-/* Reads what the global options and the environment say of the output. */
+/* Reads what the global options and the environment say of the output and of parallel work. */
 int cli_init(struct cli *cli, const struct args *global, bool dry_run, struct err *err);
 void cli_release(struct cli *cli);
 
@@ -70,8 +71,6 @@ char *json_go(const json_t *j);
 
 /* "y" or "yes" on stdin; without a terminal: false. */
 bool cli_confirm(const struct cli *cli, const char *question);
-
-int cli_parallel(const struct cli *cli); /* --parallel, COMPOSE_PARALLEL_LIMIT; at least 1 */
 bool env_true(const char *name);
 
 #endif

@@ -435,7 +435,7 @@ static void runner_init(struct runner *r, struct cli *cli, struct image_jobs *jo
 {
     r->cli = cli;
     r->jobs = jobs;
-    r->limit = (size_t)cli_parallel(cli);
+    r->limit = (size_t)cli->parallel;
     r->last = &r->first;
     r->workers = xcalloc(jobs->n + 1, sizeof(*r->workers));
     for (size_t i = 0; i < jobs->n; i++)
