@@ -17,6 +17,10 @@ enum pid_fate pid_fate(pid_t pid, unsigned long long *start, int *wait_status);
 bool pid_wait_status(pid_t pid, unsigned long long start, int pidfd, int *wait_status);
 /* For how long a process with this start time has lived by now, ns, whatever became of the wall clock. */
 int64_t pid_age(unsigned long long start);
+/* Is it the first process of its PID namespace, which the kernel spares every signal that it neither
+ * catches nor waits for? Blocked signals are taken to be waited for (tini, signalfd). comm: its name,
+ * of at least 16 bytes. */
+bool pid_is_deaf(pid_t pid, int sig, char comm[16]);
 /* How soon the kernel takes this process when memory is short: oom_score_adj, proc(5). Children inherit
  * it. Without the privilege for a negative one (CAP_SYS_RESOURCE), 0 at most. */
 void oom_score_lower(int score);

@@ -11,10 +11,12 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/process.h"
 #include "base/units.h"
 #include "engine/connect.h"
 #include "engine/hooks.h"
 #include "engine/launch.h"
+#include "engine/operation.h"
 
 static const int64_t SECOND = 1000000000;
 static const int64_t BACKOFF_FIRST = 100000000, BACKOFF_MOST = 60 * 1000000000LL;
@@ -289,6 +291,67 @@ static int stop_signal_of(struct container *c)
     return sig > 0 ? sig : SIGTERM;
 }
 
+/* After how long whoever waits is told which container still has not stopped; it is at least a second
+ * before the end. */
+static int64_t late_after(const struct container *c)
+{
+    int64_t grace = c->stop.grace;
+    return grace < 2 * SECOND ? grace : grace < 4 * SECOND ? grace / 2 : 2 * SECOND;
+}
+
+static void tell_late(struct container *c)
+{
+    char comm[16], after[32], until[32];
+    const char *name = sigabbrev_np(c->stop.signal);
+    char *why AUTOFREE =
+        pid_is_deaf(c->record.pid, c->stop.signal, comm)
+            ? xasprintf(": its first process, %s, does not catch SIG%s; init: true helps", comm,
+                        name ? name : "RT")
+            : xstrdup("");
+    char *detail AUTOFREE = xasprintf("still running after %s, killed in %s%s",
+                                      duration_format(c->stop.waited, after),
+                                      duration_format(c->stop.grace - c->stop.waited, until), why);
+    for (size_t i = 0; i < c->engine->operations.n; i++)
+        if (c->engine->operations.v[i]->begun)
+            operation_progress(c->engine->operations.v[i], "Container", c->record.name, "Stopping",
+                               "working", detail);
+    log_line("%s: %s", c->record.name, detail);
+}
+
+/* When to look again. A process that has just been started does not catch signals yet, and the kernel
+ * drops them: it gets the signal again as soon as it does. */
+static void await_stop(struct container *c)
+{
+    int64_t due = c->stop.grace, late = late_after(c);
+    if (!c->stop.told && late < due)
+        due = late;
+    int64_t again = c->stop.waited ? 4 * c->stop.waited : SECOND / 10;
+    if (c->stop.deaf && again < due)
+        due = again;
+    uv_timer_start(&c->timer, on_timer, (uint64_t)((due - c->stop.waited) / 1000000), 0);
+    c->stop.waited = due;
+}
+
+static void step_late(struct container *c)
+{
+    char comm[16];
+    c->timer_fired = false;
+    if (c->stop.waited >= c->stop.grace) {
+        c->killed = true;
+        send_signal(c, SIGKILL);
+        return;
+    }
+    if (c->stop.deaf && !pid_is_deaf(c->record.pid, c->stop.signal, comm)) {
+        c->stop.deaf = false;
+        send_signal(c, c->stop.signal);
+    }
+    if (!c->stop.told && c->stop.waited >= late_after(c)) {
+        c->stop.told = true;
+        tell_late(c);
+    }
+    await_stop(c);
+}
+
 static void begin_stop(struct container *c)
 {
     if (c->record.status == CONTAINER_PAUSED)
@@ -301,9 +364,16 @@ static void begin_stop(struct container *c)
     health_stop(c->health);
     c->health = NULL;
     set_state(c, C_STOPPING);
-    send_signal(c, grace == 0 ? SIGKILL : stop_signal_of(c));
+    char comm[16];
+    c->stop.grace = grace;
+    c->stop.waited = 0;
+    c->stop.told = false;
+    c->stop.signal = grace == 0 ? SIGKILL : stop_signal_of(c);
+    send_signal(c, c->stop.signal);
+    /* Looked at afterwards: nobody gets the signal twice. */
+    c->stop.deaf = grace && pid_is_deaf(c->record.pid, c->stop.signal, comm);
     c->killed = grace == 0;
-    uv_timer_start(&c->timer, on_timer, (uint64_t)(grace / 1000000), 0);
+    await_stop(c);
 }
 
 /* --- hooks --- */
@@ -583,8 +653,7 @@ void container_step(struct container *c)
         if (c->lost || c->ended) {
             step_ending(c);
         } else if (c->timer_fired && !c->killed) {
-            c->killed = true;
-            send_signal(c, SIGKILL);
+            step_late(c);
         }
         break;
     case C_CLEANING:

@@ -41,6 +41,12 @@ struct container {
     bool start_wanted, stop_wanted, remove_wanted, remove_volumes;
     int64_t stop_timeout; /* ns */
     int kill_signal;      /* sent instead of the stop signal where set */
+    struct {
+        int signal;
+        int64_t grace, waited; /* ns */
+        bool deaf;             /* its first process did not hear the signal */
+        bool told;             /* that it takes its time */
+    } stop;                    /* the one under way */
 
     /* facts */
     bool launch_failed; /* the last start failed, record.error says why */
