@@ -2,6 +2,7 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/fs.h"
 #include "base/mem.h"
@@ -83,12 +84,25 @@ static void on_build_output(void *ctx, const char *line)
     post(ctx, m);
 }
 
+/* The file's word, else DOCKER_DEFAULT_PLATFORM (of this process or of .env), else NULL. */
+static const char *platform_of(const struct worker *w)
+{
+    static const char name[] = "DOCKER_DEFAULT_PLATFORM";
+    const struct key_values *seen = &w->runner->jobs->project->environment;
+    const char *value = getenv(name);
+    for (size_t i = 0; i < seen->n && !value; i++)
+        value = streq(seen->v[i].key, name) ? seen->v[i].value : NULL;
+    if (w->job->service->platform)
+        return w->job->service->platform;
+    return value && *value ? value : NULL;
+}
+
 static int run_pull(struct worker *w, struct err *err)
 {
     const struct image_job *job = w->job;
     const struct pull_request request = {
         .reference = job->image,
-        .platform = job->service->platform,
+        .platform = platform_of(w),
         .policy = job->policy,
         .max_age = job->max_age,
         .progress = on_pull_progress,
@@ -102,7 +116,7 @@ static int run_resolve(struct worker *w, struct err *err)
 {
     const struct resolve_request request = {
         .reference = w->job->image,
-        .platform = w->job->service->platform,
+        .platform = platform_of(w),
         .cancel = &w->runner->cancel,
     };
     return image_resolve(&request, &w->job->digest, err);
@@ -214,7 +228,7 @@ static int run_build(struct worker *w, struct err *err)
         .service_images_n = images_n,
         .args = {parts.args, args_n},
         .labels = {labels, ARRAY_SIZE(labels)},
-        .platform = s->platform,
+        .platform = platform_of(w),
         .ssh = parts.ssh,
         .no_cache = flags->no_cache,
         .pull = flags->pull,

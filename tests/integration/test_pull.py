@@ -134,6 +134,22 @@ def test_older_processors_images_serve_younger_ones(project, serve):
         assert inspect(project, name)["Architecture"] == want
 
 
+def test_default_platform(project, serve):
+    server = serve()
+    server.put({"schemaVersion": 2, "mediaType": f"{OCI}index.v1+json",
+                "manifests": [other_image(server, ARCH), other_image(server, "s390x"), other_image(server, "ppc64le")]}, "many")
+    name = f"{server.host}/image:many"
+    project.file(f"services: {{x: {{image: '{name}'}}}}")
+    for how in ({"env": {"DOCKER_DEFAULT_PLATFORM": "linux/s390x"}}, {}):
+        project("pull", **how)
+        assert inspect(project, name)["Architecture"] == ("s390x" if how else ARCH)
+    project.write(".env", "DOCKER_DEFAULT_PLATFORM=linux/ppc64le\n")
+    project("pull")
+    assert inspect(project, name)["Architecture"] == "ppc64le"
+    project("image", "pull", name, env={"DOCKER_DEFAULT_PLATFORM": "linux/s390x"})
+    assert inspect(project, name)["Architecture"] == "s390x"
+
+
 @pytest.mark.parametrize("how", [None, "gz", "zstd"])
 def test_layers_of_all_compressions(project, serve, how):
     server = serve([busybox_layer(), HELLO], how=how)
