@@ -22,9 +22,10 @@ def free_port() -> int:
 
 
 class Registry:
-    """docker-registry with a store of its own; user: asks for that user and the password "secret"."""
+    """docker-registry with a store of its own; user: asks for that user and the password "secret"; realm: asks for
+    tokens from there, signed by the key of the certificate folder/signer.cert."""
 
-    def __init__(self, folder: Path, user: str | None = None):
+    def __init__(self, folder: Path, user: str | None = None, realm: str | None = None):
         self.folder, self.port = folder, free_port()
         folder.mkdir(parents=True, exist_ok=True)
         self.host = f"127.0.0.1:{self.port}"
@@ -35,6 +36,8 @@ class Registry:
                                     check=True, capture_output=True, text=True).stdout.strip()
             (folder / "htpasswd").write_text(f"{user}:{bcrypt}\n")
             auth = f"auth: {{htpasswd: {{realm: test, path: {folder}/htpasswd}}}}\n"
+        if realm:
+            auth = f"auth: {{token: {{realm: '{realm}', service: here, issuer: us, rootcertbundle: {folder}/signer.cert}}}}\n"
         (folder / "config.yml").write_text(
             f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {folder}/data}}}}\n"
             f"http: {{addr: '{self.host}'}}\n{auth}")

@@ -15,7 +15,7 @@ import pytest
 
 from harness import libc, run, wait_for
 from images import ARCH, big_layer, busybox_layer, digest, image_config, layer, oci_layout
-from registry import FaultyRegistry, free_port
+from registry import FaultyRegistry, Registry, free_port
 
 DOCKER = "application/vnd.docker."
 OCI = "application/vnd.oci.image."
@@ -210,6 +210,59 @@ def test_token_with_scope_and_login(project, serve):
     assert len(asked) == 1, "one token serves all requests"
     assert "service=the%20service" in asked[0] and "scope=repository%3Aimage%3Apull" in asked[0] and "account=ann" in asked[0]
     assert server.token_auth == "ann:se:cret"
+
+
+def signed_token(key: Path, cert: Path, access: list[dict]) -> str:
+    """distribution/docs/spec/auth/jwt.md"""
+    import base64
+    import subprocess
+
+    def pack(data: bytes) -> str:
+        return base64.urlsafe_b64encode(data).decode().rstrip("=")
+    der = run("openssl", "x509", "-in", cert, "-outform", "der", text=False).stdout
+    now = int(time.time())
+    head = {"typ": "JWT", "alg": "RS256", "x5c": [base64.b64encode(der).decode()]}
+    body = {"iss": "us", "sub": "ann", "aud": "here", "exp": now + 300, "nbf": now - 10, "iat": now, "jti": os.urandom(8).hex(),
+            "access": access}
+    text = f"{pack(json.dumps(head).encode())}.{pack(json.dumps(body).encode())}"
+    signature = subprocess.run(["openssl", "dgst", "-sha256", "-sign", key], input=text.encode(), check=True, capture_output=True).stdout
+    return f"{text}.{pack(signature)}"
+
+
+def test_real_registry_with_tokens(project, serve, tmp_path):
+    """docker-registry itself judges the tokens, and with them the scopes that were asked for."""
+    import base64
+    import urllib.parse
+    folder = tmp_path / "registry"
+    folder.mkdir()
+    key, cert = folder / "signer.key", folder / "signer.cert"
+    run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=us", "-keyout", key, "-out", cert)
+    tokens = serve()
+
+    def hook(request, kind, _what):
+        login = base64.b64decode(request.headers.get("Authorization", "Basic ")[6:]).decode()
+        query = urllib.parse.parse_qs(urllib.parse.urlsplit(request.path).query)
+        access = []
+        for scope in query.get("scope", []):
+            what, _, actions = scope.rpartition(":")
+            actions = actions.split(",") if login == "ann:secret" else [a for a in actions.split(",") if a == "pull"]
+            access.append({"type": what.partition(":")[0], "name": what.partition(":")[2], "actions": actions})
+        request.answer(200, json.dumps({"token": signed_token(key, cert, access)}).encode())
+        return True
+    tokens.hook = hook
+    registry = Registry(folder, realm=f"http://{tokens.host}/token")
+    try:
+        name = f"{registry.host}/team/app:1"
+        project("image", "tag", "base", name)
+        push_fails(project, name, f"registry {registry.host}", "access denied")
+        docker_config(project, auths={registry.host: {"auth": base64.b64encode(b"ann:secret").decode()}})
+        project("image", "push", name)
+        project("image", "rm", name)
+        docker_config(project)
+        project("image", "pull", name)
+        fails(project, f"{registry.host}/team/other:1", "not found")
+    finally:
+        registry.close()
 
 
 def test_token_that_runs_out_on_the_way(project, serve):
@@ -416,7 +469,12 @@ def test_proxy_of_the_environment(project, serve):
     assert proxy.asked("GET http://registry.test/v2/image/manifests/latest")
     fails(project, "registry.test/image:image", "cannot be resolved", env=way | {"NO_PROXY": ".example,registry.test"})
     asked = len(proxy.requests)
-    project("image", "pull", near.name, env=way)
+    for name in (near.name, near.name.replace("127.0.0.1", "localhost"), near.name.replace("127.0.0.1", "127.0.0.2")):
+        if "127.0.0.2" in name:  # nobody is there, and no proxy is asked for it
+            fails(project, name, "refused", env=way)
+        else:
+            project("image", "pull", name, env=way)
+    fails(project, "registry.test/image:image", "cannot be resolved", env=way | {"NO_PROXY": "*"})
     assert len(proxy.requests) == asked
     fails(project, "secure.test/image:latest", "refused", env=way)
     fails(project, "secure.test/image:latest", "proxy", env={"HTTPS_PROXY": "http://proxy.invalid:3128"})

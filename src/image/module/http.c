@@ -276,14 +276,16 @@ static int use_certificates(CURL *easy, const char *host, struct err *err)
     return 0;
 }
 
-/* Go programs take HTTP_PROXY too, curl only http_proxy; neither sends loopback to a proxy. */
+/* Go programs take HTTP_PROXY too, curl only http_proxy; neither sends loopback to a proxy. Exceptions
+ * and not an empty proxy: a redirect may lead away from here. */
 static void use_proxy(CURL *easy, const char *url)
 {
-    const char *host = strstr(url, "://");
-    host = host ? host + 3 : url;
-    if (starts_with(host, "127.") || starts_with(host, "localhost") || starts_with(host, "[::1]"))
-        curl_easy_setopt(easy, CURLOPT_PROXY, "");
-    else if (starts_with(url, "http://") && !getenv("http_proxy") && getenv("HTTP_PROXY"))
+    const char *lower = getenv("no_proxy"), *upper = getenv("NO_PROXY");
+    const char *without = lower ? lower : upper ? upper : "";
+    char *list AUTOFREE = xasprintf("%s,localhost,127.0.0.1,127.0.0.0/8,::1", without);
+    if (!streq(without, "*"))
+        curl_easy_setopt(easy, CURLOPT_NOPROXY, list);
+    if (starts_with(url, "http://") && !getenv("http_proxy") && getenv("HTTP_PROXY"))
         curl_easy_setopt(easy, CURLOPT_PROXY, getenv("HTTP_PROXY"));
 }
 
