@@ -70,8 +70,8 @@ def image_config(layers: list[bytes], config: dict | None) -> bytes:
 def compress(data: bytes, how: str | None) -> bytes:
     if how == "gz":
         return gzip.compress(data, 6, mtime=0)
-    if how == "zstd":
-        return subprocess.run(["zstd", "-q", "-c"], input=data, check=True, capture_output=True).stdout
+    if how and how.startswith("zstd"):  # with options of the program
+        return subprocess.run([*how.split(), "-q", "-c"], input=data, check=True, capture_output=True).stdout
     return data
 
 
@@ -93,7 +93,7 @@ def docker_archive(path: Path, name: str, layers: list[bytes], config: dict | No
 def oci_layout(name: str, layers: list[bytes], config: dict | None = None, how: str | None = "gz") -> dict[str, bytes]:
     """The files of an OCI image layout."""
     media = "application/vnd.oci.image."
-    suffix = {"gz": "+gzip", "zstd": "+zstd", None: ""}[how]
+    suffix = {"gz": "+gzip", "zstd": "+zstd", "": ""}[(how or "").partition(" ")[0]]
     blobs = [compress(data, how) for data in layers]
     config_json = image_config(layers, config)
     manifest = json.dumps({

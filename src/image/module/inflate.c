@@ -192,17 +192,53 @@ static int run_gzip(struct inflate *f, struct err *err)
 }
 #endif
 
+/* A frame may want a window of up to 128 MiB (zstd -22 --ultra; level 3 wants 2). Those that want
+ * much are unpacked one at a time, so that several layers at once do not add them up. */
+enum { WINDOW_MUCH = 8 << 20 };
+static pthread_mutex_t much_memory = PTHREAD_MUTEX_INITIALIZER;
+
+struct zstd {
+    ZSTD_DCtx *ctx;
+    bool fresh, holds_much;
+};
+
+/* RFC 8878 3.1.1.1. What cannot be seen, since the chunk ends, counts as much. */
+static bool wants_much(const unsigned char *p, size_t n)
+{
+    enum { SINGLE_SEGMENT = 0x20 };
+    if (n < 14)
+        return true;
+    if (memcmp(p, "\x28\xb5\x2f\xfd", 4) != 0)
+        return false; /* a skippable frame */
+    if (!(p[4] & SINGLE_SEGMENT)) {
+        uint64_t base = (uint64_t)1 << (10 + (p[5] >> 3));
+        return base + base / 8 * (p[5] & 7) > WINDOW_MUCH;
+    }
+    static const size_t dictionary_id[] = {0, 1, 2, 4};
+    const unsigned char *size = p + 5 + dictionary_id[p[4] & 3];
+    int size_kind = p[4] >> 6; /* 1, 2, 4 or 8 bytes */
+    return size_kind == 3 || (size_kind == 2 && (size[3] || size[2] > WINDOW_MUCH >> 16));
+}
+
 static void zstd_reset(void *state)
 {
-    ZSTD_DCtx_reset(state, ZSTD_reset_session_only);
+    struct zstd *z = state;
+    z->fresh = true;
+    ZSTD_DCtx_reset(z->ctx, ZSTD_reset_session_only);
 }
 
 static int zstd_step(void *state, const unsigned char *in, size_t *in_n, unsigned char *out,
                      size_t *out_n, bool *complete)
 {
+    struct zstd *z = state;
+    if (z->fresh && *in_n && !z->holds_much && wants_much(in, *in_n)) {
+        pthread_mutex_lock(&much_memory);
+        z->holds_much = true;
+    }
+    z->fresh = false;
     ZSTD_inBuffer ib = {in, *in_n, 0};
     ZSTD_outBuffer ob = {out, *out_n, 0};
-    size_t rc = ZSTD_decompressStream(state, &ob, &ib);
+    size_t rc = ZSTD_decompressStream(z->ctx, &ob, &ib);
     *in_n = ib.pos;
     *out_n = ob.pos;
     *complete = rc == 0;
@@ -211,12 +247,14 @@ static int zstd_step(void *state, const unsigned char *in, size_t *in_n, unsigne
 
 static int run_zstd(struct inflate *f, struct err *err)
 {
-    ZSTD_DCtx *ctx = ZSTD_createDCtx();
-    if (!ctx)
+    struct zstd z = {ZSTD_createDCtx(), true, false};
+    if (!z.ctx)
         abort();
-    struct codec codec = {ctx, zstd_step, zstd_reset};
+    struct codec codec = {&z, zstd_step, zstd_reset};
     int rc = run_codec(f, &codec, "zstd", err);
-    ZSTD_freeDCtx(ctx);
+    ZSTD_freeDCtx(z.ctx);
+    if (z.holds_much)
+        pthread_mutex_unlock(&much_memory);
     return rc;
 }
 
