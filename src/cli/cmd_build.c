@@ -1,6 +1,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/units.h"
+#include "cli/bake.h"
 #include "cli/cli.h"
 #include "cli/command.h"
 #include "cli/image_jobs.h"
@@ -20,11 +21,13 @@ static const struct option options[] = {
     OPT_BOOL("no-cache", 0, "Do not use cache when building the image"),
     OPT_BOOL("no-rm", 0, "Obsolete", .flags = OPTION_HIDDEN),
     OPT_BOOL("parallel", 0, "Obsolete", .fallback = "true", .flags = OPTION_HIDDEN),
-    OPT_BOOL("print", 0, "Print what would be built, as JSON"),
+    OPT_BOOL("print", 0, "Print equivalent bake file"),
     OPT_STR("progress", 0, "Obsolete: use the global option", .flags = OPTION_HIDDEN),
+    OPT_STR("provenance", 0, "Accepted for compatibility: no attestation is made"),
     OPT_BOOL("pull", 0, "Always attempt to pull a newer version of the image"),
     OPT_BOOL("push", 0, "Push service images"),
     OPT_BOOL("quiet", 'q', "Suppress the build output"),
+    OPT_STR("sbom", 0, "Accepted for compatibility: no attestation is made"),
     OPT_STR("ssh", 0,
             "Set SSH authentications used when building service images. (use 'default' for using "
             "your default SSH Agent)"),
@@ -51,30 +54,23 @@ static void add_context_services(const struct project *p, bool *selected)
     }
 }
 
-static int print_plan(const struct project *p, const bool *selected, char **names)
+static int print_bake(const struct args *args, const struct project *p, const bool *selected,
+                      char **names, const struct build_flags *flags, struct err *err)
 {
-    json_t *targets = json_object();
-    for (size_t i = 0; i < p->services_n; i++) {
-        const struct build *b = p->services[i].build;
-        if (!selected[i] || !b)
-            continue;
-        json_t *t = json_object();
-        jset_str(t, "context", b->context);
-        jset_str(t, "dockerfile", b->dockerfile);
-        jset_str(t, "dockerfile-inline", b->dockerfile_inline);
-        jset_str(t, "target", b->target);
-        json_t *args = json_object();
-        for (size_t k = 0; k < b->args.n; k++)
-            jset_str(args, b->args.v[k].key, b->args.v[k].value);
-        json_object_set_new(t, "args", args);
-        json_t *tags = json_pack("[s]", names[i]);
-        for (size_t k = 0; k < b->tags.n; k++)
-            json_array_append_new(tags, json_string(b->tags.v[k]));
-        json_object_set_new(t, "tags", tags);
-        json_object_set_new(targets, p->services[i].name, t);
-    }
-    json_t *plan AUTOJSON = json_pack("{s:o}", "target", targets);
-    char *text AUTOFREE = json_dumps(plan, JSON_INDENT(2));
+    bool *shown AUTOFREE = NULL;
+    if (choose_services(p, args->positional, true, &shown, err) < 0)
+        return -1;
+    const struct bake bake = {
+        .project = p,
+        .names = names,
+        .selected = selected,
+        .shown = shown,
+        .flags = flags,
+        .push = args_bool(args, "push"),
+        .check = args_bool(args, "check"),
+    };
+    json_t *j AUTOJSON = bake_json(&bake);
+    char *text AUTOFREE = json_dumps(j, JSON_INDENT(2));
     cli_outf("%s\n", text);
     return 0;
 }
@@ -110,7 +106,7 @@ static int build(struct cli *cli, const struct args *args, struct project *p, co
                 .kind = JOB_BUILD, .service = &p->services[i], .image = names[i]};
     }
     if (args_bool(args, "print"))
-        return print_plan(p, selected, names);
+        return print_bake(args, p, selected, names, &flags, err);
     if (args_bool(args, "check"))
         return 0; /* the file has been loaded, and with it each build section checked */
     struct image_jobs all = {.project = p, .v = jobs, .n = n, .build = &flags};

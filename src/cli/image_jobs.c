@@ -52,6 +52,12 @@ char *service_image_name(const struct project *p, const struct service *s)
     return s->image ? xstrdup(s->image) : xasprintf("%s-%s", p->name, s->name);
 }
 
+const char *build_secret_id(const struct file_mount *secret)
+{
+    const char *target = secret->target; /* made absolute for containers */
+    return !target ? secret->source : target[0] == '/' ? target + 1 : target;
+}
+
 /* ---- in the workers */
 
 static void post(struct worker *w, struct message *take_m)
@@ -148,9 +154,8 @@ static void build_secrets(const struct project *p, const struct build *b, struct
     out->secrets = xcalloc(b->secrets_n + 1, sizeof(*out->secrets));
     for (size_t i = 0; i < b->secrets_n; i++) {
         const struct file_object *o = project_secret(p, b->secrets[i].source);
-        const char *target = b->secrets[i].target;
         out->secrets[i] = (struct build_secret){
-            .id = target ? path_base(target) : b->secrets[i].source,
+            .id = build_secret_id(&b->secrets[i]),
             .file = o ? o->file : NULL,
             .environment = o ? o->environment : NULL,
         };

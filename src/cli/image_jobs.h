@@ -44,6 +44,8 @@ struct image_jobs {
  * waits for it. */
 int image_jobs_run(struct cli *cli, struct image_jobs *jobs, const char *title, struct err *err);
 
+/* What a Dockerfile calls a secret of its build section: RUN --mount=type=secret,id=... */
+const char *build_secret_id(const struct file_mount *secret);
 /* The name of a service's image: image:, else <project>-<service>; heap. */
 char *service_image_name(const struct project *p, const struct service *s);
 

@@ -14,6 +14,7 @@
 #include "image/module/buildah.h"
 #include "image/module/calls.h"
 #include "image/module/dockerfile.h"
+#include "image/module/endpoint.h"
 #include "image/module/isolation.h"
 #include "image/module/publish.h"
 #include "image/module/stream.h"
@@ -269,15 +270,28 @@ static bool is_service_image(const struct build_request *q, const char *name)
     return false;
 }
 
+/* The builder fetches what a Dockerfile behind a URL names: short names mean Docker Hub, whatever
+ * this machine's own registries.conf says, as everywhere in a Compose file. */
+static int leave_bases_to_builder(struct building *b, struct err *err)
+{
+    static const char conf[] = "unqualified-search-registries = [\"docker.io\"]\n"
+                               "short-name-mode = \"disabled\"\n";
+    const struct build_request *q = b->request;
+    char *path AUTOFREE = work_path(&b->work, "registries.conf");
+    if (fs_write_atomic(path, conf, sizeof(conf) - 1, 0600, false, err) < 0)
+        return -1;
+    arg2(b, "--registries-conf", path);
+    arg(b, q->pull || q->build->pull ? "--pull=always" : "--pull=missing");
+    return 0;
+}
+
 /* Images that the Dockerfile names: afterwards the builder needs no registry. */
 static int add_bases(struct building *b, struct err *err)
 {
     const struct build_request *q = b->request;
     char *text AUTOFREE = NULL;
-    if (!b->dockerfile) {
-        arg(b, "--pull=missing");
-        return 0;
-    }
+    if (!b->dockerfile)
+        return leave_bases_to_builder(b, err);
     if (fs_read(b->dockerfile, DOCKERFILE_MAX, &text, NULL, err) < 0)
         return -1;
     char **args AUTOSTRV = build_platform_args(q);
@@ -299,12 +313,6 @@ static int add_bases(struct building *b, struct err *err)
     if (rc == 0)
         arg(b, "--pull=never");
     return rc;
-}
-
-static void add_key_values(struct building *b, const char *flag, const struct key_values *list)
-{
-    for (size_t i = 0; i < list->n; i++)
-        argf(b, flag, "%s=%s", list->v[i].key, list->v[i].value ? list->v[i].value : "");
 }
 
 static void add_secrets(struct building *b)
@@ -373,21 +381,60 @@ static void add_limits(struct building *b)
     }
 }
 
-/* Local layers are the cache; what names remote ones is said, not passed over in silence. */
-static void mention_caches(struct building *b)
+/* The repository that "type=registry,ref=NAME" or "NAME" stands for, full and without its tag (the
+ * builder files its layers under tags of its own), heap; NULL: a kind of cache that it does not
+ * know. */
+static char *cache_repository(const char *text, struct reference *ref)
+{
+    char *copy AUTOFREE = xstrdup(text), *save = NULL;
+    const char *name = strchr(text, '=') ? NULL : text;
+    for (char *part = strtok_r(copy, ",", &save); part; part = strtok_r(NULL, ",", &save)) {
+        if (starts_with(part, "type=") && !streq(part, "type=registry"))
+            return NULL;
+        if (starts_with(part, "ref="))
+            name = part + 4;
+    }
+    return name && reference_parse(name, ref, NULL) == 0 ? reference_repository(ref) : NULL;
+}
+
+/* One remote repository each way is what the builder takes; what is left out is said. */
+static int add_cache(struct building *b, const char *flag, const char *key,
+                     const struct strings *caches, bool *insecure, struct err *err)
+{
+    bool given = false;
+    for (size_t i = 0; i < caches->n; i++) {
+        struct reference ref AUTOREFERENCE = REFERENCE_INIT;
+        char *repository AUTOFREE = cache_repository(caches->v[i], &ref);
+        if (!repository || given) {
+            char *line AUTOFREE = xasprintf("%s %s is not used: %s", key, caches->v[i],
+                                            given ? "the builder takes one"
+                                                  : "the builder knows caches in registries only");
+            say(b, line);
+            continue;
+        }
+        endpoint_list endpoints;
+        if (endpoints_find(ref.registry, false, &endpoints, err) < 0)
+            return -1;
+        vec_foreach (&endpoints, e)
+            *insecure = *insecure || e->no_verify || starts_with(e->base, "http:");
+        endpoints_release(&endpoints);
+        arg2(b, flag, repository);
+        given = true;
+    }
+    return 0;
+}
+
+/* Its own layers are a cache anyhow. */
+static int add_caches(struct building *b, struct err *err)
 {
     const struct build *build = b->request->build;
-    for (size_t i = 0; i < build->cache_from.n; i++) {
-        char *line AUTOFREE = xasprintf(
-            "cache_from %s is not used: the builder's own layers are the cache",
-            build->cache_from.v[i]);
-        say(b, line);
-    }
-    for (size_t i = 0; i < build->cache_to.n; i++) {
-        char *line AUTOFREE = xasprintf("cache_to %s is not written: the builder keeps its layers",
-                                        build->cache_to.v[i]);
-        say(b, line);
-    }
+    bool insecure = false;
+    if (add_cache(b, "--cache-from", "cache_from", &build->cache_from, &insecure, err) < 0 ||
+        add_cache(b, "--cache-to", "cache_to", &build->cache_to, &insecure, err) < 0)
+        return -1;
+    if (insecure) /* of all that it does, only the cache is spoken to over the network */
+        arg(b, "--tls-verify=false");
+    return 0;
 }
 
 static int make_command(struct building *b, const char *id_file, struct err *err)
@@ -414,13 +461,11 @@ static int make_command(struct building *b, const char *id_file, struct err *err
     char **args AUTOSTRV = build_args(q);
     for (size_t i = 0; args[i]; i++)
         arg2(b, "--build-arg", args[i]);
-    add_key_values(b, "--label", &build->labels);
-    add_key_values(b, "--label", &q->labels);
     add_secrets(b);
     add_ssh(b);
     add_limits(b);
-    mention_caches(b);
-    if (add_network(b, err) < 0 || add_contexts(b, err) < 0 || add_bases(b, err) < 0)
+    if (add_caches(b, err) < 0 || add_network(b, err) < 0 || add_contexts(b, err) < 0 ||
+        add_bases(b, err) < 0)
         return -1;
     struct reference ref AUTOREFERENCE = REFERENCE_INIT;
     if (q->names[0]) {
@@ -496,29 +541,56 @@ static int name_existing(struct image_store *store, const struct image *image, c
     return 0;
 }
 
+static void set_labels(json_t *labels, const struct key_values *list)
+{
+    for (size_t i = 0; i < list->n; i++)
+        json_object_set_new(labels, list->v[i].key,
+                            json_string(list->v[i].value ? list->v[i].value : ""));
+}
+
+/* The config that buildah made, with the labels of the build: given to buildah each would be a step
+ * of its own. *id is its digest. */
+static int labelled_config(struct building *b, const char *built, char **text, char id[72],
+                           struct err *err)
+{
+    char *plain AUTOFREE = NULL;
+    if (buildah_config(&b->buildah, built, &plain, err) < 0)
+        return -1;
+    json_t *config AUTOJSON = json_loads(plain, 0, NULL);
+    json_t *section = json_object_get(config, "config");
+    if (!json_is_object(section))
+        return err_set(err, ERR_CORRUPT, "the builder's image has no config");
+    if (!json_is_object(json_object_get(section, "Labels")))
+        json_object_set_new(section, "Labels", json_object());
+    json_t *labels = json_object_get(section, "Labels");
+    set_labels(labels, &b->request->build->labels);
+    set_labels(labels, &b->request->labels);
+    *text = json_dumps(config, JSON_COMPACT);
+    digest_of(*text, strlen(*text), id);
+    return 0;
+}
+
 static int take_result(struct building *b, const char *id_file, struct image **out, struct err *err)
 {
     struct image_store *store = b->buildah.store;
     char **names AUTOSTRV = NULL;
-    char *id AUTOFREE = NULL;
-    if (full_names(b->request, &names, err) < 0 || fs_read(id_file, 256, &id, NULL, err) < 0)
+    char *built AUTOFREE = NULL, *config AUTOFREE = NULL, id[72];
+    if (full_names(b->request, &names, err) < 0 || fs_read(id_file, 256, &built, NULL, err) < 0)
         return -1;
-    id[strcspn(id, "\n")] = '\0';
-    if (!digest_valid(id))
-        return err_set(err, ERR_CORRUPT, "the builder names its image \"%s\"", id);
+    built[strcspn(built, "\n")] = '\0';
+    if (!digest_valid(built))
+        return err_set(err, ERR_CORRUPT, "the builder names its image \"%s\"", built);
+    if (labelled_config(b, built, &config, id, err) < 0)
+        return -1;
     struct image *image = NULL;
-    if (image_find(store, id, NULL, &image, NULL) == 0 && image->layer_dirs) {
-        if (name_existing(store, image, names, err) < 0) {
-            image_free(image);
-            return -1;
-        }
-    } else if (buildah_give(&b->buildah, id, (const char *const *)names, err) < 0) {
-        image_free(image);
-        return -1;
-    }
+    int rc;
+    if (image_find(store, id, NULL, &image, NULL) == 0 && image->layer_dirs)
+        rc = name_existing(store, image, names, err);
+    else
+        rc = buildah_give(&b->buildah, built, config, (const char *const *)names, err);
     image_free(image);
-    if (!out)
-        return 0;
+    if (rc < 0 || !out)
+        return rc;
     return image_find(store, id, NULL, out, err);
 }
 

@@ -251,8 +251,8 @@ int buildah_take(struct buildah *b, const struct image *image, const char *name,
     return rc < 0 ? err_wrap(err, "hand image %s to the builder", name) : 0;
 }
 
-/* The config is filed under the base64 of its digest. */
-static int read_config(const struct buildah *b, const char *id, char **text, struct err *err)
+/* It is filed under the base64 of its digest. */
+int buildah_config(const struct buildah *b, const char *id, char **text, struct err *err)
 {
     unsigned char encoded[128];
     EVP_EncodeBlock(encoded, (const unsigned char *)id, (int)strlen(id));
@@ -338,18 +338,18 @@ static void use_known_blobs(struct image_store *store, struct image *image)
     image_list_release(&list);
 }
 
-static int give(struct give *g, struct work *work, const char *id, const char *const *names,
-                struct image **image, struct err *err)
+static int give(struct give *g, struct work *work, const char *id, const char *config_text,
+                const char *const *names, struct image **image, struct err *err)
 {
     struct buildah *b = g->b;
-    char *config_text AUTOFREE = NULL;
+    char own_id[72];
     json_t *images AUTOJSON = NULL, *layers AUTOJSON = NULL, *config AUTOJSON = NULL;
     if (read_list(b, "overlay-images/images.json", &images, err) < 0 ||
-        read_list(b, "overlay-layers/layers.json", &layers, err) < 0 ||
-        read_config(b, id, &config_text, err) < 0)
+        read_list(b, "overlay-layers/layers.json", &layers, err) < 0)
         return -1;
     config = json_loads(config_text, 0, NULL);
-    if (plain_image(id, config, image, err) < 0)
+    digest_of(config_text, strlen(config_text), own_id);
+    if (plain_image(own_id, config, image, err) < 0)
         return -1;
     const char *top = jstr(find(images, id + 7), "layer", "");
     if (find_layers(g, layers, top, *image, err) < 0)
@@ -374,14 +374,15 @@ static int give(struct give *g, struct work *work, const char *id, const char *c
     return publish_image(work, config_text, descriptors, n, names, published, err);
 }
 
-int buildah_give(struct buildah *b, const char *id, const char *const *names, struct err *err)
+int buildah_give(struct buildah *b, const char *id, const char *config, const char *const *names,
+                 struct err *err)
 {
     struct work work AUTOWORK = WORK_INIT;
     struct give g = {.b = b};
     struct image *image = NULL;
     int rc = work_begin(b->store, &work, err);
     if (rc == 0)
-        rc = give(&g, &work, id, names, &image, err);
+        rc = give(&g, &work, id, config, names, &image, err);
     strv_free(g.ids);
     image_free(image);
     return rc < 0 ? err_wrap(err, "take the image from the builder") : 0;

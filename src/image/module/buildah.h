@@ -24,8 +24,11 @@ char **buildah_command(const struct buildah *b, const char *command);
 /* Makes sure that buildah knows the image under this full name. */
 int buildah_take(struct buildah *b, const struct image *image, const char *name, struct err *err);
 
-/* Brings an image of buildah's into the store (layers that are there stay) and gives it the names.
- */
-int buildah_give(struct buildah *b, const char *id, const char *const *names, struct err *err);
+/* The config of an image of buildah's: what id is the digest of; heap. */
+int buildah_config(const struct buildah *b, const char *id, char **text, struct err *err);
+/* Brings an image of buildah's into the store (layers that are there stay) with this config, which
+ * has the layers of its own, and gives it the names. */
+int buildah_give(struct buildah *b, const char *id, const char *config, const char *const *names,
+                 struct err *err);
 
 #endif

@@ -1,0 +1,376 @@
+"""Builds: every key of the build section, in what the image then holds or in what is said."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+
+import pytest
+
+from harness import run
+from images import BUSYBOX, busybox_layer, layer
+
+
+def build(project, *options, **more):
+    return project("build", *options, timeout=120, **more)
+
+
+def shown(project, service: str = "x") -> str:
+    """What the built image prints."""
+    return project("run", "--rm", "-T", service).out
+
+
+def inspect(project, image: str) -> dict:
+    return json.loads(project("image", "inspect", image).out)[0]
+
+
+def test_remote_cache(project, make_project, registry):
+    """cache_to fills a repository from which another machine's first build takes its steps."""
+    text = f"""
+        services:
+          x:
+            network_mode: none
+            build:
+              context: .
+              network: host
+              cache_from: ["type=registry,ref={registry.host}/cache:any"]
+              cache_to: ["type=registry,ref={registry.host}/cache:any,mode=max", "type=inline"]
+              dockerfile_inline: |
+                FROM base
+                RUN echo slow > /slow
+                CMD cat /slow
+        """
+    project.file(text)
+    first = build(project)
+    assert "cache_to type=inline is not used" in first
+    other = make_project()
+    other.file(text)
+    second = build(other)
+    assert "Cache pulled from remote" in second or "Using cache" in second, second
+    assert shown(other) == "slow\n"
+
+
+def test_every_key_reaches_the_steps(project):
+    """args, secrets, labels, tags, limits, shm_size and network, seen from inside of a RUN."""
+    project.write("key.txt", "from a file")
+    project.write("x/Dockerfile", r"""
+        FROM base
+        ARG GIVEN=0
+        ARG FROM_ENV
+        ARG OVER
+        ARG TARGETARCH
+        RUN echo "args $GIVEN $FROM_ENV $OVER $TARGETARCH" >> /seen
+        RUN --mount=type=secret,id=file --mount=type=secret,id=renamed \
+            echo "secrets $(cat /run/secrets/file) $(cat /run/secrets/renamed)" >> /seen
+        RUN echo "limits $(ulimit -n) $(ulimit -Hn)" >> /seen
+        RUN echo "shm $(df -k /dev/shm | tail -1 | awk '{print $2}')" >> /seen
+        RUN echo "net $(ls /sys/class/net | tr '\n' ' ')" >> /seen
+        CMD cat /seen
+        """)
+    project.file("""
+        services:
+          x:
+            network_mode: none
+            image: named:1
+            build:
+              context: x
+              network: none
+              args: {GIVEN: 1, FROM_ENV: , OVER: file}
+              secrets: [file, {source: variable, target: renamed}]
+              labels: {mine: "yes"}
+              tags: ["other:2", "localhost:5/third"]
+              ulimits: {nofile: {soft: 123, hard: 456}}
+              shm_size: 8m
+        secrets:
+          file: {file: key.txt}
+          variable: {environment: THE_SECRET}
+        """)
+    build(project, "--build-arg", "OVER=line", env={"FROM_ENV": "env", "THE_SECRET": "from a variable"})
+    seen = dict(line.split(" ", 1) for line in shown(project).splitlines())
+    assert seen["args"].split()[:3] == ["1", "env", "line"] and len(seen["args"].split()) == 4
+    assert seen["secrets"] == "from a file from a variable"
+    assert seen["limits"] == "123 456"
+    assert seen["shm"] == "8192"
+    assert seen["net"].split() in (["lo"], [])
+    info = inspect(project, "named:1")
+    assert {"named:1", "other:2", "localhost:5/third:latest"} == set(info["RepoTags"])
+    labels = info["Config"]["Labels"]
+    assert labels["mine"] == "yes" and labels["com.docker.compose.service"] == "x"
+    assert labels["com.docker.compose.project"] == project.name
+    assert "from a" not in json.dumps(info), "no secret stays in the image"
+
+
+def test_extra_hosts(project):
+    project.write("Dockerfile", "FROM base\nRUN cat /etc/hosts > /seen\nCMD cat /seen\n")
+    project.file("""
+        services:
+          x: {network_mode: none, build: {context: ., network: host, extra_hosts: ["far=10.1.2.3", "gate:host-gateway", "six=::2"]}}
+        """)
+    build(project)
+    hosts = {name: line.split()[0] for line in shown(project).splitlines() for name in line.split()[1:]}
+    assert hosts["far"] == "10.1.2.3" and hosts["gate"] == "127.0.0.1" and hosts["six"] == "::2"
+
+
+def test_ssh_agent(project):
+    """RUN --mount=type=ssh gets the agent of --ssh default, and of ssh: in the file."""
+    agent = project.tmp / "agent"
+    process = subprocess.Popen(["ssh-agent", "-D", "-a", agent], stdout=subprocess.DEVNULL)
+    try:
+        project.write("Dockerfile", "FROM base\nRUN --mount=type=ssh test -S \"$SSH_AUTH_SOCK\" && echo agent > /seen\nCMD cat /seen\n")
+        project.file("services: {x: {network_mode: none, build: {context: ., network: host}}}")
+        assert build(project, code=None).code != 0
+        build(project, "--ssh", "default", env={"SSH_AUTH_SOCK": str(agent)})
+        assert shown(project) == "agent\n"
+        project.file(f"services: {{x: {{network_mode: none, build: {{context: ., network: host, no_cache: true, ssh: ['default={agent}']}}}}}}")
+        build(project)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_privileged(project):
+    project.write("Dockerfile", "FROM base\nRUN grep CapEff /proc/self/status > /seen\nCMD cat /seen\n")
+    caps = {}
+    for privileged in ("false", "true"):
+        project.file(f"services: {{x: {{network_mode: none, build: {{context: ., network: host, no_cache: true, privileged: {privileged}}}}}}}")
+        build(project)
+        caps[privileged] = int(shown(project).split()[1], 16)
+    assert caps["true"] & (1 << 21) and not caps["false"] & (1 << 21), "CAP_SYS_ADMIN"
+
+
+def test_dockerignore_and_place_of_the_dockerfile(project):
+    for name in ("keep", "drop", "sub/keep", "sub/drop", "sub/deep/drop"):
+        project.write(f"ctx/{name}", name)
+    project.write("ctx/.dockerignore", "# comment\n**/drop\n!sub/deep/drop\nbuild\n")
+    project.write("ctx/build/in.Dockerfile", "FROM base\nCOPY . /ctx\nCMD cd /ctx && find . -type f | sort\n")
+    project.file("services: {x: {network_mode: none, build: {context: ctx, dockerfile: build/in.Dockerfile}}}")
+    build(project)
+    files = shown(project).split()
+    assert {"./keep", "./sub/keep", "./sub/deep/drop"} <= set(files)
+    assert not {"./drop", "./sub/drop", "./build/in.Dockerfile"} & set(files)
+    project.write("ctx/build/in.Dockerfile.dockerignore", "keep\n")
+    build(project)
+    files = shown(project).split()
+    assert "./keep" not in files and "./drop" in files, "that of the Dockerfile comes first"
+
+
+def test_additional_contexts(project):
+    """A folder, an image, and another service's image, which is built before."""
+    project.write("extra/word", "extra ")
+    project.write("a/Dockerfile", "FROM early\nCOPY --from=files word /1\nCOPY --from=img /bin/busybox /2\nCMD cat /1 /0\n")
+    project.write("z/Dockerfile", "FROM base\nRUN echo early > /0\n")
+    project.file("""
+        services:
+          a:
+            network_mode: none
+            build:
+              context: a
+              network: host
+              additional_contexts: {files: ./extra, img: "docker-image://base", early: "service:z"}
+          z: {build: {context: z, network: host}}
+        """)
+    result = build(project, "a")
+    assert shown(project, "a") == "extra early\n"
+    assert result.err.index(f"{project.name}-z  Built") < result.err.index(f"{project.name}-a  Built")
+
+
+@pytest.fixture
+def git_server(project):
+    """A repository behind a git daemon on loopback: `main`, and a branch with the build in a folder."""
+    repo = project.tmp / "git/app"
+    repo.mkdir(parents=True)
+    env = os.environ | {f"GIT_{who}_{what}": "t@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+
+    def git(*args):
+        run("git", "-C", repo, *args, env=env)
+    git("init", "-q", "-b", "main")
+    shutil.copy(BUSYBOX, repo / "busybox")
+    (repo / "Dockerfile").write_text('FROM scratch\nCOPY busybox /bin/cat\nCOPY Dockerfile /seen\nCMD ["cat", "/seen"]\n')
+    git("add", "."), git("commit", "-qm", "1"), git("checkout", "-qb", "side")
+    (repo / "sub").mkdir()
+    shutil.copy(BUSYBOX, repo / "sub/busybox")
+    (repo / "sub/Dockerfile").write_text('FROM scratch\nCOPY busybox /bin/cat\nCOPY word /seen\nCMD ["cat", "/seen"]\n')
+    (repo / "sub/word").write_text("side\n")
+    git("add", "."), git("commit", "-qm", "2"), git("checkout", "-q", "main")
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    process = subprocess.Popen(["git", "daemon", "--export-all", "--listen=127.0.0.1", f"--port={port}",
+                                f"--base-path={project.tmp}/git", "--reuseaddr"], stderr=subprocess.DEVNULL, start_new_session=True)
+    yield f"git://127.0.0.1:{port}/app"
+    os.killpg(process.pid, 15)
+    process.wait()
+
+
+def test_git_contexts(project, git_server):
+    for suffix, word in (("", "FROM scratch"), ("#side:sub", "side")):
+        project.file(f"services: {{x: {{network_mode: none, build: {{context: '{git_server}{suffix}'}}}}}}")
+        build(project)
+        assert shown(project).splitlines()[0] == word
+
+
+def test_builds_run_beside_each_other(project):
+    """Two independent builds meet on a port; with COMPOSE_PARALLEL_LIMIT=1 they would wait for each other for ever."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    project.write("Dockerfile", f"""
+        FROM base
+        ARG SIDE
+        RUN if [ $SIDE = a ]; then nc -w 30 -l -p {port} 127.0.0.1 < /etc/passwd > /met; \\
+            else for i in $(seq 300); do echo hello | nc -w 2 127.0.0.1 {port} && exit 0; sleep 0.1; done; exit 1; fi
+        """)
+    service = "{{build: {{context: ., network: host, no_cache: true, args: {{SIDE: {0}}}}}}}"
+    project.file(f"services: {{a: {service.format('a')}, b: {service.format('b')}}}")
+    result = build(project)
+    assert "a | " in result and "b | " in result, "lines name their service"
+
+
+def test_parallel_limit(project):
+    """One at a time with COMPOSE_PARALLEL_LIMIT=1 and --parallel 1."""
+    project.write("Dockerfile", "FROM base\nRUN cut -d' ' -f1 /proc/uptime > /t; sleep 0.3; cut -d' ' -f1 /proc/uptime >> /t\nCMD cat /t\n")
+    service = "{network_mode: none, build: {context: ., network: host, no_cache: true}}"
+    project.file(f"services: {{a: {service}, b: {service}}}")
+    for options, env in (([], {"COMPOSE_PARALLEL_LIMIT": "1"}), (["--parallel", "1"], {})):
+        project(*options, "build", timeout=120, env=env)
+        spans = sorted([float(t) for t in shown(project, s).split()] for s in "ab")
+        assert spans[0][1] <= spans[1][0], f"{spans} overlap"
+
+
+def test_only_what_changed_is_done_again(project):
+    """A changed script costs the last steps; nothing changed, nothing is done."""
+    project.write("Dockerfile", "FROM base\nRUN echo slow >> /log\nCOPY script /script\nRUN sh /script >> /log\nCMD cat /log\n")
+    project.write("script", "echo one")
+    project.file("services: {x: {network_mode: none, build: {context: ., network: host}}}")
+    build(project)
+    again = build(project)
+    assert again.text.count("Using cache") == 4, again
+    project.write("script", "echo two")
+    changed = build(project)
+    assert changed.text.count("Using cache") == 1, changed
+    assert shown(project) == "slow\ntwo\n"
+    assert changed.seconds < 20
+    assert build(project, "--no-cache").text.count("Using cache") == 0
+
+
+def test_pull_of_bases(project, registry):
+    name = registry.push("b:1", [busybox_layer(), layer(("v", "1"))])
+    project.write("Dockerfile", f"FROM {name}\nCMD cat /v\n")
+    project.file("services: {x: {network_mode: none, build: {context: .}}}")
+    build(project)
+    registry.push("b:1", [busybox_layer(), layer(("v", "2"))])
+    build(project)
+    assert shown(project) == "1"
+    build(project, "--pull")
+    assert shown(project) == "2"
+    registry.push("b:1", [busybox_layer(), layer(("v", "3"))])
+    project.file("services: {x: {network_mode: none, build: {context: ., pull: true}}}")
+    build(project)
+    assert shown(project) == "3"
+    digest = inspect(project, name)["RepoDigests"][0]
+    project.write("Dockerfile", f"FROM {digest}\nCMD cat /v\n")
+    registry.close()
+    project.file("services: {x: {network_mode: none, build: {context: .}}}")
+    build(project)
+    assert shown(project) == "3", "a base by its digest"
+
+
+def test_build_and_push(project, registry):
+    project.write("Dockerfile", "FROM base\nCOPY Dockerfile /f\n")
+    project.file(f"services: {{x: {{image: '{registry.host}/made:1', build: .}}, y: {{build: .}}}}")
+    build(project, "--push")
+    assert run("skopeo", "inspect", "--tls-verify=false", f"docker://{registry.host}/made:1").stdout
+
+
+def test_without_buildah(project):
+    project.write("Dockerfile", "FROM base\n")
+    project.file("services: {x: {build: .}}")
+    result = build(project, env={"PATH": "/nowhere"}, code=1)
+    assert "apt-get install buildah" in result.err
+    assert len([line for line in result.err.splitlines() if "buildah" in line]) <= 2
+
+
+def test_quiet_print_and_dry_run(project):
+    project.write("Dockerfile", "FROM base\nRUN echo loud\n")
+    project.file("""
+        name: printed
+        services:
+          x:
+            image: named:1
+            platform: linux/amd64
+            depends_on: [y]
+            build: {context: ., args: {A: "1", B: }, tags: ["t:2"], extra_hosts: ["h=1.2.3.4"], shm_size: 1m, provenance: "mode=max",
+                    additional_contexts: {z: "service:z"}, secrets: [s], target: t, ulimits: {nproc: 5}, privileged: true}
+          y: {build: {context: ., dockerfile: D2}}
+          z: {build: {context: ., dockerfile_inline: "FROM base"}}
+        secrets: {s: {file: ./s}}
+        """)
+    plan = json.loads(build(project, "--print", "--push", "x").out)
+    assert plan["group"] == {"default": {"targets": ["x", "z"]}} and set(plan["target"]) == {"x", "y", "z"}
+    x = plan["target"]["x"]
+    assert list(x) == ["context", "contexts", "dockerfile", "args", "labels", "tags", "target", "secret", "platforms",
+                       "shm-size", "ulimits", "entitlements", "extra-hosts", "output", "attest"]
+    assert x["tags"] == ["t:2", "named:1"] and x["args"] == {"A": "1"} and x["contexts"] == {"z": "target:z"}
+    assert x["output"] == ["type=registry"] and x["attest"] == ["type=provenance,mode=max"]
+    assert x["secret"] == [f"id=s,type=file,src={project.dir}/s"]
+    assert plan["target"]["y"]["dockerfile"] == f"{project.dir}/D2" and plan["target"]["y"]["output"] == ["type=docker"]
+    assert plan["target"]["z"]["dockerfile-inline"] == "FROM base" and "dockerfile" not in plan["target"]["z"]
+    assert "Built" in build(project, "--dry-run", "y").err
+    assert project("image", "ls", "-q", "printed-y").out == ""
+    project.file("services: {x: {build: {context: ., network: host}}}")
+    quiet = build(project, "-q", "--provenance", "mode=max", "--sbom", "false")
+    assert "loud" not in quiet
+
+
+# What docker compose 2.40.3 prints for the file below.
+BAKE_FILE = """
+name: same
+services:
+  a: {build: {context: ., args: [X=1, Y], cache_from: ["type=registry,ref=r/x", "foo:1"], cache_to: ["type=inline"], labels: {l: v}, ssh: [k=/k]}}
+  b: {image: "r.example:5000/b", platform: linux/arm64, build: {context: ./sub, dockerfile: D, no_cache: true, pull: true, network: host,
+      ulimits: {nofile: {soft: 1, hard: 2}}, extra_hosts: ["h=1.1.1.1", "h=2.2.2.2"], sbom: true, platforms: [linux/arm64, linux/amd64]}}
+  c: {image: c, build: "https://example.invalid/x.git#main:sub"}
+"""
+BAKE = {'group': {'default': {'targets': ['a', 'b', 'c']}},
+ 'target': {'a': {'context': 'DIR',
+                  'dockerfile': 'DIR/Dockerfile',
+                  'args': {'X': '1', 'Y': 'y', 'Z': '1'},
+                  'labels': {'com.docker.compose.project': 'same', 'com.docker.compose.service': 'a', 'l': 'v'},
+                  'tags': ['same-a'],
+                  'cache-from': ['type=registry,ref=r/x', 'foo:1'],
+                  'cache-to': ['type=inline'],
+                  'ssh': ['default=', 'k=/k'],
+                  'output': ['type=docker']},
+            'b': {'context': 'DIR/sub',
+                  'dockerfile': 'DIR/sub/D',
+                  'args': {'Z': '1'},
+                  'labels': {'com.docker.compose.project': 'same', 'com.docker.compose.service': 'b'},
+                  'tags': ['r.example:5000/b'],
+                  'ssh': ['default='],
+                  'platforms': ['linux/arm64', 'linux/amd64'],
+                  'pull': True,
+                  'no-cache': True,
+                  'network': 'host',
+                  'ulimits': ['nofile=1:2'],
+                  'extra-hosts': {'h': '1.1.1.1,2.2.2.2'},
+                  'output': ['type=image,push=true'],
+                  'attest': ['type=sbom']},
+            'c': {'context': 'https://example.invalid/x.git#main:sub',
+                  'dockerfile': 'Dockerfile',
+                  'args': {'Z': '1'},
+                  'labels': {'com.docker.compose.project': 'same', 'com.docker.compose.service': 'c'},
+                  'tags': ['c'],
+                  'ssh': ['default='],
+                  'output': ['type=registry']}}}
+
+
+def test_print_is_what_docker_compose_prints(project):
+    project.file(BAKE_FILE)
+    plan = json.loads(build(project, "--print", "--push", "--ssh", "default", "--build-arg", "Z=1", env={"Y": "y"}).out)
+    for target in plan["target"].values():
+        target["labels"].pop("com.docker.compose.version")
+        target.get("ssh", []).sort()
+    assert json.loads(json.dumps(plan).replace(str(project.dir), "DIR")) == BAKE
+    for name, target in BAKE["target"].items():
+        assert list(plan["target"][name]) == list(target), "the order of the members"
