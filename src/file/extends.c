@@ -216,9 +216,11 @@ static struct node *resolve(struct scope *scope, struct extended_file *file, con
         return fail(scope, name, service, &extends->mark, "extends: want a string or a mapping");
     }
     struct node *base = find_base(scope, file, &here, extends, depth);
+    if (node_is(base, NODE_NULL))
+        return service; /* nothing to extend: config shows the key, as the reference does */
     node_del(service, "extends");
-    if (!base || base->kind == NODE_NULL) {
-        service->faulty |= !base;
+    if (!base) {
+        service->faulty = true;
         return service;
     }
     if (base->kind != NODE_MAPPING)
