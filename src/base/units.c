@@ -114,6 +114,7 @@ char *duration_format(int64_t ns, char out[32])
 
 bool size_parse(const char *s, int64_t *bytes)
 {
+    s += *s == '+';
     if (!isdigit((unsigned char)*s) && *s != '.')
         return false;
     char *end;

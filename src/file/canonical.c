@@ -152,6 +152,8 @@ static struct node *device(const struct canonical *c, struct node *n, const stru
     }
     struct node *map = new_mapping(c, n);
     put_string(c, map, "source", part[0], n);
+    if (!*n->string) /* a variable that is empty: no device, but no fault either */
+        node_put(c->arena, map, "target", n);
     put_string(c, map, "target", *part[1] ? part[1] : part[0], n);
     put_string(c, map, "permissions", parts == 3 ? part[2] : "rwm", n);
     return map;

@@ -102,6 +102,13 @@ static void check_networks(const struct checker *c)
         const struct node_pair *pair = &networks->map.v[i];
         if (pair->value->implied)
             continue;
+        if (starts_with(pair->key, "x-")) {
+            report(c, &pair->key_mark,
+                   "networks.%s: a key that begins with \"x-\" is an extension, not a network: "
+                   "name the network otherwise",
+                   pair->key);
+            continue;
+        }
         struct node ref = {.mark = pair->key_mark};
         defined(c, "networks", "network", &ref, pair->key);
     }

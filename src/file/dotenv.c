@@ -152,6 +152,25 @@ static void put_utf8(struct strbuf *out, unsigned c)
     }
 }
 
+/* Writes what "\0" and the up to three digits at s mean, and returns how many were read: a byte, or,
+ * where they are no octal number of one, a backslash and the digits (the zero is lost, as in the
+ * reference). */
+static size_t put_octal(const char *s, struct strbuf *out)
+{
+    size_t n = strspn(s, "0123456789");
+    n = n > 3 ? 3 : n;
+    unsigned c = n == 3 && strspn(s, "01234567") >= 3
+                     ? (unsigned)((s[0] - '0') * 64 + (s[1] - '0') * 8 + (s[2] - '0'))
+                     : 256;
+    if (c < 256) {
+        put_utf8(out, c);
+        return n;
+    }
+    strbuf_addch(out, '\\');
+    strbuf_add(out, s, n);
+    return n;
+}
+
 /* Shell escapes of a double-quoted value: \n and its kind, \0ddd in octal; "\$" becomes "$$", so
  * that interpolation leaves it alone. Other backslashes stay. */
 static void expand_escapes(const char *s, struct strbuf *out)
@@ -169,14 +188,8 @@ static void expand_escapes(const char *s, struct strbuf *out)
         } else if (s[1] == '$') {
             strbuf_addstr(out, "$$");
             s++;
-        } else if (s[1] == '0' && strspn(s + 2, "01234567") >= 3) {
-            unsigned c = (unsigned)((s[2] - '0') * 64 + (s[3] - '0') * 8 + (s[4] - '0'));
-            if (c > 255) {
-                strbuf_addch(out, '\\');
-                continue;
-            }
-            put_utf8(out, c);
-            s += 4;
+        } else if (s[1] == '0') {
+            s += 1 + put_octal(s + 2, out);
         } else {
             strbuf_addch(out, '\\');
         }

@@ -33,6 +33,6 @@ void environment_apply(const struct scope *scope, struct node *root)
         if (node_is(environment, NODE_SEQUENCE))
             fill_list(scope, environment);
     }
-    fill_objects(scope, node_get(root, "secrets"), "#value");
-    fill_objects(scope, node_get(root, "configs"), "#value");
+    fill_objects(scope, node_get(root, "secrets"), "x-#value");
+    fill_objects(scope, node_get(root, "configs"), "x-#value");
 }

@@ -463,7 +463,7 @@ static const struct field file_object_fields[] = {
     ROW("driver_opts", STRING_MAP),
     ROW("template_driver", STRING),
     /* What the variable held when the project was loaded. */
-    ROW("#value", STRING, .flags = FIELD_INTERNAL),
+    ROW("x-#value", STRING, .flags = FIELD_INTERNAL),
 };
 OBJECT(file_object, "file object");
 

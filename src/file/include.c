@@ -34,6 +34,7 @@ static struct node *as_list(struct loader *l, struct node *n, const char *key)
     return NULL;
 }
 
+/* False where there is nothing to include; what is wrong is reported. */
 static bool read_entry(struct loader *l, struct node *n, struct entry *e)
 {
     static const char *const keys[] = {"path", "env_file", "project_directory"};
@@ -42,12 +43,12 @@ static bool read_entry(struct loader *l, struct node *n, struct entry *e)
         e->paths = as_list(l, n, "path");
         return !n->faulty;
     }
-    if (n->kind != NODE_MAPPING) {
+    if (n->kind != NODE_MAPPING && n->kind != NODE_NULL) {
         diag_error(l->pass.diag, &n->mark, "include: want a path or a mapping, not a %s",
                    node_kind_name(n));
         return false;
     }
-    for (size_t i = 0; i < n->map.n; i++) {
+    for (size_t i = 0; n->kind == NODE_MAPPING && i < n->map.n; i++) {
         struct closest near = {.word = n->map.v[i].key};
         bool known = false;
         for (size_t k = 0; k < ARRAY_SIZE(keys) && !known; k++) {
@@ -61,14 +62,18 @@ static bool read_entry(struct loader *l, struct node *n, struct entry *e)
         diag_suggest(l->pass.diag, near.best);
     }
     struct node *folder = node_get(n, "project_directory");
-    if (node_given(folder) && !node_str(folder)) {
+    if (node_given(folder) && !node_str(folder) && folder->kind != NODE_INT) {
         diag_error(l->pass.diag, &folder->mark, "include: project_directory: want a string");
         return false;
     }
-    e->project_directory = node_str(folder);
+    e->project_directory = node_given(folder) ? node_text(l->pass.arena, folder) : NULL;
     e->paths = as_list(l, node_get(n, "path"), "path");
     e->env_files = as_list(l, node_get(n, "env_file"), "env_file");
-    return e->paths && e->paths->seq.n && !n->faulty;
+    if (!node_given(node_get(n, "path")) || (e->paths && !e->paths->seq.n)) {
+        diag_warning(l->pass.diag, &n->mark, "include: no path is given: nothing is included");
+        return false;
+    }
+    return e->paths && !n->faulty;
 }
 
 static bool closes_cycle(const struct scope *scope, const char *path, const struct mark *mark)
@@ -217,7 +222,5 @@ void include_apply(struct scope *scope, struct node *root)
         struct entry e;
         if (read_entry(l, list->seq.v[i], &e))
             include_entry(scope, root, &e);
-        else if (!l->pass.diag->errors)
-            diag_error(l->pass.diag, &list->seq.v[i]->mark, "include: missing key \"path\"");
     }
 }

@@ -53,7 +53,15 @@ static void check_version(struct loader *l, struct node *root, const char *file)
     const struct node_pair *version = node_pair(root, "version");
     if (!version)
         return;
-    if (!map_set(&l->obsolete, file, l))
+    const struct node *v = version->value;
+    if (v->kind != NODE_STRING || v->tag == TAG_TIMESTAMP)
+        diag_error(l->pass.diag, &v->mark,
+                   "version: want a string, not %s%s: remove the key, which has no effect",
+                   v->kind == NODE_NULL  ? ""
+                   : v->kind == NODE_INT ? "an "
+                                         : "a ",
+                   v->kind == NODE_NULL ? "nothing" : node_kind_name(v));
+    else if (!map_set(&l->obsolete, file, l))
         diag_warning(l->pass.diag, &version->key_mark,
                      "the attribute \"version\" is obsolete and has no effect: remove it");
     node_del(root, "version");

@@ -39,6 +39,19 @@ static void check_requests(const struct pass *p, const struct node *requests,
     }
 }
 
+static void check_contexts(const struct pass *p, const struct node *contexts,
+                           const struct place *at)
+{
+    for (size_t i = 0; node_is(contexts, NODE_MAPPING) && i < contexts->map.n; i++) {
+        const struct node_pair *pair = &contexts->map.v[i];
+        if (!node_str(pair->value))
+            pass_error(p, at, &pair->value->mark,
+                       "build.additional_contexts.%s: want a string: a folder, a URL or another "
+                       "source",
+                       pair->key);
+    }
+}
+
 static void check_service(const struct pass *p, struct node *service, const struct place *at)
 {
     struct place here = {.up = at, .key = "volumes"};
@@ -48,6 +61,7 @@ static void check_service(const struct pass *p, struct node *service, const stru
     here.key = "ports";
     require_key(p, node_get(service, "ports"), "target", "port", &here);
     check_ports(p, node_get(service, "ports"), &here);
+    check_contexts(p, node_get(node_get(service, "build"), "additional_contexts"), at);
     here.key = "gpus";
     check_requests(p, node_get(service, "gpus"), &here);
     here.key = "deploy.resources.reservations.devices";

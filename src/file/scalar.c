@@ -110,36 +110,63 @@ static bool take_char(const char **s, char c)
     return true;
 }
 
-/* YYYY-M-D, also followed by [Tt]h:m:s[.f](Z|+hh:mm) or a space and h:m:s[.f]. */
-static bool looks_like_timestamp(const char *s)
-{
-    static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+struct timestamp {
     int year, month, day, hour, minute, second;
-    const char *start = s;
-    if (!take_number(&s, 4, &year) || s - start != 4 || !take_char(&s, '-') ||
-        !take_number(&s, 2, &month) || !take_char(&s, '-') || !take_number(&s, 2, &day))
+    const char *fraction; /* digits */
+    int fraction_n;
+    char sign; /* of the zone: 0 for UTC */
+    int zone_hour, zone_minute;
+};
+
+/* h:m:s[.f] and, where zoned, Z or +hh:mm. */
+static bool parse_time(const char *s, bool zoned, struct timestamp *t)
+{
+    if (!take_number(&s, 2, &t->hour) || !take_char(&s, ':') || !take_number(&s, 2, &t->minute) ||
+        !take_char(&s, ':') || !take_number(&s, 2, &t->second) || t->hour > 23 || t->minute > 59 ||
+        t->second > 59)
         return false;
-    bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
-    if (month < 1 || month > 12 || day < 1 || day > days[month - 1] + (month == 2 && leap))
+    if (*s == '.') {
+        t->fraction = s + 1;
+        t->fraction_n = (int)strspn(s + 1, "0123456789");
+        s += 1 + t->fraction_n;
+    }
+    if (!zoned || streq(s, "Z"))
+        return !*s || zoned;
+    t->sign = *s;
+    return (take_char(&s, '+') || take_char(&s, '-')) && take_number(&s, 2, &t->zone_hour) &&
+           take_char(&s, ':') && take_number(&s, 2, &t->zone_minute) && !*s;
+}
+
+/* YYYY-M-D, also followed by [Tt]h:m:s[.f](Z|+hh:mm) or a space and h:m:s[.f]. */
+static bool parse_timestamp(const char *s, struct timestamp *t)
+{
+    *t = (struct timestamp){0};
+    static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    const char *start = s;
+    if (!take_number(&s, 4, &t->year) || s - start != 4 || !take_char(&s, '-') ||
+        !take_number(&s, 2, &t->month) || !take_char(&s, '-') || !take_number(&s, 2, &t->day))
+        return false;
+    bool leap = (t->year % 4 == 0 && t->year % 100 != 0) || t->year % 400 == 0;
+    if (t->month < 1 || t->month > 12 || t->day < 1 ||
+        t->day > days[t->month - 1] + (t->month == 2 && leap))
         return false;
     if (!*s)
         return true;
     bool zoned = *s == 'T' || *s == 't';
-    if (!zoned && *s != ' ')
-        return false;
-    s++;
-    if (!take_number(&s, 2, &hour) || !take_char(&s, ':') || !take_number(&s, 2, &minute) ||
-        !take_char(&s, ':') || !take_number(&s, 2, &second) || hour > 23 || minute > 59 ||
-        second > 59)
-        return false;
-    if (*s == '.')
-        s += 1 + strspn(s + 1, "0123456789");
-    if (!zoned)
-        return !*s;
-    if (streq(s, "Z"))
-        return true;
-    return (take_char(&s, '+') || take_char(&s, '-')) && take_number(&s, 2, &hour) &&
-           take_char(&s, ':') && take_number(&s, 2, &minute) && !*s;
+    return (zoned || *s == ' ') && parse_time(s + 1, zoned, t);
+}
+
+/* As RFC 3339 has it, with nanoseconds at most and no zero at the end of a fraction. */
+static const char *format_timestamp(struct arena *a, const struct timestamp *t)
+{
+    int n = t->fraction_n > 9 ? 9 : t->fraction_n;
+    while (n && t->fraction[n - 1] == '0')
+        n--;
+    const char *zone = "Z";
+    if (t->zone_hour || t->zone_minute)
+        zone = arena_printf(a, "%c%02d:%02d", t->sign, t->zone_hour, t->zone_minute);
+    return arena_printf(a, "%04d-%02d-%02dT%02d:%02d:%02d%s%.*s%s", t->year, t->month, t->day,
+                        t->hour, t->minute, t->second, n ? "." : "", n, n ? t->fraction : "", zone);
 }
 
 static const struct {
@@ -219,8 +246,9 @@ static bool resolve_number(struct node *n, const char *text)
     return true;
 }
 
-static void resolve_plain(struct node *n, const char *text, bool dates)
+static void resolve_plain(struct arena *a, struct node *n, const char *text, bool dates)
 {
+    struct timestamp when;
     n->kind = NODE_STRING;
     char c = *text;
     /* Most strings are ruled out by their first byte. */
@@ -238,10 +266,12 @@ static void resolve_plain(struct node *n, const char *text, bool dates)
             return;
         }
     } else if (isdigit((unsigned char)c) || c == '+' || c == '-') {
-        if (dates && looks_like_timestamp(text))
+        if (dates && parse_timestamp(text, &when)) {
             n->tag = TAG_TIMESTAMP;
-        else if (resolve_number(n, text))
+            text = a ? format_timestamp(a, &when) : text;
+        } else if (resolve_number(n, text)) {
             return;
+        }
     }
     n->string = text;
 }
@@ -283,7 +313,7 @@ bool scalar_resolve(struct arena *a, struct node *n, const char *text, size_t le
         return false;
     if (!tag) {
         if (!quoted)
-            resolve_plain(n, text, true);
+            resolve_plain(a, n, text, true);
         return true;
     }
     if (!starts_with(tag, YAML_TAG))
@@ -292,13 +322,17 @@ bool scalar_resolve(struct arena *a, struct node *n, const char *text, size_t le
     if (streq(tag, "binary"))
         return base64_decode(a, text, &n->string);
     if (streq(tag, "timestamp")) {
+        struct timestamp when;
+        if (!parse_timestamp(text, &when))
+            return false;
         n->tag = TAG_TIMESTAMP;
-        return looks_like_timestamp(text);
+        n->string = format_timestamp(a, &when);
+        return true;
     }
     bool is_int = streq(tag, "int"), is_float = streq(tag, "float");
     if (!is_int && !is_float && !streq(tag, "bool") && !streq(tag, "null"))
         return true;
-    resolve_plain(n, text, false);
+    resolve_plain(a, n, text, false);
     if (is_float && n->kind == NODE_INT) {
         n->number = (double)n->integer;
         n->kind = NODE_FLOAT;
@@ -311,6 +345,6 @@ bool scalar_resolve(struct arena *a, struct node *n, const char *text, size_t le
 bool scalar_is_plain_string(const char *text)
 {
     struct node n = {0};
-    resolve_plain(&n, text, true);
+    resolve_plain(NULL, &n, text, true);
     return n.kind == NODE_STRING && n.tag == TAG_NONE;
 }

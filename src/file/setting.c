@@ -210,6 +210,8 @@ int setting_find(const struct pass *p, const struct load_options *options, struc
     out->cwd = arena_strdup(p->arena, cwd);
     env_import(p->arena, &out->env, options->environ ? options->environ : environ);
     out->home = env_get(&out->env, "HOME");
+    if (!env_get(&out->env, "PWD")) /* as every shell has it */
+        env_set(p->arena, &out->env, "PWD", out->cwd, (struct mark){0});
     struct document_list given = {0};
     for (const char *const *file = options->files; file && *file; file++)
         list_add(p->arena, &given, *file);

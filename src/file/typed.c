@@ -126,7 +126,8 @@ static struct node *to_file_mode(const struct typing *t, struct node *n)
         v = n->integer;
     else if (n->kind != NODE_STRING || !scalar_parse_int(n->string, 8, &v))
         return wrong(t, n, "mode bits in octal such as 0440");
-    return node_new_string(t->arena, arena_printf(t->arena, "0%llo", (unsigned long long)v),
+    unsigned long long bits = v < 0 ? -(unsigned long long)v : (unsigned long long)v;
+    return node_new_string(t->arena, arena_printf(t->arena, "0%s%llo", v < 0 ? "-" : "", bits),
                            n->mark);
 }
 

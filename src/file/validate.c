@@ -23,7 +23,8 @@ static unsigned types_of(const struct node *n)
     case NODE_INT:
         return SCHEMA_INTEGER | SCHEMA_NUMBER;
     case NODE_FLOAT:
-        return SCHEMA_NUMBER | (n->number == floor(n->number) ? SCHEMA_INTEGER : 0);
+        return SCHEMA_NUMBER |
+               (isfinite(n->number) && n->number == floor(n->number) ? SCHEMA_INTEGER : 0);
     case NODE_STRING:
         return n->tag == TAG_TIMESTAMP ? 0 : SCHEMA_STRING;
     case NODE_SEQUENCE:
@@ -152,7 +153,8 @@ static bool number_of(const struct node *n, double *v)
     return true;
 }
 
-/* As the reference compares elements: a number is also equal to a string that says it. */
+/* As the reference compares an element to one before it: a number is also equal to a string that
+ * says it, but not the other way round. */
 static bool equal_values(const struct node *a, const struct node *b)
 {
     double x, y;
@@ -171,7 +173,7 @@ static bool equal_values(const struct node *a, const struct node *b)
             equal = equal_values(a->seq.v[i], b->seq.v[i]);
         return equal;
     }
-    if (!both && number_of(a, &x) && number_of(b, &y))
+    if (!both && a->kind != NODE_STRING && number_of(a, &x) && number_of(b, &y))
         return x == y;
     return node_equal(a, b);
 }
@@ -205,7 +207,7 @@ static void check_unique(const struct pass *p, struct node *n, const struct plac
         struct node *item = n->seq.v[i];
         const struct node *same = by_map ? map_set(&seen, item->string, item) : NULL;
         for (size_t j = 0; !by_map && j < i && !same; j++)
-            if (equal_values(n->seq.v[j], item))
+            if (equal_values(item, n->seq.v[j]))
                 same = n->seq.v[j];
         if (!same)
             continue;

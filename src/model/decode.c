@@ -78,7 +78,7 @@ static struct file_object *decode_file_objects(struct arena *a, const struct nod
             .mark = pair->key_mark,
             .file = decode_string(pair->value, "file"),
             .environment = environment,
-            .content = decode_string(pair->value, environment ? "#value" : "content"),
+            .content = decode_string(pair->value, environment ? "x-#value" : "content"),
             .external = node_get_bool(pair->value, "external", false),
         };
     }

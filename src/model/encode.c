@@ -43,7 +43,7 @@ static struct entries entries_of(const struct sink *s, const struct node *map)
 {
     struct entries e = {0};
     for (size_t i = 0; i < map->map.n; i++)
-        if (!streq(map->map.v[i].key, "#value")) /* see FIELD_INTERNAL */
+        if (!streq(map->map.v[i].key, "x-#value")) /* see FIELD_INTERNAL */
             vec_push(&e, (struct entry){.key = map->map.v[i].key, .value = map->map.v[i].value});
     sort_entries(s, e.v, e.n);
     return e;

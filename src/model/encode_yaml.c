@@ -28,7 +28,7 @@ static size_t decode_utf8(const unsigned char *p, uint32_t *c)
 
 static bool is_printable(uint32_t c)
 {
-    return c == '\n' || (c >= 0x20 && c <= 0x7e) || c == 0x85 ||
+    return c == '\n' || (c >= 0x20 && c <= 0x7e) ||
            (c >= 0xa0 && c <= 0xd7ff && c != 0x2028 && c != 0x2029) ||
            (c >= 0xe000 && c <= 0xfffd && c != 0xfeff);
 }
@@ -313,6 +313,8 @@ static void yaml_scalar(struct sink *sink, const struct node *n)
         strbuf_addf(sink->out, "%" PRId64, n->integer);
     else if (n->kind == NODE_FLOAT)
         put_float(sink, n);
+    else if (n->tag == TAG_TIMESTAMP)
+        strbuf_addstr(sink->out, n->string);
     else
         put_string(s, n->string, false);
 }

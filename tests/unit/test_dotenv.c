@@ -90,6 +90,7 @@ static void test_quotes_and_escapes(void **state)
     assert_value("A=\"line 1\nline 2\" # end\nB=2\n", "B", "2");
     assert_value("A=\"\\$SHELL_VAR\"\n", "A", "$SHELL_VAR");
     assert_value("A=\"\\0101\"\n", "A", "A");
+    assert_value("A=\"\\041 \\0 \\0489\"\n", "A", "\\41 \\ \\489");
 }
 
 static void test_references(void **state)
