@@ -312,7 +312,7 @@ def test_dry_run_changes_nothing(project):
 
 def test_doctor(project):
     result = project("doctor", code=None)
-    for word in ("cgroup", "runc", "overlay", "53", "forward", "disk"):
+    for word in ("cgroup", "oci runtime", "overlay", "53", "forward", "disk"):
         assert word in result.text.lower(), word
 
 

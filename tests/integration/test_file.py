@@ -505,7 +505,7 @@ def test_what_is_not_honoured_is_warned_about_with_its_place(project):
           web:
             image: never-pulled
             pull_policy: never
-            pre_stop: [{command: "true"}]
+            cpu_percent: 50
             gpus: all
             cpu_count: 2
             userns_mode: private
@@ -526,7 +526,7 @@ def test_what_is_not_honoured_is_warned_about_with_its_place(project):
         """)
     err = project("up", "-d", "--no-build", code=None).err
     for line, what in (
-            (5, 'service "web": pre_stop is'), (6, 'service "web": gpus is'), (7, 'service "web": cpu_count is'),
+            (5, 'service "web": cpu_percent is'), (6, 'service "web": gpus is'), (7, 'service "web": cpu_count is'),
             (8, 'service "web": userns_mode "private" is'), (9, 'service "web": use_api_socket is'),
             (10, 'service "web": security_opt[0] "label=type:web_t" is'), (11, 'service "web": volumes[0].bind.selinux "z" is'),
             (12, 'service "web": logging.options.tag "x" is'),

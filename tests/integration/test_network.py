@@ -325,13 +325,13 @@ def test_many_containers_have_addresses_of_their_own(project):
     assert len(addresses) == 12
 
 
-def test_beside_a_running_docker(outside, make_project, tmp_path, request):
+def test_beside_a_running_docker(outside, make_project, request):
     """A Docker Engine sets the policy of FORWARD to DROP: our containers reach out, and are reached, all the same."""
     own = os.open(f"/proc/{outside.process.pid}/ns/net", os.O_RDONLY)
     os.set_inheritable(own, False)
     project = make_project(machine_netns=own)
     outside.run("sysctl", "-q", "-w", "net.ipv4.ip_forward=0")  # Docker drops only where it switches forwarding on
-    engine = DockerEngine(unpacked(request.config.machine_netns), tmp_path / "docker", outside)
+    engine = DockerEngine(unpacked(request.config.machine_netns), project.tmp / "docker", outside)
     try:
         chain = ("iptables", "-S", "FORWARD")
         before = outside.run(*chain).stdout

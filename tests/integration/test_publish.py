@@ -1,6 +1,7 @@
 """Projects as OCI artifacts: publish, and -f oci://NAME."""
 
 import json
+import re
 import urllib.error
 import urllib.request
 
@@ -62,7 +63,7 @@ def test_publish_and_run_from_the_registry(shop, registry, make_project):
     assert kinds == [("file+yaml", False), ("file+yaml", True), ("file+yaml", True), ("envfile", False), ("envfile", False)]
     text = files(registry, m["layers"])["compose.yaml"]
     assert "a comment that stays" in text and "${WORD:-hi}" in text, "only the paths are replaced"
-    assert str(shop.dir) not in json.dumps(files(registry, m["layers"])) and "a.env" not in text
+    assert str(shop.dir) not in json.dumps(files(registry, m["layers"])) and not re.search(r"\ba\.env", text)
 
     other = make_project()
     run = other("-f", f"oci://{name}", "run", "--rm", "-T", "web")
