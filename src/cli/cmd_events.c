@@ -105,7 +105,7 @@ static int run(struct cli *cli, const struct args *args, struct err *err)
         cli_project_name(cli, &name, args->positional, err) < 0)
         return -1;
     const struct watcher_handler handler = {.event = on_event, .ctx = &e};
-    return watcher_run(cli, name, true, until, &handler, err);
+    return watcher_run(cli, name, true, e.since, until, &handler, err);
 }
 
 const struct command cmd_events = {

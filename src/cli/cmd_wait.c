@@ -79,7 +79,7 @@ static int run(struct cli *cli, const struct args *args, struct err *err)
     if (!w.left.live)
         return err_set(err, ERR_NOT_FOUND, "no containers for project \"%s\"", name);
     const struct watcher_handler handler = {.event = on_event, .ready = on_ready, .ctx = &w};
-    int rc = watcher_run(cli, name, true, 0, &handler, err);
+    int rc = watcher_run(cli, name, true, 0, 0, &handler, err);
     map_foreach (&w.left, it) {
         free(it->value);
     }

@@ -57,12 +57,16 @@ static void on_until(uv_timer_t *timer)
     finish(timer->data);
 }
 
-int watcher_run(struct cli *cli, const char *project, bool start, int64_t until,
+int watcher_run(struct cli *cli, const char *project, bool start, int64_t since, int64_t until,
                 const struct watcher_handler *handler, struct err *err)
 {
     struct watcher w = {.handler = handler};
     uv_loop_t loop;
     json_t *request AUTOJSON = request_new("events", NULL);
+    if (since)
+        request_int(request, "since", since);
+    if (until)
+        request_int(request, "until", until);
     const struct client_handler h = {on_event, on_closed, &w};
     struct err why AUTOERR = ERR_INIT;
     if (cli_paths(cli, err) < 0)
@@ -76,9 +80,9 @@ int watcher_run(struct cli *cli, const char *project, bool start, int64_t until,
     if (rc == 0) {
         uv_signal_start(&w.interrupt, on_signal, SIGINT);
         uv_signal_start(&w.terminate, on_signal, SIGTERM);
-        int64_t left = (until - time_now()) / 1000000;
-        if (until)
-            uv_timer_start(&w.until, on_until, left > 0 ? (uint64_t)left : 0, 0);
+        int64_t left = until - time_now();
+        if (until && left > 0) /* else the supervisor ends it, behind what it has kept */
+            uv_timer_start(&w.until, on_until, (uint64_t)(left / 1000000), 0);
     }
     if (rc < 0 || (handler->ready && !handler->ready(handler->ctx)))
         finish(&w);

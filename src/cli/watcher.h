@@ -12,9 +12,9 @@ struct watcher_handler {
     void *ctx;
 };
 
-/* until: ns since the epoch, 0: no end. Returns 0, EXIT_INTERRUPTED, or -1. A project without a
+/* since, until: ns since the epoch; since 0: from now on, until 0: no end. Returns 0, EXIT_INTERRUPTED, or -1. A project without a
  * supervisor has no events; start: one is started then. */
-int watcher_run(struct cli *cli, const char *project, bool start, int64_t until,
+int watcher_run(struct cli *cli, const char *project, bool start, int64_t since, int64_t until,
                 const struct watcher_handler *handler, struct err *err);
 
 #endif

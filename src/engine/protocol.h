@@ -32,7 +32,9 @@
  *            "up" once it runs, or "error" with exit 126 or 127 where a shell gives those. The
  *            client attaches to the monitor itself (runtime/monitor.h, "attach ... logs"), for which
  *            the output waits unless detach, and sees "container" die on this connection.
- *   events                           -> "container" events until the client goes
+ *   events   options: since until (ns since the epoch)
+ *            -> "container" events until the client goes: with since those kept from then on come first
+ *            (engine/history.h), without labels; an until that is over already: "done" behind them
  *
  * Closing the connection before "up" or "done" cancels the operation: what was begun on a container
  * is finished, nothing further is begun.

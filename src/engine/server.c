@@ -4,8 +4,10 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/units.h"
 #include "base/strbuf.h"
 #include "base/version.h"
+#include "engine/history.h"
 #include "engine/operation.h"
 #include "engine/protocol.h"
 
@@ -132,6 +134,25 @@ static void answer_ping(struct client *c)
     client_finish(c, false);
 }
 
+static void send_past(void *ctx, const json_t *event)
+{
+    client_send(ctx, event);
+}
+
+/* since: first what was kept from then on. An until that is over already ends it there. */
+static void follow(struct client *c, const json_t *options)
+{
+    int64_t since = jint(options, "since", 0), until = jint(options, "until", 0);
+    if (since)
+        history_read(c->server->engine, since, until, send_past, c);
+    c->follows = !until || until > time_now();
+    if (!c->follows) {
+        json_t *o AUTOJSON = json_pack("{s:s}", "event", "done");
+        client_send(c, o);
+        client_finish(c, false);
+    }
+}
+
 struct member {
     const char *name;
     json_type type; /* JSON_TRUE: a boolean; JSON_REAL: any number */
@@ -197,7 +218,8 @@ static const char *odd_in_request(const json_t *request)
         {"remove", JSON_TRUE},         {"tty", JSON_TRUE},
         {"stdin_open", JSON_TRUE},     {"renew_volumes", JSON_ARRAY},
         {"detach", JSON_TRUE},         {"cap_add", JSON_ARRAY},
-        {"cap_drop", JSON_ARRAY},
+        {"cap_drop", JSON_ARRAY},      {"since", JSON_INTEGER},
+        {"until", JSON_INTEGER},
     };
     const char *odd = odd_member(request, top, ARRAY_SIZE(top));
     return odd ? odd
@@ -244,7 +266,7 @@ static void take_request(struct client *c, const char *line, size_t n)
     if (streq(name, "ping")) {
         answer_ping(c);
     } else if (streq(name, "events")) {
-        c->follows = true;
+        follow(c, json_object_get(request, "options"));
     } else if (kind) {
         c->follows = jbool(json_object_get(request, "options"), "attach", false) ||
                      streq(name, "run");

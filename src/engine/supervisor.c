@@ -19,6 +19,7 @@
 #include "engine/container.h"
 #include "engine/control.h"
 #include "engine/guard.h"
+#include "engine/history.h"
 #include "engine/operation.h"
 #include "engine/reaper.h"
 #include "engine/server.h"
@@ -154,6 +155,7 @@ void engine_container_event(struct engine *e, const struct container *c, const c
     if (take_extra)
         json_object_update(o, take_extra);
     json_decref(take_extra);
+    history_add(e, o);
     server_broadcast(e->server, o);
 }
 

@@ -118,6 +118,8 @@ static enum verdict judge(struct operation *op, struct up *up, const struct depe
             one = (enum verdict)broken(slot->c, err, "did not start");
         else if (slot->state == SLOT_STARTED)
             one = judge_slot(op, slot, d->condition, err);
+        if (one == BROKEN && d->required && slot->c)
+            container_told(op, slot->c, "Error", "error", NULL);
         if (one == BROKEN)
             return BROKEN;
         if (one == PENDING)
