@@ -167,6 +167,12 @@ static int told(struct err *err)
     return -1;
 }
 
+static void set_separator(const struct cli *cli, struct project *p)
+{
+    if (args_bool(cli->global, "compatibility") || env_true("COMPOSE_COMPATIBILITY"))
+        p->separator = "_";
+}
+
 int cli_project(struct cli *cli, const struct load_options *options, struct project **out,
                 struct err *err)
 {
@@ -178,6 +184,8 @@ int cli_project(struct cli *cli, const struct load_options *options, struct proj
     struct diag d AUTODIAG = DIAG_INIT;
     int rc = project_load(options, out, &d);
     cli_diagnostics(cli, &d);
+    if (rc == 0)
+        set_separator(cli, *out);
     return rc < 0 ? told(err) : 0;
 }
 
@@ -247,6 +255,7 @@ int cli_project_if_any(struct cli *cli, char **name, struct project **project, s
     *project = NULL;
     if (project_load(&options, project, &d) == 0) {
         cli_diagnostics(cli, &d);
+        set_separator(cli, *project);
         *name = xstrdup((*project)->name);
         return 0;
     }

@@ -46,7 +46,8 @@ static char **images_to_remove(const struct project *p, const struct container_l
     for (size_t i = 0; !p && i < before->n; i++) {
         const struct container_record *c = &before->v[i];
         char *own AUTOFREE = xasprintf("%s-%s", c->project, c->service);
-        if (c->image && (!local_only || streq(own, c->image)))
+        char *old AUTOFREE = xasprintf("%s_%s", c->project, c->service);
+        if (c->image && (!local_only || streq(own, c->image) || streq(old, c->image)))
             strv_push(&names, c->image);
     }
     return names;

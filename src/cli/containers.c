@@ -56,7 +56,7 @@ struct container_record *container_choose(struct container_list *list, const cha
 const char *container_short_name(const struct container_record *c)
 {
     size_t n = strlen(c->project);
-    if (strncmp(c->name, c->project, n) == 0 && c->name[n] == '-')
+    if (strncmp(c->name, c->project, n) == 0 && (c->name[n] == '-' || c->name[n] == '_'))
         return c->name + n + 1;
     return c->name;
 }

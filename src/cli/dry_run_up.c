@@ -28,7 +28,8 @@ static char *name_of(const struct rehearsal *r, const struct plan_slot *slot)
     if (slot->have)
         return xstrdup(slot->have->name);
     return s->container_name ? xstrdup(s->container_name)
-                             : xasprintf("%s-%s-%d", r->name, s->name, slot->number);
+                             : xasprintf("%s%s%s%s%d", r->name, r->project->separator, s->name,
+                                         r->project->separator, slot->number);
 }
 
 static void make_container(struct rehearsal *r, const struct plan_slot *slot)

@@ -49,7 +49,7 @@ struct runner {
 
 char *service_image_name(const struct project *p, const struct service *s)
 {
-    return s->image ? xstrdup(s->image) : xasprintf("%s-%s", p->name, s->name);
+    return s->image ? xstrdup(s->image) : xasprintf("%s%s%s", p->name, p->separator, s->name);
 }
 
 const char *build_secret_id(const struct file_mount *secret)

@@ -69,7 +69,9 @@ static char *name_of(const struct container_spec *spec)
         return xstrdup(spec->name);
     if (spec->service->container_name)
         return xstrdup(spec->service->container_name);
-    return xasprintf("%s-%s-%d", spec->project->project->name, spec->service->name, spec->number);
+    const struct project *p = spec->project->project;
+    return xasprintf("%s%s%s%s%d", p->name, p->separator, spec->service->name, p->separator,
+                     spec->number);
 }
 
 /* Names that a person chose may meet those of other projects; ours carry the project's. */

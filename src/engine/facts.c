@@ -14,7 +14,7 @@
 
 char *service_image(const struct project *p, const struct service *s)
 {
-    return s->image ? xstrdup(s->image) : xasprintf("%s-%s", p->name, s->name);
+    return s->image ? xstrdup(s->image) : xasprintf("%s%s%s", p->name, p->separator, s->name);
 }
 
 bool service_uses_network(const struct service *s, const char *key)

@@ -125,7 +125,9 @@ static int create(struct operation *op, struct run *r)
     const struct service *s = &r->ref->project->services[0];
     char suffix[13];
     random_hex(6, suffix);
-    char *name AUTOFREE = xasprintf("%s-%s-run-%s", op->engine->project_name, s->name, suffix);
+    const char *sep = r->ref->project->separator;
+    char *name AUTOFREE = xasprintf("%s%s%s%srun%s%s", op->engine->project_name, sep, s->name, sep,
+                                    sep, suffix);
     struct container_spec spec = {
         .project = r->ref,
         .service = s,

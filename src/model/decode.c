@@ -100,6 +100,7 @@ int project_decode(struct arena *take_arena, struct node *doc, struct project **
     p->document = doc;
     p->name = name;
     p->working_dir = "/";
+    p->separator = "-";
     p->files.v = p->env_files.v = p->disabled.v = arena_array(take_arena, const char *, 1);
     p->services_n = node_is(services, NODE_MAPPING) ? services->map.n : 0;
     p->services = arena_array(take_arena, struct service, p->services_n);

@@ -292,6 +292,7 @@ struct project {
     struct arena *arena;
     struct node *document; /* normalized; what `config` prints */
     const char *name;
+    const char *separator; /* of the parts of names: "-", or "_" with --compatibility */
     const char *working_dir;
     struct strings files; /* absolute paths of the Compose files */
     struct strings env_files;

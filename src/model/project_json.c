@@ -95,6 +95,7 @@ json_t *project_to_json(const struct project *p)
     json_t *j = json_object();
     json_object_set_new(j, "document", node_to_json(p->document));
     json_object_set_new(j, "working_dir", json_string_nocheck(p->working_dir));
+    json_object_set_new(j, "separator", json_string_nocheck(p->separator));
     json_object_set_new(j, "files", strings_to_json(&p->files));
     json_object_set_new(j, "env_files", strings_to_json(&p->env_files));
     json_object_set_new(j, "disabled", strings_to_json(&p->disabled));
@@ -125,6 +126,7 @@ int project_from_json(const json_t *j, struct project **out, struct err *err)
     struct project *p = *out;
     const char *dir = jstr(j, "working_dir", "/");
     p->working_dir = arena_strdup(a, dir);
+    p->separator = arena_strdup(a, jstr(j, "separator", "-"));
     p->files = strings_from_json(a, json_object_get(j, "files"));
     p->env_files = strings_from_json(a, json_object_get(j, "env_files"));
     p->disabled = strings_from_json(a, json_object_get(j, "disabled"));
