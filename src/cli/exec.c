@@ -307,18 +307,11 @@ static int read_pid(struct exec *e, struct err *err)
     return e->pid > 0 ? 0 : err_set(err, ERR_CORRUPT, "%s: no process id", e->pid_file);
 }
 
-static int run_it(struct exec *e, struct err *err)
+static int run_it(struct exec *e, const sigset_t *old, struct err *err)
 {
-    static const int wanted[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH};
-    sigset_t set, old;
     pid_t runtime;
     prctl(PR_SET_CHILD_SUBREAPER, 1);
-    sigemptyset(&set);
-    for (size_t i = 0; i < ARRAY_SIZE(wanted); i++)
-        sigaddset(&set, wanted[i]);
-    sigprocmask(SIG_BLOCK, &set, &old);
-    e->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    if (spawn_runtime(e, &old, &runtime, err) < 0)
+    if (spawn_runtime(e, old, &runtime, err) < 0)
         return -1;
     if (wait_runtime(e, runtime) != 0)
         return refused(e, err);
@@ -333,6 +326,21 @@ static int run_it(struct exec *e, struct err *err)
     int code = wait_process(e);
     terminal_restore();
     return code < 0 ? 0 : code;
+}
+
+/* Signals come through a descriptor meanwhile: they are the process's. */
+static int run_with_signals(struct exec *e, struct err *err)
+{
+    static const int wanted[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH};
+    sigset_t set, old;
+    sigemptyset(&set);
+    for (size_t i = 0; i < ARRAY_SIZE(wanted); i++)
+        sigaddset(&set, wanted[i]);
+    sigprocmask(SIG_BLOCK, &set, &old);
+    e->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    int rc = run_it(e, &old, err);
+    sigprocmask(SIG_SETMASK, &old, NULL);
+    return rc;
 }
 
 static void forget(char **path)
@@ -350,7 +358,7 @@ int exec_run(struct cli *cli, const struct exec_options *o, struct err *err)
     if (rc == 0)
         rc = prepare(&e, cli, err);
     if (rc == 0)
-        rc = run_it(&e, err);
+        rc = run_with_signals(&e, err);
     forget(&e.process);
     forget(&e.pid_file);
     forget(&e.log);

@@ -1,5 +1,6 @@
 #include "cli/watch.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -228,6 +229,9 @@ static int sync_path(const struct rootfs *root, const struct rule *r, const char
     char *to AUTOFREE = *rest ? path_join(r->target, rest) : xstrdup(r->target);
     char *parent AUTOFREE = path_dir(to);
     int from AUTOCLOSE = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    struct stat st;
+    if (from >= 0 && fstat(from, &st) == 0 && S_ISDIR(st.st_mode))
+        return make_folders(root, to, err); /* what is in it comes by itself, see add_tree() */
     if (from >= 0 && make_folders(root, parent, err) < 0)
         return -1;
     int dir AUTOCLOSE = rootfs_resolve(root, parent, O_RDONLY | O_DIRECTORY);
@@ -265,8 +269,16 @@ static int sync_paths(struct watch *w, const struct rule *r, char **paths, struc
 static int run_exec(struct watch *w, const struct rule *r, struct err *err)
 {
     const struct node *command = node_get(r->exec, "command");
-    char **argv AUTOSTRV = NULL;
+    const struct node *variables = node_get(r->exec, "environment");
+    char **argv AUTOSTRV = NULL, **env AUTOSTRV = NULL;
     struct container_list list AUTOCONTAINERS = {0};
+    int null AUTOCLOSE = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    const int stdio[] = {null, STDOUT_FILENO, STDERR_FILENO};
+    for (size_t i = 0; node_is(variables, NODE_MAPPING) && i < variables->map.n; i++) {
+        const char *value = node_str(variables->map.v[i].value);
+        char *pair AUTOFREE = xasprintf("%s=%s", variables->map.v[i].key, value ? value : "");
+        strv_push(&env, pair);
+    }
     for (size_t i = 0; node_is(command, NODE_SEQUENCE) && i < command->seq.n; i++)
         strv_push(&argv, node_str(command->seq.v[i]) ? node_str(command->seq.v[i]) : "");
     if (!argv || containers_read(w->cli, w->project->name, &list, err) < 0)
@@ -279,6 +291,8 @@ static int run_exec(struct watch *w, const struct rule *r, struct err *err)
             .id = c->id,
             .runtime = c->runtime,
             .command = (const char *const *)argv,
+            .environment = (const char *const *)env,
+            .stdio = stdio,
             .user = node_get_str(r->exec, "user"),
             .working_dir = node_get_str(r->exec, "working_dir"),
             .privileged = node_get_bool(r->exec, "privileged", false),
@@ -332,6 +346,28 @@ static int rebuild(struct watch *w, const struct service *s, struct err *err)
     return rc;
 }
 
+/* A path and, where it is a folder, what is in it, as far as it concerns the rule: a folder may be there
+ * with its content by the time that we hear of it. */
+static void add_tree(const struct rule *r, const char *path, char ***out, int depth)
+{
+    enum { DEPTH_MAX = 100 };
+    const char *rest = below(r, path);
+    struct stat st;
+    bool folder = lstat(path, &st) == 0 && S_ISDIR(st.st_mode);
+    if (!rest || (*rest && ignore_matches(&r->ignore, rest)) || depth > DEPTH_MAX)
+        return;
+    if (folder ? !r->include.patterns : concerns(r, path))
+        strv_push(out, path);
+    DIR *dir = folder ? opendir(path) : NULL;
+    for (struct dirent *entry; dir && (entry = readdir(dir));) {
+        char *inner AUTOFREE = path_join(path, entry->d_name);
+        if (!streq(entry->d_name, ".") && !streq(entry->d_name, ".."))
+            add_tree(r, inner, out, depth + 1);
+    }
+    if (dir)
+        closedir(dir);
+}
+
 /* All that has changed for one rule, at once. */
 static int apply_rule(struct watch *w, const struct rule *r, char **paths, struct err *err)
 {
@@ -362,10 +398,8 @@ static void apply(struct watch *w)
     for (size_t i = 0; i < w->rules.n && !w->interrupted; i++) {
         struct err err AUTOERR = ERR_INIT;
         char **paths AUTOSTRV = NULL;
-        map_foreach (&w->changed, it) {
-            if (concerns(&w->rules.v[i], it->key))
-                strv_push(&paths, it->key);
-        }
+        map_foreach (&w->changed, it)
+            add_tree(&w->rules.v[i], it->key, &paths, 0);
         int rc = apply_rule(w, &w->rules.v[i], paths, &err);
         if (rc == EXIT_INTERRUPTED)
             w->interrupted = true;
@@ -430,8 +464,8 @@ static int initial(struct watch *w, struct err *err)
         char **paths AUTOSTRV = NULL;
         if (!r->initial_sync || !(r->actions & ACTION_SYNC))
             continue;
-        strv_push(&paths, r->path);
-        if (sync_paths(w, r, paths, err) < 0)
+        add_tree(r, r->path, &paths, 0);
+        if (paths && sync_paths(w, r, paths, err) < 0)
             return -1;
     }
     return 0;
