@@ -217,6 +217,19 @@ static json_t *func_truncate(json_t *const *args, size_t n)
     return text_value(s);
 }
 
+/* docker's: blanks before and behind what is not empty */
+static json_t *func_pad(json_t *const *args, size_t n)
+{
+    enum { PAD_MAX = 1000 };
+    (void)n;
+    char *s AUTOFREE = text_of(args[0]);
+    json_int_t before = json_integer_value(args[1]), after = json_integer_value(args[2]);
+    if (!*s || before < 0 || after < 0 || before > PAD_MAX || after > PAD_MAX)
+        return text_value(s);
+    char *padded AUTOFREE = xasprintf("%*s%s%*s", (int)before, "", s, (int)after, "");
+    return text_value(padded);
+}
+
 static json_t *func_len(json_t *const *args, size_t n)
 {
     (void)n;
@@ -314,26 +327,13 @@ static const struct func {
     size_t min, max;
     json_t *(*call)(json_t *const *args, size_t n);
 } funcs[] = {
-    {"and", 1, 16, func_and},
-    {"eq", 2, 16, func_eq},
-    {"ge", 2, 2, func_ge},
-    {"gt", 2, 2, func_gt},
-    {"index", 1, 16, func_index},
-    {"join", 2, 2, func_join},
-    {"json", 1, 1, func_json},
-    {"le", 2, 2, func_le},
-    {"len", 1, 1, func_len},
-    {"lower", 1, 1, func_lower},
-    {"lt", 2, 2, func_lt},
-    {"ne", 2, 2, func_ne},
-    {"not", 1, 1, func_not},
-    {"or", 1, 16, func_or},
-    {"print", 0, 16, func_print},
-    {"printf", 1, 16, func_printf},
-    {"println", 0, 16, func_println},
-    {"split", 2, 2, func_split},
-    {"title", 1, 1, func_title},
-    {"truncate", 2, 2, func_truncate},
+    {"and", 1, 16, func_and},     {"eq", 2, 16, func_eq},         {"ge", 2, 2, func_ge},
+    {"gt", 2, 2, func_gt},        {"index", 1, 16, func_index},   {"join", 2, 2, func_join},
+    {"json", 1, 1, func_json},    {"le", 2, 2, func_le},          {"len", 1, 1, func_len},
+    {"lower", 1, 1, func_lower},  {"lt", 2, 2, func_lt},          {"ne", 2, 2, func_ne},
+    {"not", 1, 1, func_not},      {"or", 1, 16, func_or},         {"pad", 3, 3, func_pad},
+    {"print", 0, 16, func_print}, {"printf", 1, 16, func_printf}, {"println", 0, 16, func_println},
+    {"split", 2, 2, func_split},  {"title", 1, 1, func_title},    {"truncate", 2, 2, func_truncate},
     {"upper", 1, 1, func_upper},
 };
 
