@@ -40,6 +40,14 @@ static void replace(char **s, const char *with)
     *s = xstrdup(with ? with : "");
 }
 
+static bool has_moved(const struct progress_view *view, const struct progress_item *item,
+                      int64_t now)
+{
+    return item->total > 0 && item->current > item->told &&
+           (now - item->told_at >= view->interval ||
+            item->current - item->told >= item->total / view->parts);
+}
+
 void progress_event(struct progress *p, const struct progress_event *e)
 {
     struct progress_item *item = map_get(&p->items, e->id);
@@ -76,9 +84,9 @@ void progress_event(struct progress *p, const struct progress_event *e)
         p->done--;
     }
     p->dirty = true;
-    bool due = e->total && now - item->told >= (p->view ? p->view->interval : 0);
-    if (p->view && p->view->event && (!same || due)) {
-        item->told = now;
+    if (p->view && p->view->event && (!same || has_moved(p->view, item, now))) {
+        item->told = item->current;
+        item->told_at = now;
         p->view->event(p, item);
     }
 }

@@ -30,11 +30,11 @@ struct progress_item {
     char *id, *parent, *text, *status;
     enum progress_state state;
     int64_t current, total;
-    int64_t begin, end; /* monotonic ns; end 0: not yet */
-    int64_t since;      /* when it took up what its text says */
-    int64_t told;       /* last handed to view->event */
-    json_t *reasons;    /* of the last event that had some; NULL: none */
-    bool fresh_reasons; /* the event that is being shown brought them */
+    int64_t begin, end;    /* monotonic ns; end 0: not yet */
+    int64_t since;         /* when it took up what its text says */
+    int64_t told, told_at; /* bytes that view->event knows, since when */
+    json_t *reasons;       /* of the last event that had some; NULL: none */
+    bool fresh_reasons;    /* the event that is being shown brought them */
 };
 
 struct progress;
@@ -42,7 +42,9 @@ struct progress;
 /* How a mode shows events; functions may be NULL. */
 struct progress_view {
     void (*event)(struct progress *p, const struct progress_item *item);
-    int64_t interval; /* ns between events that tell nothing but a larger number */
+    /* Events that tell nothing but a larger number come after so many ns or such a part of the whole. */
+    int64_t interval;
+    int parts;
     void (*draw)(struct progress *p);
     /* Makes room for a line that is written by somebody else. */
     void (*clear)(struct progress *p);

@@ -28,7 +28,8 @@ static void plain_event(struct progress *p, const struct progress_item *item)
     fd_write_all(p->fd, out.buf, out.len);
 }
 
-const struct progress_view progress_plain = {.event = plain_event, .interval = 2000000000};
+const struct progress_view progress_plain = {
+    .event = plain_event, .interval = 2000000000, .parts = 4};
 
 static void set_if(json_t *j, const char *key, const char *value)
 {
@@ -63,4 +64,5 @@ static void json_event(struct progress *p, const struct progress_item *item)
     fd_write_all(p->fd, out.buf, out.len);
 }
 
-const struct progress_view progress_json = {.event = json_event, .interval = 500000000};
+const struct progress_view progress_json = {
+    .event = json_event, .interval = 500000000, .parts = 16};

@@ -12,7 +12,9 @@
 #include "base/units.h"
 #include "image/module/hash.h"
 
-enum { PROGRESS_INTERVAL = 100000000 }; /* ns */
+/* Progress is told after so many ns, or so large a part of the layer: a transfer that then stands still
+ * does not show a number from long before. */
+enum { PROGRESS_INTERVAL = 100000000, PROGRESS_PARTS = 16 };
 
 struct layer_sink {
     const struct layer_spec *spec;
@@ -20,8 +22,8 @@ struct layer_sink {
     int blob;         /* fd, -1: not kept */
     struct ring *out; /* NULL: not unpacked */
     int64_t received;
-    int64_t reported; /* when progress was last told */
-    struct err err;   /* why the sink refused bytes; empty where the pipeline behind it failed */
+    int64_t reported, reported_at; /* bytes, when */
+    struct err err; /* why the sink refused bytes; empty where the pipeline behind it failed */
 };
 
 struct pipeline {
@@ -56,9 +58,11 @@ static void report(struct layer_sink *s)
     if (!s->spec->progress)
         return;
     int64_t now = time_monotonic();
-    if (now - s->reported < PROGRESS_INTERVAL)
+    bool part = s->spec->size > 0 && s->received - s->reported >= s->spec->size / PROGRESS_PARTS;
+    if (!part && !layer_sink_complete(s) && now - s->reported_at < PROGRESS_INTERVAL)
         return;
-    s->reported = now;
+    s->reported = s->received;
+    s->reported_at = now;
     s->spec->progress(s->spec->progress_ctx, s->received);
 }
 
