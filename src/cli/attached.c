@@ -8,7 +8,9 @@
 #include "base/units.h"
 #include "cli/client.h"
 #include "cli/dialog.h"
+#include "cli/menu.h"
 #include "cli/progress.h"
+#include "cli/side_watch.h"
 
 enum phase {
     PHASE_CREATING, /* the operation runs and its progress is shown */
@@ -30,6 +32,8 @@ struct attached {
     struct progress progress, stop_progress;
     struct progress_ticker ticker;
     uv_signal_t interrupt, terminate;
+    struct menu *menu;
+    struct side_watch watch;
     struct map running; /* ids of containers that run or will run again */
     bool up;            /* the operation has ended well */
     bool interrupted, failed;
@@ -46,11 +50,19 @@ static void close_handle(uv_handle_t *h)
         uv_close(h, NULL);
 }
 
+static void close_menu(struct attached *a)
+{
+    menu_close(a->menu);
+    a->menu = NULL;
+    side_watch_stop(&a->watch);
+}
+
 static void finish(struct attached *a)
 {
     if (a->phase == PHASE_ENDING)
         return;
     a->phase = PHASE_ENDING;
+    close_menu(a);
     logview_drain(a->log);
     logview_close(a->log);
     close_handle((uv_handle_t *)&a->interrupt);
@@ -101,6 +113,46 @@ static void announce(struct attached *a)
         cli_outf("Attaching to %s\n", names.buf);
 }
 
+/* ---- keys */
+
+/* All have ended, and nothing that is watched starts them again. */
+static void finish_if_idle(struct attached *a)
+{
+    if (a->up && !a->running.live && a->phase == PHASE_ATTACHED && !a->watch.running)
+        finish(a);
+}
+
+static void on_watch_ended(void *ctx)
+{
+    struct attached *a = ctx;
+    menu_set_watching(a->menu, false);
+    finish_if_idle(a);
+}
+
+static void start_watching(struct attached *a)
+{
+    struct err err AUTOERR = ERR_INIT;
+    a->watch.ended = on_watch_ended;
+    a->watch.ctx = a;
+    if (side_watch_start(&a->watch, a->cli, &a->loop, a->o->named, &err) < 0)
+        cli_warn(a->cli, "%s", err.msg);
+    else
+        menu_set_watching(a->menu, true);
+}
+
+static void on_key(void *ctx, char key)
+{
+    struct attached *a = ctx;
+    if (a->phase != PHASE_ATTACHED)
+        return;
+    if (key == 'd')
+        finish(a); /* the containers run on */
+    else if (a->watch.running)
+        side_watch_stop(&a->watch);
+    else if (a->up)
+        start_watching(a);
+}
+
 static void attach(struct attached *a)
 {
     if (a->phase != PHASE_CREATING)
@@ -109,6 +161,8 @@ static void attach(struct attached *a)
     progress_flush(&a->progress);
     uv_timer_stop(&a->ticker.timer);
     announce(a);
+    if (a->o->menu)
+        a->menu = menu_open(a->cli, &a->loop, &(struct menu_handler){on_key, a});
 }
 
 /* ---- stopping */
@@ -216,6 +270,7 @@ static void abort_all(struct attached *a, int code)
     if (a->phase >= PHASE_STOPPING)
         return;
     a->phase = PHASE_STOPPING;
+    close_menu(a);
     fprintf(stderr, "%sAborting on container exit...%s\n",
             a->cli->color_err ? "\033[31m\033[1m" : "", a->cli->color_err ? "\033[0m" : "");
     send_stop(a);
@@ -240,8 +295,8 @@ static void on_die(struct attached *a, const json_t *event, struct container_rec
     }
     if (a->o->abort_on_exit || (a->o->abort_on_failure && code))
         abort_all(a, code);
-    else if (a->up && !a->running.live && a->phase == PHASE_ATTACHED)
-        finish(a);
+    else
+        finish_if_idle(a);
 }
 
 static void on_start(struct attached *a, struct container_record *c)
@@ -298,8 +353,9 @@ static void on_up(struct attached *a)
         if (!c->oneoff && in_set(a, a->o->selected, c->service) && container_is_up(c))
             on_start(a, c);
     }
-    if (!a->running.live && a->phase == PHASE_ATTACHED)
-        finish(a);
+    if (a->o->watch && a->phase == PHASE_ATTACHED)
+        start_watching(a);
+    finish_if_idle(a);
 }
 
 static void on_progress(struct attached *a, const json_t *event)
@@ -352,6 +408,7 @@ static void on_signal(uv_signal_t *s, int signum)
         progress_flush(&a->progress);
         uv_timer_stop(&a->ticker.timer);
         a->phase = PHASE_STOPPING;
+        close_menu(a);
         cli_outf("Gracefully Stopping... press Ctrl+C again to force\n");
         if (!a->up && a->watching)
             client_cancel(a->watching);

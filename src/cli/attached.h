@@ -15,6 +15,8 @@ struct attached_options {
     const char *exit_code_from; /* service, NULL: none */
     int64_t timeout;            /* of stopping, seconds; -1: as the services say */
     const json_t *scale;        /* service -> replicas, NULL: as the file says */
+    bool menu, watch;           /* the keys; files are watched from the beginning */
+    const char *const *named;   /* the services that the user named, NULL-terminated */
 };
 
 /* request: an "up" with attach. Returns the exit code, or -1. */

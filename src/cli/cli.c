@@ -74,7 +74,8 @@ static int parallel_limit(struct cli *cli, struct err *err)
 int cli_init(struct cli *cli, const struct args *global, bool dry_run, struct err *err)
 {
     const char *program = cli->program;
-    *cli = (struct cli){.program = program, .global = global, .dry_run = dry_run};
+    *cli = (struct cli){
+        .program = program, .argv = cli->argv, .global = global, .dry_run = dry_run};
     cli->started = time_monotonic();
     const char *ansi = option_or_env(global, "ansi", "COMPOSE_ANSI");
     if (args_bool(global, "no-ansi"))

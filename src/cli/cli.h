@@ -19,6 +19,7 @@ enum progress_mode { PROGRESS_TTY, PROGRESS_PLAIN, PROGRESS_JSON, PROGRESS_QUIET
 
 struct cli {
     const char *program; /* "compose", "docker compose": as the user calls us */
+    char *const *argv;   /* of the program, as it was started */
     const struct args *global;
     bool dry_run;
     bool color_out, color_err; /* may stdout and stderr carry SGR sequences */

@@ -5,10 +5,10 @@
 #include "cli/client.h"
 #include "cli/command.h"
 #include "cli/dialog.h"
+#include "cli/menu.h"
 #include "cli/provision.h"
 #include "cli/up_options.h"
 #include "cli/unsupported.h"
-#include "cli/watch.h"
 
 static const struct option options[] = {
     OPT_BOOL("abort-on-container-exit", 0,
@@ -32,7 +32,8 @@ static const struct option options[] = {
              "Recreate containers even if their configuration and image haven't changed"),
     LOCKED_OPTION,
     OPT_BOOL("menu", 0,
-             "Accepted for compatibility: there is no menu, Ctrl-C stops and a second one kills"),
+             "Enable interactive shortcuts when running attached. Incompatible with --detach. Can "
+             "also be enable/disable by setting COMPOSE_MENU environment var."),
     OPT_LIST("no-attach", 0, "Do not attach (stream logs) to the specified services",
              .words = "@service"),
     OPT_BOOL("no-build", 0, "Don't build an image, even if it's policy"),
@@ -217,6 +218,9 @@ static int run_attached(struct up *up, struct err *err)
         .exit_code_from = *from ? from : NULL,
         .timeout = args_given(up->args, "timeout") ? args_int(up->args, "timeout") : -1,
         .scale = up->scale,
+        .menu = menu_wanted(up->cli, up->args),
+        .watch = args_bool(up->args, "watch"),
+        .named = up->args->positional,
     };
     json_t *request AUTOJSON = up_request(up, true);
     return attached_run(up->cli, request, &o, err);
@@ -227,7 +231,7 @@ static int run_project(struct up *up, struct err *err)
     const struct args *args = up->args;
     const char *from = args_str(args, "exit-code-from");
     bool detached = args_bool(args, "detach") || args_bool(args, "wait") ||
-                    args_bool(args, "no-start") || args_bool(args, "watch") || up->cli->dry_run;
+                    args_bool(args, "no-start") || up->cli->dry_run;
     if (*from && !project_service(up->project, from))
         return err_set(err, ERR_NOT_FOUND, "no such service: %s: not found", from);
     if (scale_parse(up->project, args_list(args, "scale"), &up->scale, err) < 0 ||
@@ -240,9 +244,6 @@ static int run_project(struct up *up, struct err *err)
     json_t *request AUTOJSON = up_request(up, false);
     int rc = dialog_run(up->cli, up->project->name, request, "Running",
                         &(struct dialog_hooks){.project = up->project}, err);
-    if (rc == 0 && args_bool(args, "watch") && !up->cli->dry_run)
-        rc = watch_run(up->cli, up->project, args->positional,
-                       &(struct watch_options){.prune = true, .logs = true}, err);
     return rc;
 }
 

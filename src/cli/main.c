@@ -178,7 +178,7 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     log_open("compose", getenv("COMPOSE_TRACE") ? STDERR_FILENO : -1);
     const char *self = argc ? path_base(argv[0]) : "compose";
-    struct cli cli = {.program = "compose"};
+    struct cli cli = {.program = "compose", .argv = argv};
     int skip = argc ? 1 : 0;
     if (argc > 1 && streq(argv[1], "docker-cli-plugin-metadata"))
         return plugin_metadata();

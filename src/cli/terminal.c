@@ -78,6 +78,20 @@ bool terminal_raw(void)
     return tcsetattr(STDIN_FILENO, TCSADRAIN, &raw) == 0;
 }
 
+bool terminal_keys(void)
+{
+    terminal_remember();
+    if (!terminal.saved)
+        return false;
+    struct termios keys = terminal.modes;
+    keys.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
+    keys.c_cc[VMIN] = 1;
+    keys.c_cc[VTIME] = 0;
+    /* Stopped by Ctrl-Z, we would leave the shell a terminal in these modes. */
+    keys.c_cc[VSUSP] = _POSIX_VDISABLE;
+    return tcsetattr(STDIN_FILENO, TCSADRAIN, &keys) == 0;
+}
+
 /* Length of the escape sequence at s, 0 if there is none. */
 static size_t escape_length(const char *s)
 {

@@ -14,6 +14,8 @@ bool terminal_capable(int fd);
 
 /* Raw mode on stdin; undone by terminal_restore(), at exit and by fatal signals. False: no terminal. */
 bool terminal_raw(void);
+/* Keys come one by one and unseen, Ctrl-C stays a signal; undone like raw mode. False: no terminal. */
+bool terminal_keys(void);
 /* Remembers the modes without changing them: for a child that makes the terminal raw itself. */
 void terminal_remember(void);
 void terminal_restore(void);

@@ -20,7 +20,6 @@
 #include "cli/ignore.h"
 #include "cli/image_commands.h"
 #include "cli/image_jobs.h"
-#include "cli/logview.h"
 #include "cli/rootfs.h"
 
 /* Changes are gathered until nothing has changed for this long. */
@@ -54,7 +53,6 @@ struct watch {
     uv_poll_t poll;
     uv_timer_t quiet;
     uv_signal_t interrupt, terminate;
-    struct logview *log;
     bool interrupted;
 };
 
@@ -439,21 +437,6 @@ static void on_signal(uv_signal_t *s, int signum)
     uv_close((uv_handle_t *)&w->quiet, NULL);
     uv_close((uv_handle_t *)&w->interrupt, NULL);
     uv_close((uv_handle_t *)&w->terminate, NULL);
-    if (w->log)
-        logview_close(w->log);
-}
-
-static void show_logs(struct watch *w)
-{
-    const struct logview_options o = {
-        .color = w->cli->color_out, .prefix = true, .split = true, .tail = -1, .since = time_now()};
-    struct container_list list AUTOCONTAINERS = {0};
-    w->log = logview_new(w->cli, &w->loop, &o);
-    containers_read(w->cli, w->project->name, &list, NULL);
-    for (size_t i = 0; i < list.n; i++) {
-        if (!list.v[i].oneoff)
-            logview_add(w->log, &list.v[i], 0, NULL);
-    }
 }
 
 /* initial_sync: what is there counts as changed once. */
@@ -488,12 +471,9 @@ static int watch_loop(struct watch *w, struct err *err)
     uv_poll_start(&w->poll, UV_READABLE, on_readable);
     uv_signal_start(&w->interrupt, on_signal, SIGINT);
     uv_signal_start(&w->terminate, on_signal, SIGTERM);
-    if (w->o->logs)
-        show_logs(w);
     cli_outf("Watch enabled\n");
     uv_run(&w->loop, UV_RUN_DEFAULT);
     uv_loop_close(&w->loop);
-    logview_free(w->log);
     return EXIT_INTERRUPTED;
 }
 

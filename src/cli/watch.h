@@ -8,7 +8,6 @@
 struct watch_options {
     bool prune; /* remove the images that a rebuild leaves without a name */
     bool quiet; /* no build output */
-    bool logs;  /* show the containers' output too: up --watch */
 };
 
 /* Runs until Ctrl-C. services empty: all with a develop section. */
