@@ -18,6 +18,7 @@ struct client {
     char *project, *request; /* to be sent again, see on_read() */
     int attempts;
     bool answered; /* an event has come */
+    bool resumes;  /* may be asked twice, and has not been done yet */
     bool again;    /* the pipe is being closed to connect anew */
     struct client_handler handler;
     struct strbuf in;
@@ -119,6 +120,8 @@ static void handle_line(struct client *c, const char *line, size_t n)
     c->answered = true;
     if (streq(name, "done") || streq(name, "error"))
         c->finished = true;
+    if (streq(name, "up"))
+        c->resumes = false;
     c->handler.event(c->handler.ctx, name, event);
 }
 
@@ -134,8 +137,12 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
     struct client *c = container_of((uv_pipe_t *)s, struct client, pipe);
     if (n < 0) {
         /* A supervisor that was killed still accepts while the kernel takes it apart: one that said
-         * nothing has not begun. */
-        if (!c->answered && !c->closing && ++c->attempts < ATTEMPTS) {
+         * nothing has not begun. Of what it did begin, most may be asked for again: the next one
+         * goes on from what there is. */
+        bool again = !c->answered || (c->resumes && !c->finished);
+        if (again && !c->closing && ++c->attempts < ATTEMPTS) {
+            strbuf_setlen(&c->in, 0);
+            c->scanned = 0;
             c->again = true;
             uv_close((uv_handle_t *)&c->pipe, on_close);
             return;
@@ -160,6 +167,16 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
         err_set(&c->err, ERR_CORRUPT, "the supervisor sent a line that is too long");
         client_close(c);
     }
+}
+
+/* Operations that come to the same when they are done twice. */
+static bool may_be_asked_twice(const json_t *request)
+{
+    static const char *const ops[] = {"up", "create", "down", "start", "stop", "rm"};
+    for (size_t i = 0; i < sizeof(ops) / sizeof(*ops); i++)
+        if (streq(jstr(request, "op", ""), ops[i]))
+            return true;
+    return false;
 }
 
 static int connect_client(struct client *c, uv_loop_t *loop, bool start, struct err *err)
@@ -195,6 +212,7 @@ int client_open(uv_loop_t *loop, const struct paths *paths, const char *project,
     c->paths = paths;
     c->project = xstrdup(project);
     c->request = xasprintf("%s\n", text);
+    c->resumes = may_be_asked_twice(request);
     c->handler = *handler;
     c->in = (struct strbuf)STRBUF_INIT;
     if (connect_client(c, loop, start, err) < 0) {

@@ -66,10 +66,30 @@ struct service *container_service(struct container *c)
 void container_save(struct container *c)
 {
     struct err err AUTOERR = ERR_INIT;
-    if (c->state == C_GONE || c->state == C_REMOVING)
+    if (c->state == C_GONE || c->state == C_REMOVING) {
+        c->unsaved = false;
         return;
-    if (container_record_write(c->engine->paths, &c->record, &err) < 0)
+    }
+    bool was_unsaved = c->unsaved;
+    c->unsaved = container_record_write(c->engine->paths, &c->record, &err) < 0;
+    if (c->unsaved && !was_unsaved)
         log_line("%s: %s", c->record.name, err.msg);
+    if (!c->unsaved && was_unsaved)
+        log_line("%s: its record is on disk again", c->record.name);
+    if (c->unsaved)
+        engine_retry_later(c->engine);
+}
+
+bool container_retry(struct container *c)
+{
+    if (c->unsaved)
+        container_save(c);
+    if (c->adrift) {
+        c->adrift = false;
+        c->lost = true;
+        container_step(c);
+    }
+    return c->unsaved || c->adrift;
 }
 
 bool container_is_running(const struct container *c)
@@ -275,9 +295,12 @@ static void begin_remove(struct container *c)
 
 static int send_signal(struct container *c, int sig)
 {
-    if (c->pidfd < 0)
-        return -1;
-    return (int)syscall(SYS_pidfd_send_signal, c->pidfd, sig, NULL, 0);
+    if (c->pidfd < 0 && c->record.pid)
+        c->pidfd = fd_pidfd(c->record.pid);
+    if (c->pidfd >= 0)
+        return (int)syscall(SYS_pidfd_send_signal, c->pidfd, sig, NULL, 0);
+    /* Without a descriptor left the number has to do: its monitor has not told that it was reaped. */
+    return c->link && c->record.pid > 1 ? kill(c->record.pid, sig) : -1;
 }
 
 static int stop_signal_of(struct container *c)
@@ -705,6 +728,8 @@ void container_adopt(struct container *c)
     char *run AUTOFREE = paths_container_run(c->engine->paths, c->record.id);
     bool lives = c->record.status == CONTAINER_RUNNING || c->record.status == CONTAINER_PAUSED ||
                  c->record.status == CONTAINER_RESTARTING;
+    if (c->record.unsaved)
+        container_save(c);
     if (c->record.status == CONTAINER_REMOVING) {
         container_remove(c, true);
         return;

@@ -75,6 +75,8 @@ struct container {
     int tty_fd;         /* dup of its pty master, -1 */
     uv_timer_t timer;
     bool closing;
+    bool unsaved; /* the record on disk is out of date */
+    bool adrift;  /* it runs without a monitor, and none could be started */
 };
 
 /* A container that is new or was read from disk. Takes the record; project may be NULL for an
@@ -101,6 +103,8 @@ void container_remove(struct container *c, bool volumes);
 void container_pause(struct container *c, bool pause);
 
 void container_step(struct container *c);
+/* Does again what has failed; true when something still waits. */
+bool container_retry(struct container *c);
 /* Lets go of handles without touching the container, when the supervisor retires. */
 void container_detach(struct container *c);
 

@@ -59,9 +59,11 @@ struct engine {
     struct server *server;
     struct reaper *reaper;
     unsigned work_pending;
-    bool retiring;     /* nothing left to supervise: handles are being closed */
-    bool handing_over; /* a newer program waits for us to end; nothing new is begun */
-    uv_idle_t kick;    /* runs the operations in this turn of the loop, after the callbacks */
+    bool retiring;        /* nothing left to supervise: handles are being closed */
+    bool handing_over;    /* a newer program waits for us to end; nothing new is begun */
+    uv_idle_t kick;       /* runs the operations in this turn of the loop, after the callbacks */
+    uv_timer_t retry;     /* see engine_retry_later() */
+    uint64_t retry_delay; /* ms, 0: nothing waits */
 };
 
 /* Something changed: operations look at their containers again before the loop sleeps. */
@@ -73,6 +75,10 @@ void engine_hand_over(struct engine *e);
 
 /* Runs run(arg) in the pool, then done(arg) on the loop. */
 void engine_work(struct engine *e, void (*run)(void *arg), void (*done)(void *arg), void *arg);
+
+/* Something could not be done for want of room on disk, descriptors or memory: containers try again soon
+ * (container_retry()), then less and less often. */
+void engine_retry_later(struct engine *e);
 
 struct container *engine_container(const struct engine *e, const char *id);
 struct container *engine_container_by_name(const struct engine *e, const char *name);

@@ -224,6 +224,14 @@ static int start_monitor(struct container *c, pid_t adopt, struct err *err)
     return rc < 0 ? -1 : launch_link(c, err);
 }
 
+/* It runs, and nobody can look after it now: soon again. */
+static void drift(struct container *c, const char *why)
+{
+    log_line("%s: %s", c->record.name, why);
+    c->adrift = true;
+    engine_retry_later(c->engine);
+}
+
 void launch_take_lost(struct container *c)
 {
     char *dir AUTOFREE = paths_container(c->engine->paths, c->record.project, c->record.id);
@@ -232,6 +240,17 @@ void launch_take_lost(struct container *c)
     c->lost = false;
     monitor_link_close(c->link);
     c->link = NULL;
+    /* Perhaps only the connection broke, or could not be made for want of descriptors: nobody is taken for dead
+     * then. */
+    if (launch_link(c, &err) == 0)
+        return;
+    if (err.kind != ERR_UNAVAILABLE) {
+        drift(c, err.msg);
+        return;
+    }
+    err_release(&err);
+    char *run AUTOFREE = paths_container_run(c->engine->paths, c->record.id);
+    struct monitor_status noted;
     bool known = monitor_status_read(dir, &st, NULL) == 0;
     if (known && (st.phase == MONITOR_EXITED || st.phase == MONITOR_FAILED)) {
         on_monitor_status(c, &st);
@@ -240,9 +259,15 @@ void launch_take_lost(struct container *c)
     if (known && st.phase == MONITOR_RUNNING && pid_start_time(st.pid) == st.start_time) {
         log_line("%s: its monitor is gone, starting another", c->record.name);
         take_running(c, &st);
-        if (start_monitor(c, st.pid, &err) == 0)
-            return;
-        log_line("%s: %s", c->record.name, err.msg);
+        if (start_monitor(c, st.pid, &err) < 0)
+            drift(c, err.msg);
+        return;
+    }
+    if (monitor_noted_read(run, &noted) == 0 && noted.phase == MONITOR_EXITED &&
+        noted.exit_code >= 0) {
+        take_ended(c, noted.exit_code, noted.oom, noted.finished);
+        container_step(c);
+        return;
     }
     take_ended(c, orphan_exit_code(c), false, 0);
     container_step(c);

@@ -513,8 +513,6 @@ struct cleanup_job *cleanup_job_new(struct engine *e, struct container *c, bool 
     j->dir = paths_container(e->paths, c->record.project, c->record.id);
     j->remove = remove;
     j->record = &c->record;
-    for (size_t i = 0; i < c->record.networks_n; i++)
-        strv_push(&j->networks, c->record.networks[i].network);
     for (size_t i = 0; volumes && i < c->record.mounts_n; i++)
         if (c->record.mounts[i].anonymous && c->record.mounts[i].name)
             strv_push(&j->volumes, c->record.mounts[i].name);
@@ -529,7 +527,6 @@ void cleanup_job_free(struct cleanup_job *j)
     free(j->id);
     free(j->dir);
     free(j->runtime);
-    strv_free(j->networks);
     strv_free(j->volumes);
     err_release(&j->err);
     free(j);
@@ -549,9 +546,8 @@ void cleanup_run(void *job)
             oci_delete(&rt, j->id, &ignored);
             oci_runtime_release(&rt);
         }
-        for (size_t i = 0; j->networks && j->networks[i]; i++)
-            if (network_disconnect(j->paths, j->networks[i], j->id, first) < 0)
-                first = NULL;
+        if (network_disconnect_all(j->paths, j->id, first) < 0)
+            first = NULL;
         if (netns_remove(netns, first) < 0)
             first = NULL;
         if (bundle_release(j->paths, j->id, first) < 0)

@@ -52,7 +52,6 @@ char *prepare_command_text(const struct service *s, const struct image *image);
 struct cleanup_job {
     const struct paths *paths;
     char *id;
-    char **networks;
     char *dir; /* removed with the record when remove is set */
     bool remove;
     char **volumes;                  /* anonymous volumes to remove too */

@@ -1,7 +1,12 @@
 #include "engine/server.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
+#include "base/fd.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/units.h"
@@ -26,7 +31,8 @@ struct client {
 
 struct server {
     struct engine *engine;
-    uv_pipe_t pipe;
+    uv_poll_t poll;
+    int listen_fd, reserve; /* the latter is given up to tell a client that there are no more */
     VEC(struct client *) clients;
     char *refusal; /* what everybody is told, NULL: nothing */
     bool closing;
@@ -41,7 +47,7 @@ struct write_request {
 
 static void server_free_if_done(struct server *s)
 {
-    if (s->closing && !s->clients.n && !s->pipe.data) {
+    if (s->closing && !s->clients.n && !s->poll.data) {
         vec_release(&s->clients);
         free(s->refusal);
         free(s);
@@ -302,30 +308,56 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
         refuse(c, "request too long");
 }
 
-static void on_connection(uv_stream_t *stream, int status)
+/* No descriptor is left: one that was kept for this says so. */
+static void turn_away(struct server *s)
 {
-    struct server *s = stream->data;
-    if (status < 0)
+    static const char sorry[] =
+        "{\"event\":\"error\",\"exit\":1,\"message\":\"the supervisor of the project has "
+        "too many open files: nothing was begun\"}\n";
+    fd_close_ptr(&s->reserve);
+    int fd = accept4(s->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd >= 0 && send(fd, sorry, sizeof(sorry) - 1, MSG_NOSIGNAL) > 0)
+        log_line("too many open files: a request is refused");
+    fd_close_ptr(&fd);
+    s->reserve = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+static void on_connection(uv_poll_t *poll, int status, int events)
+{
+    struct server *s = poll->data;
+    (void)status;
+    (void)events;
+    int fd = accept4(s->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd < 0) {
+        if (errno == EMFILE || errno == ENFILE)
+            turn_away(s);
         return;
+    }
     struct client *c = xcalloc(1, sizeof(*c));
     c->server = s;
     c->in = (struct strbuf)STRBUF_INIT;
     uv_pipe_init(s->engine->loop, &c->pipe, 0);
     c->pipe.data = c;
     vec_push(&s->clients, c);
-    if (uv_accept(stream, (uv_stream_t *)&c->pipe) < 0 ||
-        uv_read_start((uv_stream_t *)&c->pipe, on_alloc, on_read) < 0)
+    if (uv_pipe_open(&c->pipe, fd) < 0) {
+        close(fd);
         client_close(c);
+    } else if (uv_read_start((uv_stream_t *)&c->pipe, on_alloc, on_read) < 0) {
+        client_close(c);
+    }
 }
 
 struct server *server_new(struct engine *e, int take_listen_fd)
 {
     struct server *s = xcalloc(1, sizeof(*s));
     s->engine = e;
-    uv_pipe_init(e->loop, &s->pipe, 0);
-    s->pipe.data = s;
-    uv_pipe_open(&s->pipe, take_listen_fd);
-    uv_listen((uv_stream_t *)&s->pipe, 128, on_connection);
+    s->listen_fd = take_listen_fd;
+    s->reserve = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    fcntl(s->listen_fd, F_SETFL, O_NONBLOCK);
+    fcntl(s->listen_fd, F_SETFD, FD_CLOEXEC);
+    uv_poll_init(e->loop, &s->poll, s->listen_fd);
+    s->poll.data = s;
+    uv_poll_start(&s->poll, UV_READABLE, on_connection);
     return s;
 }
 
@@ -333,6 +365,8 @@ static void on_server_closed(uv_handle_t *h)
 {
     struct server *s = h->data;
     h->data = NULL;
+    fd_close_ptr(&s->listen_fd);
+    fd_close_ptr(&s->reserve);
     server_free_if_done(s);
 }
 
@@ -341,7 +375,7 @@ void server_close(struct server *s)
     s->closing = true;
     for (size_t i = 0; i < s->clients.n; i++)
         client_close(s->clients.v[i]);
-    uv_close((uv_handle_t *)&s->pipe, on_server_closed);
+    uv_close((uv_handle_t *)&s->poll, on_server_closed);
 }
 
 void server_refuse(struct server *s, const char *message)

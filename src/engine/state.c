@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/fd.h"
 #include "base/fs.h"
@@ -289,18 +290,33 @@ static int record_from_json(const json_t *o, struct container_record *c, struct 
     return 0;
 }
 
+/* Where a record waits that its disk has no room for. */
+static char *unsaved_path(const struct paths *p, const char *project, const char *id)
+{
+    char *dir AUTOFREE = paths_project_run(p, project);
+    return xasprintf("%s/unsaved-%s.json", dir, id);
+}
+
 int container_record_read(const struct paths *p, const char *project, const char *id,
                           struct container_record *out, struct err *err)
 {
     char *dir AUTOFREE = paths_container(p, project, id);
     char *path AUTOFREE = path_join(dir, "container.json");
+    char *unsaved AUTOFREE = unsaved_path(p, project, id);
     json_t *j AUTOJSON = NULL;
     if (json_read(path, &j, err) < 0)
         return -1;
+    json_t *newer = NULL;
+    if (access(unsaved, F_OK) == 0 && json_read(unsaved, &newer, NULL) == 0) {
+        json_decref(j);
+        j = newer;
+    }
+    bool is_newer = newer != NULL;
     if (state_version_check(j, path, err) < 0)
         return -1;
     if (record_from_json(j, out, err) < 0)
         return err_wrap(err, "%s", path);
+    out->unsaved = is_newer;
     return 0;
 }
 
@@ -309,25 +325,55 @@ int container_record_write(const struct paths *p, const struct container_record 
     char *dir AUTOFREE = paths_container(p, c->project, c->id);
     char *path AUTOFREE = path_join(dir, "container.json");
     json_t *j AUTOJSON = record_to_json(c);
+    char *unsaved AUTOFREE = unsaved_path(p, c->project, c->id);
     struct err first AUTOERR = ERR_INIT;
-    if (json_write(path, j, false, &first) == 0)
-        return 0;
-    if (first.kind != ERR_NOT_FOUND) {
-        err_move(err, &first);
-        return -1;
+    int rc = json_write(path, j, false, &first);
+    if (rc < 0 && first.kind == ERR_NOT_FOUND) {
+        err_release(&first);
+        rc = fs_mkdir_p(dir, 0711, &first) < 0 ? -1 : json_write(path, j, false, &first);
     }
-    return fs_mkdir_p(dir, 0711, err) < 0 ? -1 : json_write(path, j, false, err);
+    if (rc == 0) {
+        unlink(unsaved);
+        return 0;
+    }
+    /* RUN lies in memory mostly, and has room when ROOT has none. */
+    json_write(unsaved, j, false, NULL);
+    err_move(err, &first);
+    return -1;
 }
 
 int container_record_remove(const struct paths *p, const struct container_record *c,
                             struct err *err)
 {
     char *dir AUTOFREE = paths_container(p, c->project, c->id);
-    /* The record goes first: a folder without it is rubbish that the next command sweeps. */
+    /* The record goes first: a folder without it is rubbish that the next supervisor sweeps. */
     char *path AUTOFREE = path_join(dir, "container.json");
+    struct err rest AUTOERR = ERR_INIT;
+    char *unsaved AUTOFREE = unsaved_path(p, c->project, c->id);
     if (fs_remove_all(path, err) < 0)
         return -1;
-    return fs_remove_all(dir, err);
+    unlink(unsaved);
+    if (fs_remove_all(dir, &rest) < 0)
+        log_line("%s: %s", c->name, rest.msg);
+    return 0;
+}
+
+void container_records_sweep(const struct paths *p, const char *project)
+{
+    char *project_dir AUTOFREE = paths_project(p, project);
+    char *dir AUTOFREE = path_join(project_dir, "containers");
+    DIR *d = opendir(dir);
+    if (!d)
+        return;
+    for (struct dirent *e; (e = readdir(d));) {
+        char *folder AUTOFREE = path_join(dir, e->d_name);
+        char *record AUTOFREE = path_join(folder, "container.json");
+        struct err err AUTOERR = ERR_INIT;
+        if (e->d_name[0] != '.' && access(record, F_OK) < 0 && errno == ENOENT &&
+            fs_remove_all(folder, &err) < 0)
+            log_line("%s", err.msg);
+    }
+    closedir(d);
 }
 
 static int compare_records(const void *a, const void *b)
@@ -359,12 +405,10 @@ static void record_catch_up(const struct paths *p, struct container_record *c)
     char *dir AUTOFREE = paths_container(p, c->project, c->id);
     char *run AUTOFREE = paths_container_run(p, c->id);
     struct monitor_status st = {.exit_code = -1};
-    bool watched = is_looked_after(p, c);
-    bool told = monitor_status_read(dir, &st, NULL) == 0 && st.phase == MONITOR_EXITED;
-    if (watched && !told)
+    bool told = (monitor_status_read(dir, &st, NULL) == 0 && st.phase == MONITOR_EXITED) ||
+                (monitor_noted_read(run, &st) == 0 && st.phase == MONITOR_EXITED);
+    if (!told && is_looked_after(p, c))
         return;
-    if (!told)
-        told = monitor_noted_read(run, &st) == 0 && st.phase == MONITOR_EXITED;
     c->status = CONTAINER_EXITED;
     c->exit_code = told && st.exit_code >= 0 ? st.exit_code : 137;
     if (told) {

@@ -78,6 +78,7 @@ struct container_record {
     int restart_attempts;               /* in a row, for max_attempts: see restart_policy.window */
     int unhealthy_restarts;             /* in a row, for x-restart-unhealthy */
     bool stopped_by_user;               /* `stop`: restart policies leave it alone */
+    bool unsaved;                       /* read from RUN: the one in ROOT is out of date */
     bool tty, stdin_open;
 
     enum health_status health;
@@ -101,9 +102,12 @@ void container_record_release(struct container_record *c);
 void container_record_clear_endpoints(struct container_record *c);
 int container_record_read(const struct paths *p, const char *project, const char *id,
                           struct container_record *out, struct err *err);
-/* Makes the folder where it is missing. */
+/* Makes the folder where it is missing. What fails for want of room is put into RUN meanwhile, from where
+ * container_record_read() takes it. */
 int container_record_write(const struct paths *p, const struct container_record *c,
                            struct err *err);
+/* Folders that a removal has left without a record. Only while nobody makes containers. */
+void container_records_sweep(const struct paths *p, const char *project);
 int container_record_remove(const struct paths *p, const struct container_record *c,
                             struct err *err);
 

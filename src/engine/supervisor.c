@@ -183,12 +183,35 @@ void engine_sweep_gone(struct engine *e)
 
 /* --- the turn of the loop --- */
 
+enum { RETRY_FIRST_MS = 200, RETRY_MOST_MS = 10000 };
+
+static void on_retry(uv_timer_t *timer)
+{
+    struct engine *e = timer->data;
+    bool waits = false;
+    for (size_t i = 0; i < e->containers.n; i++)
+        waits = container_retry(e->containers.v[i]) || waits;
+    uint64_t next = e->retry_delay * 2 < RETRY_MOST_MS ? e->retry_delay * 2 : RETRY_MOST_MS;
+    e->retry_delay = waits ? next : 0;
+    if (waits)
+        uv_timer_start(&e->retry, on_retry, next, 0);
+    engine_kick(e);
+}
+
+void engine_retry_later(struct engine *e)
+{
+    if (e->retry_delay || e->retiring)
+        return;
+    e->retry_delay = RETRY_FIRST_MS;
+    uv_timer_start(&e->retry, on_retry, e->retry_delay, 0);
+}
+
 static bool idle(const struct engine *e)
 {
     if (e->operations.n || e->work_pending || server_has_clients(e->server))
         return false;
     for (size_t i = 0; i < e->containers.n; i++)
-        if (e->containers.v[i]->state != C_IDLE)
+        if (e->containers.v[i]->state != C_IDLE || e->containers.v[i]->unsaved)
             return false;
     return true;
 }
@@ -242,6 +265,7 @@ static void retire(struct supervisor *s)
 {
     struct engine *e = &s->engine;
     log_line("nothing left to supervise");
+    container_records_sweep(e->paths, e->project_name);
     e->retiring = true;
     server_close(e->server);
     guard_close(s->guard);
@@ -251,6 +275,7 @@ static void retire(struct supervisor *s)
     for (size_t i = 0; i < e->containers.n; i++)
         container_detach(e->containers.v[i]);
     uv_close((uv_handle_t *)&e->kick, NULL);
+    uv_close((uv_handle_t *)&e->retry, NULL);
 }
 
 static void on_kick(uv_idle_t *handle)
@@ -293,6 +318,7 @@ static void load_project(struct engine *e)
 
 static void adopt_all(struct engine *e)
 {
+    container_records_sweep(e->paths, e->project_name);
     struct container_list list;
     struct err err AUTOERR = ERR_INIT;
     if (container_list_read(e->paths, e->project_name, &list, &err) < 0) {
@@ -366,6 +392,8 @@ int supervisor_main(const struct paths *p, const char *project, int listen_fd, i
     }
     uv_idle_init(&loop, &e->kick);
     e->kick.data = &s;
+    uv_timer_init(&loop, &e->retry);
+    e->retry.data = e;
     e->reaper = reaper_new(&loop, is_known_child, e);
     e->server = server_new(e, s.listener.listen_fd);
     e->dns = dns_server_new(&loop, NULL);

@@ -1,6 +1,7 @@
 #include "net/endpoint.h"
 
 #include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
@@ -10,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/fs.h"
 #include "base/mem.h"
 #include "base/units.h"
 #include "net/link.h"
@@ -273,28 +275,6 @@ static int wire(struct wiring *w, struct err *err)
 
 /* Connect. */
 
-/* A container that is connected already, by a supervisor before this one: 1 when its interface is
- * there, 0 when it must be made. */
-static int adopt(const struct paths *paths, const struct network_state *n,
-                 const struct endpoint_config *c, struct endpoint *e, struct err *err)
-{
-    struct netlink host AUTONETLINK = {0};
-    if (network_endpoint(paths, n->name, c->container_id, e, NULL) < 0)
-        return 0;
-    int veth = e->veth ? link_index(e->veth) : 0, bridge = link_index(n->bridge);
-    if (netlink_open(&host, NETLINK_ROUTE, err) < 0)
-        return -1;
-    if (!veth || !e->ifname || !e->netns || !streq(e->netns, c->netns)) {
-        if (veth)
-            link_delete(&host, e->veth);
-        endpoint_release(e);
-        return netlink_commit(&host, err);
-    }
-    link_set_master(&host, veth, bridge);
-    link_set_port(&host, veth, true, !n->icc);
-    return netlink_commit(&host, err) < 0 ? -1 : 1;
-}
-
 static void fill(const struct network_state *n, const struct endpoint_config *c, struct endpoint *e)
 {
     *e = (struct endpoint){
@@ -330,6 +310,22 @@ static int connect_new(const struct paths *paths, const struct network_state *n,
     return store_endpoint_save(paths, e, err);
 }
 
+/* Half of a start that was killed: the interface may still be there, but it dies with another namespace
+ * than the one of now, however alike their names. */
+static void remove_earlier(const struct paths *paths, const char *network, const char *container_id)
+{
+    struct endpoint e;
+    struct netlink nl AUTONETLINK = {0};
+    if (network_endpoint(paths, network, container_id, &e, NULL) < 0)
+        return;
+    if (e.veth && link_index(e.veth) && netlink_open(&nl, NETLINK_ROUTE, NULL) == 0) {
+        link_delete(&nl, e.veth);
+        netlink_commit(&nl, NULL);
+    }
+    network_disconnect(paths, network, container_id, NULL);
+    endpoint_release(&e);
+}
+
 int network_connect(const struct paths *paths, const struct network_state *network,
                     const struct endpoint_config *config, struct endpoint *e, struct err *err)
 {
@@ -337,10 +333,9 @@ int network_connect(const struct paths *paths, const struct network_state *netwo
         fill(network, config, e);
         return 0;
     }
-    int r = adopt(paths, network, config, e, err);
-    if (r == 0)
-        r = connect_new(paths, network, config, e, err);
-    if (r >= 0)
+    *e = (struct endpoint){0};
+    remove_earlier(paths, network->name, config->container_id);
+    if (connect_new(paths, network, config, e, err) == 0)
         return 0;
     char *file AUTOFREE = store_endpoint_path(paths, network->name, config->container_id);
     unlink(file);
@@ -387,6 +382,23 @@ int network_disconnect(const struct paths *paths, const char *network, const cha
     store_address_drop(paths, network, &e.ipv4, container_id);
     store_address_drop(paths, network, &e.ipv6, container_id);
     endpoint_release(&e);
+    return r;
+}
+
+int network_disconnect_all(const struct paths *paths, const char *container_id, struct err *err)
+{
+    char *dir AUTOFREE = path_join(paths->root, "networks");
+    DIR *d = opendir(dir);
+    if (!d)
+        return errno == ENOENT ? 0 : err_sys(err, errno, "open %s", dir);
+    int r = 0;
+    for (struct dirent *entry; (entry = readdir(d));) {
+        char *path AUTOFREE = store_endpoint_path(paths, entry->d_name, container_id);
+        if (entry->d_name[0] != '.' && fs_exists(path) &&
+            network_disconnect(paths, entry->d_name, container_id, r < 0 ? NULL : err) < 0)
+            r = -1;
+    }
+    closedir(d);
     return r;
 }
 

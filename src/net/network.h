@@ -145,6 +145,8 @@ int network_connect(const struct paths *paths, const struct network_state *netwo
  * Call it before netns_remove(). */
 int network_disconnect(const struct paths *paths, const char *network, const char *container_id,
                        struct err *err);
+/* From every network that knows it. */
+int network_disconnect_all(const struct paths *paths, const char *container_id, struct err *err);
 /* Who is in the network, as the files say; *out is an array of *n, each to be released, then freed.
  */
 int network_endpoints(const struct paths *paths, const char *network, struct endpoint **out,

@@ -22,6 +22,7 @@
 enum {
     STATUS_MAX = 4096,
     LOCK_WAIT_MS = 15000, /* for a runtime whose monitor was killed, or one that ends just now */
+    ADOPT_WAIT_MS = 200,  /* for a monitor that ends just now; the caller comes again */
     ARGS_MAX = 24,
 };
 
@@ -192,7 +193,7 @@ int monitor_start(const struct monitor_request *r, pid_t *monitor, struct err *e
     int dir AUTOCLOSE = open_folder(run, err);
     if (dir < 0)
         return -1;
-    int lock AUTOCLOSE = take_lock(dir, r->id, LOCK_WAIT_MS, err);
+    int lock AUTOCLOSE = take_lock(dir, r->id, r->adopt_pid ? ADOPT_WAIT_MS : LOCK_WAIT_MS, err);
     if (lock < 0)
         return -1;
     int listener AUTOCLOSE = listen_in(dir, r->id, err);
@@ -259,6 +260,8 @@ int monitor_connect(const struct paths *p, const char *id, struct err *err)
 {
     char *run AUTOFREE = paths_container_run(p, id);
     int dir AUTOCLOSE = open(run, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (dir < 0 && errno != ENOENT)
+        return err_sys(err, errno, "open %s", run);
     int fd AUTOCLOSE = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return err_sys(err, errno, "socket");

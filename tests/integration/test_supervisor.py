@@ -131,6 +131,24 @@ def test_killed_while_a_restart_waits(project):
     wait_for(lambda: not project.monitors() and not project.supervisor(), "all to end")
 
 
+def test_a_command_outlives_its_supervisor(project):
+    """Killed in the middle of an `up` and of a `down`: the next one goes on, and the command does not notice."""
+    write(project, {"slow": sleeper(healthcheck={"test": "test -e /go", "interval": "100ms", "start_period": "60s"}),
+                    "after": sleeper(depends_on={"slow": {"condition": "service_healthy"}})})
+    child = project.popen("up", "-d")
+    for _ in range(2):
+        wait_for(lambda: project.state("slow") == "running" and project.supervisor(), "it to be on its way")
+        os.kill(project.supervisor(), signal.SIGKILL)
+    project.sh("slow", "touch /go")
+    out, _ = child.communicate(timeout=30)
+    assert child.returncode == 0, out
+    assert project.state("after") == "running"
+    child = project.popen("down", "-t", "0")
+    os.kill(project.supervisor(), signal.SIGKILL)
+    out, _ = child.communicate(timeout=30)
+    assert child.returncode == 0 and project.ps() == [], out
+
+
 def test_killed_while_it_starts(project):
     """At whatever moment of an `up` that nobody waits for any more: what was begun is supervised."""
     write(project, {"x": sleeper(restart="always", scale=2)})
