@@ -4,11 +4,14 @@ import contextlib
 import os
 import random
 import signal
+import socket
 import subprocess
+import threading
 import time
 
 import pytest
 
+import faults
 from harness import SANITIZED, alive, libc, processes_of, run, wait_for
 from test_network import fetch, sleeper, web, write
 
@@ -92,6 +95,136 @@ def test_disk_full_while_starting(make_project, base_images):
     project.up()
     project("down", "-v", "-t", "0")
     wait_for(lambda: libc.umount2(str(project.root).encode(), 0) == 0, "the disk to be free", 5)
+
+
+def test_disk_full_while_running(make_project, base_images):
+    """Containers go on; the log and the supervisor say what is missing; nothing is wrong afterwards."""
+    project = make_project(with_base=False)
+    run("mount", "-t", "tmpfs", "-o", "size=16m,mode=711", "tmpfs", project.root)
+    run("cp", "-a", base_images, project.root / "images")
+    write(project, {
+        "talker": sleeper(init=False, command=["sh", "-c", "i=0; while :; do i=$$((i+1)); echo line $$i; echo $$i > /dev/shm/at; sleep 0.01; done"]),
+        "ends": sleeper(init=False, command=["sh", "-c", "while [ ! -e /dev/shm/end ]; do sleep 0.02; done; exit 9"]),
+        "again": sleeper(init=False, restart="always", command=["sh", "-c", "while [ ! -e /dev/shm/end ]; do sleep 0.02; done; exit 5"])})
+    project.up()
+    pid = project.pid("talker")
+    filler, stop = project.root / "filler", threading.Event()
+
+    def fill():  # what others give back is taken as well
+        with open(filler, "ab", buffering=0) as file:
+            while not stop.wait(0.001):
+                with contextlib.suppress(OSError):
+                    while file.write(bytes(4096)) == 4096:
+                        pass
+    filling = threading.Thread(target=fill)
+    filling.start()
+    try:
+        wait_for(lambda: os.statvfs(project.root).f_bfree == 0, "a full disk")
+        before = int(project.sh("talker", "cat /dev/shm/at") or 0)
+        project.sh("ends", "touch /dev/shm/end")
+        project.sh("again", "touch /dev/shm/end")
+        wait_for(lambda: project.state("ends") == "exited", "its end to be known")
+        assert next(c for c in project.ps() if c["Service"] == "ends")["ExitCode"] == 9
+        # A start needs room; it is tried again until there is.
+        wait_for(lambda: project.state("again") == "restarting", "its restart to wait")
+        # The supervisor dies as well: what has no room on disk is not forgotten.
+        first = project.supervisor()
+        os.kill(first, signal.SIGKILL)
+        wait_for(lambda: project.supervisor() not in (None, first), "another supervisor")
+        assert project.state("ends") == "exited" and project.state("again") in ("restarting", "exited")
+        wait_for(lambda: int(project.sh("talker", "cat /dev/shm/at") or 0) > before + 120, "it to go on")
+        assert alive(pid)
+        log = (project.run_root / "projects" / project.name / "supervisor.log").read_text()
+        assert "No space left on device" in log
+        stop.set()
+        filling.join()
+        filler.unlink()
+        wait_for(lambda: project.record("ends")["status"] == "exited" and project.record("ends")["exit_code"] == 9, "it to be on disk", 15)
+        wait_for(lambda: project.state("again") == "running", "its restart", 15)
+        text = project.wait_log("talker", "bytes of output are missing here: No space left on device")
+        numbers = [int(line.rsplit(" ", 1)[1]) for line in text.splitlines() if "| line" in line]
+        assert numbers == sorted(numbers)
+        wait_for(lambda: project.logs("talker").splitlines()[-1] != text.splitlines()[-1], "lines again")
+        project("down", "-v", "-t", "0")
+    finally:
+        stop.set()
+        filling.join()
+        filler.unlink(missing_ok=True)
+        project("down", "-v", "-t", "0", code=None)
+    wait_for(lambda: libc.umount2(str(project.root).encode(), 0) == 0, "the disk to be free", 5)
+
+
+def test_descriptors_run_out(project):
+    """Requests are refused with a reason, containers are neither lost nor killed, and it recovers."""
+    write(project, {"web": web(ports=["41710:80"]), "x": sleeper(healthcheck={"test": "true", "interval": "100ms", "retries": 1}),
+                    "ends": sleeper(init=False, command=["sh", "-c", "while [ ! -e /end ]; do sleep 0.02; done; exit 9"])})
+    project.up("--wait", "web", "x")
+    project.up()
+    pid, pids = project.supervisor(), {s: project.pid(s) for s in ("web", "x")}
+    usual = run("prlimit", "-p", pid, "--nofile", "-o", "SOFT", "--noheadings").stdout.strip()
+    highest = max(map(int, os.listdir(f"/proc/{pid}/fd")))
+    run("prlimit", "-p", pid, f"--nofile={highest + 1}:")
+    taken = []
+    try:
+        path = str(project.run_root / "projects" / project.name / "control.sock")
+        while len(taken) < 64:  # what gaps there are
+            taken.append(socket.socket(socket.AF_UNIX))
+            taken[-1].settimeout(5)
+            taken[-1].connect(path)
+            taken[-1].setblocking(False)
+            time.sleep(0.01)
+            with contextlib.suppress(BlockingIOError):
+                if taken[-1].recv(1000):
+                    break
+        for command in (("restart", "-t", "0", "x"), ("up", "-d", "--force-recreate")):
+            result = project(*command, code=1)
+            assert "too many open files" in result.err, str(result)
+        monitor = next(m for m, args in processes_of(project.tmp).items() if project._is_monitor(args) and project.record("x")["id"] in args)
+        os.kill(monitor, signal.SIGKILL)
+        project.sh("ends", "touch /end")
+        assert project.ended("ends") == 9
+        time.sleep(0.5)
+        assert all(alive(p) for p in pids.values()) and project.state("x") == project.state("web") == "running"
+        assert project.health("x") == "healthy", "our own trouble is not the container's"
+    finally:
+        run("prlimit", "-p", pid, f"--nofile={usual}:")
+        for s in taken:
+            s.close()
+    assert project.supervisor() == pid
+    wait_for(lambda: len(project.monitors()) == 2, "another monitor", 15)
+    assert fetch("http://127.0.0.1:41710/") == "web" and {s: project.pid(s) for s in pids} == pids
+    project("restart", "-t", "0", "x")
+    assert project.pid("x") != pids["x"]
+
+
+def test_clock_jumps(project, shared):
+    """A wall clock that is set by days changes what is shown, and nothing else."""
+    box = faults.Faults(project, shared)
+    write(project, {
+        "x": sleeper(healthcheck={"test": "test ! -e /broken", "interval": "300ms", "retries": 2}),
+        "young": sleeper(healthcheck={"test": "false", "interval": "100ms", "retries": 1, "start_period": "60s"}),
+        "again": sleeper(init=False, restart="always", command=["sh", "-c", "while [ ! -e /end ]; do sleep 0.02; done"]),
+        "slow": sleeper(init=False, stop_grace_period="1s", command=["sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"])})
+    project.up()
+    wait_for(lambda: project.health("x") == "healthy", "it to be well")
+    for days in (2, -2):
+        box.clock(days * 86400)
+        first, pid = project.supervisor(), project.pid("again")
+        started = project.record("again")["started"]
+        os.kill(first, signal.SIGKILL)
+        wait_for(lambda: project.supervisor() not in (None, first), "another supervisor", 2)
+        os.kill(pid, signal.SIGKILL)
+        begun = time.monotonic()
+        wait_for(lambda: project.state("again") == "running" and project.pid("again") != pid, "a restart", 3)
+        assert project.record("again")["started"] > started, "monitors have the true time here"
+        assert (project.health("x"), project.health("young")) == ("healthy", "starting")
+        begun = time.monotonic()
+        project("restart", "slow")
+        assert 0.9 < time.monotonic() - begun < 4, "the grace period is what it was"
+    shown = project("events", "--since", "5s", "--until", "0s", "--json", code=None)
+    assert shown.code == 0
+    project.sh("x", "touch /broken")
+    wait_for(lambda: project.health("x") == "unhealthy", "two failures", 4)
 
 
 def test_after_a_reboot(project):
