@@ -220,6 +220,39 @@ static bool is_blank(const struct node *model)
     return !model->map.n;
 }
 
+static void read_service_files(struct session *s, struct node *root)
+{
+    struct loader *l = &s->loader;
+    bool resolve = !l->options->no_env_resolution;
+    if (resolve)
+        service_files_environment(&l->pass, root, &s->setting.env, &l->unset, l->cwd);
+    service_files_labels(&l->pass, root, &l->unset, l->cwd, resolve);
+}
+
+/* The services with an active profile must be in order whichever the user names, and so must those
+ * that are active only because they are named. */
+static void select_active(struct session *s, struct node *root, struct node **disabled)
+{
+    const struct load_options *o = s->loader.options;
+    const struct pass *p = &s->loader.pass;
+    struct node *all = node_get(root, "services");
+    size_t errors = p->diag->errors;
+    select_profiles(p->arena, root, &s->setting.profiles, NULL, disabled);
+    if (!o->no_consistency)
+        rules_check_project(p, root, *disabled);
+    read_service_files(s, root);
+    size_t before = (*disabled)->map.n;
+    if (!o->services || !before)
+        return;
+    node_put(p->arena, root, "services", all);
+    select_profiles(p->arena, root, &s->setting.profiles, o->services, disabled);
+    if ((*disabled)->map.n == before)
+        return;
+    if (!o->no_consistency && p->diag->errors == errors)
+        rules_check_project(p, root, *disabled);
+    read_service_files(s, root);
+}
+
 /* From the merged model to what config prints. */
 static struct node *finish(struct session *s, struct node *root, struct node **disabled)
 {
@@ -234,14 +267,9 @@ static struct node *finish(struct session *s, struct node *root, struct node **d
     if (o->no_interpolate)
         return root;
     typed_document(p, root);
-    select_profiles(p->arena, root, &s->setting.profiles, o->services, disabled);
-    if (!o->no_consistency)
-        rules_check_project(p, root, *disabled);
+    select_active(s, root, disabled);
     if (o->only_services)
         select_services(p, root, o->services, !o->without_dependencies, *disabled);
-    if (!o->no_env_resolution)
-        service_files_environment(p, root, &s->setting.env, &l->unset, l->cwd);
-    service_files_labels(p, root, &l->unset, l->cwd, !o->no_env_resolution);
     if (!o->all_resources)
         select_resources(p->arena, root);
     return root;

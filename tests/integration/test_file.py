@@ -198,6 +198,22 @@ def test_profiles(project):
     assert set(project("config", "--services", env={"COMPOSE_PROFILES": "dev"}).out.split()) == {"web", "debug"}
 
 
+def test_the_whole_project_must_be_in_order_whatever_is_named(project):
+    """What an active profile enables is checked before the named services enable more of it."""
+    project.file("""
+        services:
+          web: {image: base, depends_on: [debug]}
+          debug: {image: base, profiles: [dev]}
+          files: {image: base, profiles: [more], env_file: missing.env}
+        """)
+    for name in ("debug", "web"):
+        refused = project("config", name, code=1)
+        assert 'service "web": depends on service "debug", which is disabled' in refused.err
+        assert refused.out == ""
+    assert project("--profile", "dev", "config", "--quiet", "debug").out == ""
+    assert "missing.env" in project("--profile", "dev", "config", "files", code=1).err
+
+
 def test_extends_and_include(project):
     project.write("common.yaml", "services: {parent: {image: base, environment: {A: '1'}}}")
     project.write("part/compose.yaml", "services: {included: {image: base, volumes: ['./x:/x']}}")
