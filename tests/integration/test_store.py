@@ -6,6 +6,7 @@ import random
 import signal
 import stat
 import subprocess
+import tarfile
 import time
 from pathlib import Path
 
@@ -248,3 +249,93 @@ def test_history_and_inspect(project):
     both = json.loads(project("image", "inspect", "it:1", "base").out)
     assert [i["RepoTags"] for i in both] == [["it:1"], ["base:latest"]]
     assert "No such image: nope" in project("image", "inspect", "nope", code=1).err
+
+
+# ---- the same tree as others make of it
+
+CAPABILITY = bytes.fromhex("0100000200040000000000000000000000000000")  # cap_net_bind_service=ep, version 2
+
+
+def rich_layers() -> list[bytes]:
+    """Three layers with all that a tar can hold."""
+    def x(**headers):
+        return {key: value if isinstance(value, str) else value.decode("utf-8", "surrogateescape") for key, value in headers.items()}
+
+    when = {"mtime": 1500000000.123456789}
+    long = "long/" + "/".join(f"{n}-" + "d" * 60 for n in range(5)) + "/" + "f" * 200
+    xattrs = {"pax_headers": {"SCHILY.xattr.user.note": "hello", "SCHILY.xattr.user.empty": "x",
+                              "SCHILY.xattr.security.capability": CAPABILITY.decode("latin-1")}}
+    folders = ["bin/", "dev/", "etc/", "data/", "data/deep/", "gone/", "long/"] + \
+              [long[:i + 1] for i, c in enumerate(long) if c == "/" and i > 5]
+    lower = layer(*[(name, b"", when | {"mode": 0o750, "uid": 5, "gid": 6}) for name in folders],
+                  ("bin/tool", "tool", {"mode": 0o6755, "uid": 100, "gid": 200} | when),
+                  ("bin/hard1", "shared", when), ("bin/hard2", ("hardlink", "bin/hard1"), when),
+                  ("etc/big-owner", "x", {"uid": 3000000, "gid": 4000000} | when),
+                  ("etc/attributes", "x", xattrs | when), ("etc/old", "old", {"mtime": 0}),
+                  ("etc/sym", ("link", "../bin/tool"), when), ("etc/dangling", ("link", "/no/where"), when),
+                  ("etc/utf-8-ä", "ä", when), ("etc/empty", "", when), ("etc/twice", "first", when), ("etc/twice", "second", when),
+                  ("dev/null", b"", {"type": tarfile.CHRTYPE, "devmajor": 1, "devminor": 3, "mode": 0o666} | when),
+                  ("dev/disk", b"", {"type": tarfile.BLKTYPE, "devmajor": 7, "devminor": 99, "mode": 0o660, "gid": 6} | when),
+                  ("dev/pipe", b"", {"type": tarfile.FIFOTYPE, "mode": 0o600} | when),
+                  (long, "long", when), ("data/a", "a", when), ("data/deep/b", "b", when), ("gone/c", "c", when),
+                  ("becomes-folder", "file", when), ("becomes-file/", b"", when), ("becomes-file/in", "x", when))
+    middle = layer(("data/", b"", when | {"mode": 0o711}), ("data/.wh..wh..opq", "", when), ("data/new", "new", when),
+                   (".wh.gone", "", when), ("etc/", b"", when), ("etc/.wh.old", "", when),
+                   ("etc/late", ("hardlink", "bin/hard1"), when), ("becomes-folder/", b"", when), ("becomes-folder/in", "x", when),
+                   ("becomes-file", "file", when))
+    upper = layer(("etc/", b"", when | {"mode": 0o700}), ("etc/old", "again", when), ("bin/", b"", when),
+                  ("bin/tool", "newer", {"mode": 0o4711} | when), ("gone/", b"", when), ("gone/back", "x", when))
+    return [lower, middle, upper]
+
+
+def tree(top: Path) -> dict[str, tuple]:
+    """What a look from outside can tell of each path; hard links by the first name of the file."""
+    found, inodes = {}, {}
+    for folder, folders, files in os.walk(top):
+        folders.sort()
+        for name in sorted(folders + files):
+            path = Path(folder, name)
+            st = path.lstat()
+            kind, rel = stat.S_IFMT(st.st_mode), str(path.relative_to(top))
+            content = path.read_bytes() if kind == stat.S_IFREG else os.readlink(path) if kind == stat.S_IFLNK else None
+            attributes = {key: os.getxattr(path, key, follow_symlinks=False) for key in os.listxattr(path, follow_symlinks=False)
+                          if not key.startswith("trusted.overlay.")}
+            first = inodes.setdefault(st.st_ino, rel) if kind == stat.S_IFREG and st.st_nlink > 1 else rel
+            found[rel] = (oct(st.st_mode), st.st_uid, st.st_gid, st.st_mtime_ns, st.st_rdev, content, attributes, first)
+    return found
+
+
+def merged(project, image: str, where: Path) -> Path:
+    """The image's layers laid upon each other, as a container sees them."""
+    by_id = {}
+    for description in (project.root / "images/layers").glob("*/layer.json"):
+        by_id[json.loads(description.read_text())["diff_id"]] = description.parent / "fs"
+    ids = json.loads(project("image", "inspect", "-f", "{{json .RootFS.Layers}}", image).out)
+    where.mkdir()
+    lower = ":".join(str(by_id[one]) for one in reversed(ids))
+    run("mount", "-t", "overlay", "overlay", "-o", f"ro,lowerdir={lower}", where)
+    return where
+
+
+@pytest.mark.parametrize("how", ["gz", "zstd"])
+def test_the_tree_is_that_of_umoci(project, how):
+    layout = write_oci_layout(project.tmp / "layout", oci_layout("rich", rich_layers(), how=how))
+    run("skopeo", "copy", "-q", f"oci:{layout}:rich", f"oci-archive:{project.dir}/rich.tar:rich:1")
+    project("image", "load", "-q", "-i", "rich.tar")
+    assert "0 findings" in fsck(project, "--deep").out
+    if how == "zstd":  # which umoci cannot read
+        layout = write_oci_layout(project.tmp / "plain", oci_layout("rich", rich_layers(), how="gz"))
+    run("umoci", "unpack", "--image", f"{layout}:rich", project.tmp / "bundle")
+    point = merged(project, "rich:1", project.tmp / "merged")
+    try:
+        ours, theirs = tree(point), tree(project.tmp / "bundle/rootfs")
+    finally:
+        run("umount", point)
+    assert set(ours) == set(theirs)
+    # A hard link to a file of a lower layer: an overlay has no links between layers, so it is a file of its own.
+    assert theirs["etc/late"][-1] == "bin/hard1" and ours["bin/hard2"][-1] == "bin/hard1" and ours["etc/late"][-1] == "etc/late"
+    ours["etc/late"] = (*ours["etc/late"][:-1], "bin/hard1")
+    different = {path: (ours[path], theirs[path]) for path in ours if ours[path] != theirs[path]}
+    assert not different
+    assert ours["etc/attributes"][6]["security.capability"] == CAPABILITY
+    assert ours["data/new"] and "data/a" not in ours and "gone/c" not in ours and ours["etc/twice"][5] == b"second"
