@@ -1,10 +1,12 @@
 """Images: import, load, pull, build; layers laid upon each other; and what broken ones leave (nothing)."""
 
 import contextlib
+import datetime
 import json
 import os
 import shutil
 import subprocess
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -390,3 +392,184 @@ def test_images_command(project):
     project.up()
     out = project("images").out
     assert f"{project.name}-x-1" in out and "base" in out and "latest" in out
+
+
+# ---- policies
+
+@pytest.fixture
+def versions(project, registry):
+    """A service whose tag moves on at each call of more(); asked() is how often the registry was asked since."""
+    class Versions:
+        name = f"{registry.host}/app:1"
+        count = 0
+
+        def more(self) -> str:
+            self.count += 1
+            registry.push("app:1", [busybox_layer(), layer(("v", str(self.count)))], {"Cmd": ["cat", "/v"]})
+            return str(self.count)
+
+        def service(self, **keys) -> None:
+            project.write("compose.yaml", json.dumps({"services": {"x": {"image": self.name, "network_mode": "none", **keys}}}))
+
+        def run(self, *options) -> str:
+            return project("run", "--rm", "-T", *options, "x").out
+
+        def age(self, seconds: int) -> None:
+            """As if the registry had been asked that long ago."""
+            index = project.root / "images/index.json"
+            text = json.loads(index.read_text())
+            for entry in text["manifests"]:
+                if "compose.pulled" in entry.get("annotations", {}):
+                    when = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(seconds=seconds)
+                    entry["annotations"]["compose.pulled"] = when.strftime("%Y-%m-%dT%H:%M:%SZ")
+            index.write_text(json.dumps(text))
+    return Versions()
+
+
+@pytest.mark.parametrize("policy, young, old", [
+    ("daily", 23 * 3600, 25 * 3600), ("weekly", 6 * 86400, 8 * 86400), ("every_2h", 3600, 3 * 3600), ("every_1d", 23 * 3600, 25 * 3600)])
+def test_policies_of_age(project, versions, policy, young, old):
+    versions.service(pull_policy=policy)
+    first = versions.more()
+    assert versions.run() == first, "it was missing"
+    second = versions.more()
+    assert versions.run() == first
+    versions.age(young)
+    assert versions.run() == first
+    versions.age(old)
+    assert versions.run() == second
+    third = versions.more()
+    assert versions.run() == second, "it has just been asked"
+    assert versions.run("--pull", "always") == third, "the option wins over the file"
+
+
+def test_policy_always_and_if_not_present(project, versions):
+    versions.service(pull_policy="always")
+    for _ in range(2):
+        latest = versions.more()
+        assert versions.run() == latest
+    versions.service(pull_policy="if_not_present")
+    versions.more()
+    assert versions.run() == latest
+    assert versions.run("--pull", "missing") == latest
+
+
+def test_policy_build(project):
+    """The image is built at each up, though it is there; and never pulled."""
+    project.write("Dockerfile", "FROM base\nCOPY word /word\nCMD cat /word\n")
+    project.file("services: {x: {image: 'nowhere.invalid/x:1', pull_policy: build, network_mode: none, build: .}}")
+    for word in ("one", "two"):
+        project.write("word", word)
+        project.up("--no-start", timeout=120)
+        assert project("run", "--rm", "-T", "--pull", "never", "x").out == word
+    result = project.up("--no-build", "--no-start", code=None)
+    assert result.code == 0, "it is there"
+
+
+def test_missing_image_that_can_be_built(project):
+    """A failed pull is a warning where the image can be built; --no-build makes it an error."""
+    project.write("Dockerfile", "FROM base\nCMD echo built\n")
+    port = free_port()
+    project.file(f"services: {{x: {{image: '127.0.0.1:{port}/x:1', network_mode: none, build: .}}}}")
+    assert project.up("--no-build", code=None, timeout=90).code != 0
+    result = project.up(timeout=120)
+    assert "Warning" in result.err and "Built" in result.err
+    wait_for(lambda: project.state("x") == "exited", "x to end")
+    assert project.logs("x").strip().endswith("built")
+
+
+def test_pull_options(project, registry):
+    a, b = registry.push("a:1", [busybox_layer()]), registry.push("b:1", [busybox_layer(), layer(("b", "1"))])
+    project.write("Dockerfile", "FROM base\n")
+    project.file(f"""
+        services:
+          a: {{image: '{a}', depends_on: [b]}}
+          b: {{image: '{b}'}}
+          made: {{image: '{registry.host}/made:1', build: .}}
+          local: {{build: .}}
+          off: {{image: '{registry.host}/off:1', pull_policy: never}}
+        """)
+    project("pull", "a")
+    assert a in names(project) and b not in names(project)
+    project("pull", "--include-deps", "a")
+    assert b in names(project)
+    result = project("pull", "--ignore-buildable", "--no-parallel")
+    assert "made" in result.err and "Image can be built" in result.err and "No image to be pulled" in result.err
+    result = project("pull", code=None)
+    assert "made" in result.err and result.code == 0, "what can be built need not be there"
+    project.file(f"services: {{a: {{image: '{a}'}}, gone: {{image: '{registry.host}/gone:1'}}}}")
+    assert project("pull", code=None).code != 0
+    project("image", "rm", a)
+    project("pull", "--ignore-pull-failures")
+    assert a in names(project)
+    assert "already present" in project("pull", "--policy", "missing", "a").err
+    assert project("pull", "-q", "a").err == ""
+    assert "--policy value" in project("pull", "--policy", "daily", code=1).err
+
+
+def test_quiet_pull(project, registry):
+    name = registry.push("a:1", [busybox_layer()])
+    project.file(f"services: {{x: {{image: '{name}', network_mode: none, command: 'true'}}}}")
+    result = project.up("--quiet-pull")
+    assert "Pull" not in result.err and "Created" in result.err
+
+
+def test_push_tags_and_options(project, registry):
+    project.write("Dockerfile", "FROM base\n")
+    project.file(f"""
+        services:
+          x: {{image: '{registry.host}/x:1', build: {{context: ., tags: ['{registry.host}/x:also']}}, depends_on: [y]}}
+          y: {{image: '{registry.host}/y:1', build: .}}
+          z: {{image: 'base'}}
+        """)
+    project("build", "x", "y", timeout=120)
+    def there(what: str) -> bool:
+        return subprocess.run(["skopeo", "inspect", "--tls-verify=false", f"docker://{registry.host}/{what}"],
+                              capture_output=True, check=False).returncode == 0
+    project("push", "x")
+    assert there("x:1") and not there("y:1")
+    project("push", "--include-deps", "-q", "x")
+    assert there("y:1")
+    project("image", "rm", f"{registry.host}/y:1")
+    assert project("push", "y", code=None).code != 0
+    project("push", "--ignore-push-failures", "x", "y")
+
+
+# ---- containers to images and archives
+
+def test_commit(project):
+    project.file("services: {x: {image: base, init: true, command: sleep 60, network_mode: none}}")
+    project.up()
+    project.exec("x", "sh", "-c", "echo new > /made; rm /etc/group; mkdir /srv/deep; ln /made /srv/deep/again; chown 7:8 /made")
+    out = project("commit", "-a", "Ann <ann@example.org>", "-m", "a word", "-c", "CMD cat /made", "-c", "ENV A=b", "x", "kept:1").err
+    assert "Committed" in out
+    info = json.loads(project("image", "inspect", "kept:1").out)[0]
+    assert info["Author"] == "Ann <ann@example.org>" and info["Comment"] == "a word" and "A=b" in info["Config"]["Env"]
+    look = "cat /made /srv/deep/again; stat -c '%u %g %h' /made; test -e /etc/group || echo gone"
+    assert in_image(project, "kept:1", look) == "new\nnew\n7 8 2\ngone"
+    assert "0 findings" in project("image", "fsck", "--deep").out
+    assert project("commit", "nothing", code=None).code != 0
+
+
+def test_export(project):
+    project.file("services: {x: {image: base, init: true, command: sleep 60, network_mode: none}}")
+    project.up()
+    project.exec("x", "sh", "-c", "echo new > /made; rm /etc/group")
+    project("export", "-o", "x.tar", "x")
+    with tarfile.open(project.dir / "x.tar") as tar:
+        found = {member.name.removeprefix("./").rstrip("/"): member for member in tar}
+        assert tar.extractfile(found["made"]).read() == b"new\n"
+    assert "bin/busybox" in found and "etc/group" not in found and found["tmp"].mode == 0o1777
+    project("image", "import", "x.tar", "again:1")
+    assert in_image(project, "again:1", "cat /made") == "new"
+    assert project("export", "--index", "2", "x", code=None).code != 0
+
+
+def test_images_formats(project):
+    project.file("services: {x: {image: base, init: true, command: sleep 60, network_mode: none, scale: 2}, y: {image: base}}")
+    project.up("x")
+    rows = json.loads(project("images", "--format", "json").out)
+    assert [row["ContainerName"] for row in rows] == [f"{project.name}-x-1", f"{project.name}-x-2"]
+    assert rows[0]["Repository"] == "base" and rows[0]["Tag"] == "latest" and rows[0]["ID"].startswith("sha256:")
+    ids = project("images", "-q").out.split()
+    assert len(ids) == 1 and len(ids[0]) == 12 or len(ids[0]) == 64
