@@ -169,8 +169,11 @@ static void add_manual(struct strbuf *out)
              "COMPOSE_FILE, COMPOSE_PROJECT_NAME, COMPOSE_PROFILES, COMPOSE_ENV_FILES, "
              "COMPOSE_PATH_SEPARATOR, COMPOSE_DISABLE_ENV_FILE, COMPOSE_REMOVE_ORPHANS, "
              "COMPOSE_IGNORE_ORPHANS, COMPOSE_PARALLEL_LIMIT, COMPOSE_PROGRESS, COMPOSE_ANSI, "
-             "COMPOSE_STATUS_STDOUT, NO_COLOR as the reference has them; COMPOSE_ROOT, "
-             "COMPOSE_RUN: where state is kept; COMPOSE_RUNTIME: the OCI runtime.\n"
+             "COMPOSE_STATUS_STDOUT, NO_COLOR, DOCKER_CONFIG, DOCKER_DEFAULT_PLATFORM and those of "
+             "proxies as the reference has them; COMPOSE_ROOT, COMPOSE_RUN: where state is kept; "
+             "COMPOSE_RUNTIME: the OCI runtime; COMPOSE_REGISTRIES: the file of registries' "
+             "settings, else /etc/compose/registries.json; COMPOSE_REGISTRY_MIRRORS, "
+             "COMPOSE_INSECURE_REGISTRIES: hosts, comma-separated.\n"
              ".SH EXIT STATUS\n"
              "0: done. 1: failed. 130: interrupted. exec and run give the code of the command, "
              "126 and 127 when it could not be run.\n");

@@ -535,6 +535,55 @@ def test_broken_connection_is_resumed(project, serve, ranges):
     assert project("image", "fsck", "--deep") is not None
 
 
+class BadLine:
+    """A TCP relay that breaks its first connections off after so many bytes of the answer."""
+
+    def __init__(self, port: int, cuts: int, after: int):
+        import socket
+        self.target, self.cuts, self.after, self.broken = port, cuts, after, 0
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.host = f"127.0.0.1:{self.listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        import socket
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = self.listener.accept()
+                far = socket.create_connection(("127.0.0.1", self.target))
+                threading.Thread(target=self._relay, args=(near, far, False), daemon=True).start()
+                threading.Thread(target=self._relay, args=(far, near, True), daemon=True).start()
+
+    def _relay(self, source, to, answers: bool):
+        import socket
+        passed = 0
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                to.sendall(data)
+                passed += len(data)
+                if answers and passed > self.after and self.broken < self.cuts:
+                    self.broken += 1
+                    break
+        for end in (source, to):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+                end.close()
+
+    def close(self):
+        self.listener.close()
+
+
+def test_real_registry_over_a_bad_line(project, registry):
+    name = registry.push("big:1", [big_layer("x", 8), busybox_layer()])
+    line = BadLine(registry.port, 4, 1 << 20)
+    try:
+        result = project("--progress", "plain", "image", "pull", name.replace(registry.host, line.host))
+        assert line.broken == 4 and "Retrying" in result.err
+        project("image", "fsck", "--deep")
+    finally:
+        line.close()
+
+
 def test_rate_limit_is_waited_for_and_said(project, serve):
     server = serve()
     when = []
