@@ -64,7 +64,8 @@ static void print_json(const struct row *rows, size_t n)
         jset_str(j, "Platform", platform);
         json_object_set_new(j, "Size", json_integer(r->image ? r->image->size : 0));
         jset_str(j, "Created", time_format(r->image ? r->image->created : 0, when));
-        jset_str(j, "LastTagTime", time_format(r->image ? r->image->pulled : 0, when));
+        int64_t tagged = !r->image ? 0 : r->image->pulled ? r->image->pulled : r->image->created;
+        jset_str(j, "LastTagTime", time_format(tagged, when));
         json_array_append_new(all, j);
     }
     char *text AUTOFREE = json_dumps(all, JSON_COMPACT);

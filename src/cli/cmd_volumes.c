@@ -35,9 +35,7 @@ static bool is_used(const struct container_list *list, const char *const *servic
 
 static json_t *volume_row(const struct volume_state *v)
 {
-    json_t *labels AUTOJSON = json_object();
-    jset_str(labels, "com.docker.compose.project", v->project);
-    jset_str(labels, "com.docker.compose.volume", v->key);
+    json_t *labels AUTOJSON = v->labels ? json_copy(v->labels) : json_object();
     jset_str(labels, "com.docker.compose.config-hash", v->config_hash);
     char *text AUTOFREE = labels_text(labels);
     json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "Availability",

@@ -34,13 +34,18 @@ bool service_uses_volume(const struct service *s, const char *key)
     return false;
 }
 
+/* What no service uses is in the project because of --all-resources, and made for its own sake. */
 static bool used(const struct facts *f, const char *key,
                  bool (*uses)(const struct service *s, const char *key))
 {
-    for (size_t i = 0; i < f->project->services_n; i++)
-        if (f->selected[i] && uses(&f->project->services[i], key))
+    bool by_any = false;
+    for (size_t i = 0; i < f->project->services_n; i++) {
+        bool by_this = uses(&f->project->services[i], key);
+        if (by_this && f->selected[i])
             return true;
-    return false;
+        by_any |= by_this;
+    }
+    return !by_any;
 }
 
 /* True when a service was added. */

@@ -11,7 +11,7 @@
 #include "model/project.h"
 
 struct resource_fact {
-    bool used; /* by a selected service, and not external */
+    bool used; /* by a selected service, or asked for by --all-resources; and not external */
     bool exists;
     json_t *changes; /* model/changes.h: how its definition differs; NULL: it does not */
 };

@@ -15,12 +15,14 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/units.h"
+#include "base/version.h"
 #include "model/node_json.h"
 #include "volume/copy.h"
 #include "volume/driver.h"
 
 #define LABEL_PROJECT "com.docker.compose.project"
 #define LABEL_VOLUME  "com.docker.compose.volume"
+#define LABEL_VERSION "com.docker.compose.version"
 
 enum { CONFIG_MAX = 64 << 20 };
 
@@ -33,6 +35,7 @@ void volume_state_release(struct volume_state *v)
     free(v->key);
     free(v->config_hash);
     json_decref(v->definition);
+    json_decref(v->labels);
     *v = (struct volume_state){0};
 }
 
@@ -106,6 +109,7 @@ static int load(const struct paths *p, const char *name, json_t **doc, struct vo
         .key = key ? xstrdup(key) : NULL,
         .config_hash = hash_of(json_object_get(j, "definition")),
         .definition = json_incref(json_object_get(j, "definition")),
+        .labels = json_incref(json_object_get(j, "labels")),
         .created = jint(j, "created", 0),
         .anonymous = jbool(j, "anonymous", false),
     };
@@ -140,6 +144,7 @@ static json_t *describe(const char *project, const struct volume *def, const cha
     jset_str(labels, LABEL_PROJECT, project);
     if (def)
         jset_str(labels, LABEL_VOLUME, def->key);
+    jset_str(labels, LABEL_VERSION, compose_version);
     json_t *j = json_object();
     jset_str(j, "name", name);
     jset_str(j, "driver", "local");

@@ -21,6 +21,7 @@ struct volume_state {
     char *project;      /* label com.docker.compose.project, NULL: none */
     char *key;          /* label com.docker.compose.volume, NULL: anonymous or foreign */
     char *config_hash;  /* of definition, "" where there is none */
+    json_t *labels;     /* all of them, the project's and those of compose */
     json_t *definition; /* the section of the file that it was made from, NULL: not known */
     int64_t created;    /* ns since the epoch */
     bool anonymous;

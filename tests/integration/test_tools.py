@@ -283,3 +283,38 @@ def test_a_failed_dependency_is_marked(project):
         """)
     err = project.up(code=1).err
     assert f" Container {project.name}-db-1  Error" in err and "is unhealthy" in err
+
+
+def test_all_resources(project):
+    project.file("""
+        services: {x: {image: base, init: true, command: sleep 600}, y: {image: base, networks: [only-y]}}
+        networks: {unused: {}, only-y: {}}
+        volumes: {spare: {}}
+        """)
+    n = project.name
+
+    def there():
+        return {p.name for kind in ("networks", "volumes") for p in project.root.glob(f"{kind}/{n}_*")}
+    project.up("x")
+    assert there() == {f"{n}_default"}
+    project("--all-resources", "up", "-d", "x")
+    assert there() == {f"{n}_default", f"{n}_unused", f"{n}_spare"}, "what other services use is theirs to make"
+    project("--all-resources", "down", "-v", "-t", "0")
+    assert there() == set()
+    assert f"Network {n}_unused  Created" in project("--all-resources", "--dry-run", "up", "-d", "x").err
+    assert there() == set()
+
+
+def test_volumes_show_their_labels(project):
+    project.file("""
+        services: {x: {image: base, init: true, command: sleep 600, volumes: ["data:/d", "/anonymous"]}}
+        volumes: {data: {labels: {team: core}}}
+        """)
+    project.up()
+    assert f"{project.name}_data" in project("volumes", "-q").out.split()
+    row = next(json.loads(line) for line in project("volumes", "--format", "json").out.splitlines() if f'{project.name}_data"' in line)
+    labels = dict(pair.split("=", 1) for pair in row["Labels"].split(","))
+    assert labels["team"] == "core" and labels["com.docker.compose.volume"] == "data" and labels["com.docker.compose.version"]
+    assert labels["com.docker.compose.project"] == project.name
+    assert "core" in project("volumes", "--format", '{{.Label "team"}}', "x").out.split()
+    assert json.loads(project("images", "--format", "json").out)[0]["LastTagTime"] > "2026-01-01"
