@@ -58,6 +58,15 @@ static int commit_paused(struct cli *cli, const struct args *args, const struct 
     return rc;
 }
 
+static void show(struct progress *p, const struct container_record *c, const char *status,
+                 enum progress_state state)
+{
+    char *text AUTOFREE = xasprintf("Commit %s", c->name);
+    progress_event(
+        p, &(struct progress_event){.id = c->name, .text = text, .status = status, .state = state});
+    progress_tick(p);
+}
+
 static int run(struct cli *cli, const struct args *args, struct err *err)
 {
     char *name AUTOFREE = NULL, *id AUTOFREE = NULL;
@@ -68,20 +77,15 @@ static int run(struct cli *cli, const struct args *args, struct err *err)
                                                   args_int(args, "index"), false, false, err);
     if (!c)
         return -1;
-    if (cli->dry_run)
-        return 0;
-    if (commit_paused(cli, args, c, &id, err) < 0)
-        return -1;
     struct progress p;
-    char *text AUTOFREE = xasprintf("commit %s as %s", c->name,
-                                    args->n > 1 ? args->positional[1] : id);
     progress_init(&p, cli, "Committing");
-    progress_event(&p,
-                   &(struct progress_event){
-                       .id = c->name, .text = text, .status = "Committed", .state = PROGRESS_DONE});
+    show(&p, c, "Committing", PROGRESS_WORKING);
+    int rc = cli->dry_run ? 0 : commit_paused(cli, args, c, &id, err);
+    char *done AUTOFREE = id ? xasprintf("Committed as %s", id) : xstrdup("Committed");
+    show(&p, c, rc < 0 ? "Error" : done, rc < 0 ? PROGRESS_ERROR : PROGRESS_DONE);
     progress_flush(&p);
     progress_release(&p);
-    return 0;
+    return rc;
 }
 
 const struct command cmd_commit = {

@@ -373,6 +373,8 @@ static int kill_begin(struct operation *op, struct err *err)
 
 /* --- rm --- */
 
+enum { RM_STOPPING = 1, RM_STOPPED, RM_REMOVING };
+
 static void step_rm(struct operation *op, struct verb_item *item)
 {
     struct container *c = item->c;
@@ -382,20 +384,24 @@ static void step_rm(struct operation *op, struct verb_item *item)
             item->done = true;
             return;
         }
-        item->stage = 1;
+        item->stage = idle ? RM_STOPPED : RM_STOPPING;
         if (!idle) {
             tell(op, item, "Stopping", "working");
             container_stop(c, -1);
         }
     }
     struct err refusal AUTOERR = ERR_INIT;
-    if (item->stage == 1 && container_refused_stop(c, &refusal)) {
+    if (item->stage == RM_STOPPING && container_refused_stop(c, &refusal)) {
         fail(op, item, &refusal);
-    } else if (item->stage == 1 && c->state == C_IDLE) {
-        item->stage = 2;
+    } else if (item->stage == RM_STOPPING && c->state == C_IDLE) {
+        item->stage = RM_STOPPED;
+        tell(op, item, "Stopped", "done");
+    }
+    if (item->stage == RM_STOPPED && c->state == C_IDLE) {
+        item->stage = RM_REMOVING;
         tell(op, item, "Removing", "working");
         container_remove(c, operation_flag(op, "volumes"));
-    } else if (item->stage == 2 && c->state == C_IDLE && c->fault.msg) {
+    } else if (item->stage == RM_REMOVING && c->state == C_IDLE && c->fault.msg) {
         fail(op, item, &c->fault);
     } else if (c->state == C_GONE) {
         tell(op, item, "Removed", "done");

@@ -246,6 +246,8 @@ def test_stop_start_restart_kill(project):
     assert project.ended("web") == 137
     project("rm", "-f")
     assert {c["Service"] for c in project.ps()} == {"db"}
+    removed = project("rm", "-s", "-f", "db").err
+    assert [line.split()[-1] for line in removed.splitlines()] == ["Stopping", "Stopped", "Removing", "Removed"]
     assert "no such service: nobody" in project("stop", "nobody", code=1).err
 
 
