@@ -280,6 +280,9 @@ static int run_project(struct cli *cli, const struct args *args, struct project 
     const struct service *s = project_service(p, args->positional[0]);
     if (!s)
         return err_set(err, ERR_NOT_FOUND, "no such service: %s", args->positional[0]);
+    if (s->provider)
+        return err_set(err, ERR_INVALID, "service \"%s\" has a provider, and no image to run",
+                       s->name);
     json_t *request AUTOJSON = request_new("run", NULL);
     jset_str(request, "service", s->name);
     request_bool(request, "tty", wants_tty(args));

@@ -25,6 +25,9 @@ int scale_parse(const struct project *p, const char *const *items, json_t **scal
         const struct service *s = project_service(p, name);
         if (!s)
             return err_set(err, ERR_NOT_FOUND, "no such service: %s", name);
+        if (s->provider)
+            return err_set(err, ERR_INVALID,
+                           "service \"%s\" has a provider, and no containers to scale", name);
         if (s->container_name && n > 1)
             return err_set(err, ERR_INVALID,
                            "service \"%s\" has container_name \"%s\": it can't be scaled to more "

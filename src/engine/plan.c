@@ -158,6 +158,8 @@ static json_t *reasons_to_recreate(const struct plan_input *in, size_t service,
 
 static int64_t wanted_replicas(const struct plan_input *in, const struct service *s)
 {
+    if (s->provider)
+        return 0;
     return jint(json_object_get(in->options, "scale"), s->name, s->scale);
 }
 

@@ -94,6 +94,9 @@ static int run_begin(struct operation *op, struct err *err)
     json_t *services = project_services(e->project->json);
     if (!project_service(e->project->project, name))
         return err_set(err, ERR_NOT_FOUND, "no such service: %s", name);
+    if (project_service(e->project->project, name)->provider)
+        return err_set(err, ERR_INVALID, "service \"%s\" has a provider, and no image to run",
+                       name);
     struct run *r = xcalloc(1, sizeof(*r));
     op->data = r;
     op->attach = true;

@@ -157,3 +157,18 @@ def test_models(project, cloud):
     assert calls(project) == ["ls --json", "status --json", "pull ai/smol", "configure --context-size 1024 ai/smol -- --fast"]
     assert project.sh("app", "echo $AI $MY_LLM_MODEL $MY_LLM_URL") == "http://models/v1 ai/smol"
     assert project.sh("b", "echo $MY_LLM_MODEL $MY_LLM_URL") == "ai/smol http://models/v1"
+
+
+def test_a_provided_service_has_no_containers(project, cloud):
+    cloud("true")
+    project.file("services: {db: {provider: {type: mycloud}}}")
+    assert project("up", timeout=10).err.count("db  Created") == 1, "attached: nothing to wait for"
+    project.up("--wait")
+    assert 'service "db" has a provider' in project("run", "db", "true", code=1).err
+    assert 'service "db" has a provider' in project("scale", "db=2", code=1).err
+    assert 'service "db" has a provider' in project.up("--scale", "db=2", code=1).err
+    assert 'service "db" is not running' in project("exec", "db", "true", code=1).err
+    assert project("pull").err.strip() == "db Skipped - No image to be pulled"
+    for command in ("start", "stop", "restart", "pause", "top", "logs", "images", "ps"):
+        project(command)
+    assert project.records() == []
