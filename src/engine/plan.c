@@ -66,11 +66,15 @@ static void add_image_change(json_t *reasons, const struct service *s, const cha
     json_array_append_new(reasons, change);
 }
 
-/* A secret or config without the value that its variable had (file/: "#value"). New reference. */
-static json_t *without_value(const json_t *object)
+/* Where a secret or config comes from, as the file says: whatever else is kept with it, the value that
+ * its variable had, is not for the eye. New reference. */
+static json_t *source_of(const json_t *object)
 {
-    json_t *o = json_is_object(object) ? json_copy((json_t *)object) : NULL;
-    json_object_del(o, "#value");
+    static const char *const members[] = {"content", "file", "environment", "name"};
+    json_t *o = json_is_object(object) ? json_object() : NULL;
+    for (size_t i = 0; o && i < ARRAY_SIZE(members); i++)
+        if (json_object_get(object, members[i]))
+            json_object_set(o, members[i], json_object_get(object, members[i]));
     return o;
 }
 
@@ -80,10 +84,10 @@ static void add_content_change(json_t *reasons, const struct plan_input *in,
                                const char *key)
 {
     static const char *const sources[] = {"content", "file", "environment"};
-    json_t *was AUTOJSON = without_value(
+    json_t *was AUTOJSON = source_of(
         json_object_get(json_object_get(document_of(c), section), key));
     const struct node *node = node_get(node_get(in->project->document, section), key);
-    json_t *whole AUTOJSON = node ? node_to_json(node) : NULL, *now AUTOJSON = without_value(whole);
+    json_t *whole AUTOJSON = node ? node_to_json(node) : NULL, *now AUTOJSON = source_of(whole);
     json_t *path AUTOJSON = changes_path(section, key, NULL);
     size_t before = json_array_size(reasons);
     if (was && now)
