@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -54,7 +55,16 @@ static int set_path(int fs, const char *key, const char *path)
     return fsconfig(fs, FSCONFIG_SET_STRING, key, path, 0);
 }
 
-/* Linux 6.5: one layer a call, so there is no limit but overlay's own. -1 with errno, nothing done.
+/* Since Linux 6.5. Older ones are not asked: each time they would complain in the kernel's log. */
+static bool has_lowerdir_append(void)
+{
+    struct utsname host;
+    int major, minor;
+    return uname(&host) == 0 && sscanf(host.release, "%d.%d", &major, &minor) == 2 &&
+           (major > 6 || (major == 6 && minor >= 5));
+}
+
+/* One layer a call, so there is no limit but overlay's own. -1 with errno, nothing done.
  * upper NULL: read-only. */
 static int mount_new_api(char *const *layers, size_t n, const char *upper, const char *work,
                          const char *target)
@@ -136,9 +146,9 @@ static int mount_overlay(char *const *layers, const char *upper, const char *wor
                          const char *target)
 {
     size_t n = strv_len((const char *const *)layers);
-    if (mount_new_api(layers, n, upper, work, target) == 0)
+    if (has_lowerdir_append() && mount_new_api(layers, n, upper, work, target) == 0)
         return 0;
-    /* EINVAL: no "lowerdir+" before Linux 6.5; ENOSYS, EPERM: a filter knows only mount(2). */
+    /* Among the reasons: ENOSYS, EPERM, a filter knows only mount(2). */
     if (mount_named(layers, n, upper, work, target) == 0)
         return 0;
     return errno == E2BIG ? mount_by_descriptor(layers, n, upper, work, target) : -1;
