@@ -25,6 +25,7 @@ struct container;
 struct operation;
 struct reaper;
 struct server;
+struct turns;
 
 /* A loaded project, shared by the containers that were made from it. */
 struct project_ref {
@@ -58,6 +59,7 @@ struct engine {
     struct port_publisher *ports;
     struct server *server;
     struct reaper *reaper;
+    struct turns *turns;
     unsigned work_pending;
     bool retiring;        /* nothing left to supervise: handles are being closed */
     bool handing_over;    /* a newer program waits for us to end; nothing new is begun */

@@ -12,6 +12,7 @@
  * (model/decode.h, project_to_json) also carry "environment": {NAME: VALUE} for the variables that
  * its secrets and configs come from. Times are in seconds.
  *   ping                             -> done {"version","pid"}
+ *   turns                            -> done and the members of engine/turns.h
  *   up       project, services, options: no_deps force_recreate no_recreate always_recreate_deps
  *            no_start remove_orphans ignore_orphans renew_anon_volumes wait attach (after
  *            "up" the connection stays and carries "container" events) (bools), wait_timeout,

@@ -15,6 +15,7 @@
 #include "engine/history.h"
 #include "engine/operation.h"
 #include "engine/protocol.h"
+#include "engine/turns.h"
 
 enum { UNSENT_MAX = 64 << 20 };
 
@@ -159,6 +160,14 @@ static void follow(struct client *c, const json_t *options)
     }
 }
 
+static void answer_turns(struct client *c)
+{
+    json_t *o AUTOJSON = turns_take(c->server->engine->turns);
+    json_object_set_new(o, "event", json_string("done"));
+    client_send(c, o);
+    client_finish(c, false);
+}
+
 struct member {
     const char *name;
     json_type type; /* JSON_TRUE: a boolean; JSON_REAL: any number */
@@ -271,6 +280,8 @@ static void take_request(struct client *c, const char *line, size_t n)
     const struct operation_kind *kind = operation_kind_find(name);
     if (streq(name, "ping")) {
         answer_ping(c);
+    } else if (streq(name, "turns")) {
+        answer_turns(c);
     } else if (streq(name, "events")) {
         follow(c, json_object_get(request, "options"));
     } else if (kind) {

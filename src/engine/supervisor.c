@@ -23,6 +23,7 @@
 #include "engine/operation.h"
 #include "engine/reaper.h"
 #include "engine/server.h"
+#include "engine/turns.h"
 #include "model/decode.h"
 
 /* --- the shared project --- */
@@ -48,14 +49,36 @@ int project_ref_new(json_t *json, json_t *environment, bool slice, struct projec
     return 0;
 }
 
+static json_t *only(json_t *object, const char *key)
+{
+    json_t *o = json_object();
+    json_object_set(o, key, json_object_get(object, key));
+    return o;
+}
+
+/* The places (model/project_json.c) without those of other services: a record of each would make the
+ * project's size count squared. */
+static json_t *slice_places(const struct project_ref *r, const char *service)
+{
+    json_t *places = json_copy(json_object_get(r->json, "places"));
+    json_t *at = json_copy(json_object_get(places, "at"));
+    json_t *services = json_copy(json_object_get(at, "services"));
+    if (json_array_size(services) == 2)
+        json_array_set_new(services, 1, only(json_array_get(services, 1), service));
+    if (at && services)
+        json_object_set_new(at, "services", services);
+    if (places && at)
+        json_object_set_new(places, "at", at);
+    return places;
+}
+
 json_t *project_slice(const struct project_ref *r, const char *service)
 {
     json_t *slice = json_copy(r->json);
     json_t *document = json_copy(json_object_get(r->json, "document"));
-    json_t *services = json_object();
-    json_object_set(services, service, json_object_get(project_services(r->json), service));
-    json_object_set_new(document, "services", services);
+    json_object_set_new(document, "services", only(project_services(r->json), service));
     json_object_set_new(slice, "document", document);
+    json_object_set_new(slice, "places", slice_places(r, service));
     return slice;
 }
 
@@ -270,6 +293,7 @@ static void retire(struct supervisor *s)
     server_close(e->server);
     guard_close(s->guard);
     reaper_close(e->reaper);
+    turns_close(e->turns);
     dns_server_close(e->dns, NULL, NULL);
     port_publisher_close(e->ports, NULL, NULL);
     for (size_t i = 0; i < e->containers.n; i++)
@@ -390,6 +414,7 @@ int supervisor_main(const struct paths *p, const char *project, int listen_fd, i
         log_line("%s", err.msg);
         return 1;
     }
+    e->turns = turns_new(&loop);
     uv_idle_init(&loop, &e->kick);
     e->kick.data = &s;
     uv_timer_init(&loop, &e->retry);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/units.h"
 #include "engine/container.h"
 #include "engine/create.h"
 #include "engine/mounts.h"
@@ -58,6 +59,8 @@ void creation_plan(struct operation *op, struct creation *up, bool *selected, bo
     for (size_t i = 0; warnings && warnings[i]; i++)
         operation_warn(op, "%s", warnings[i]);
 }
+
+static const int64_t TURN_BUDGET = 3000000; /* ns of one turn of the loop */
 
 /* --- one container --- */
 
@@ -346,6 +349,7 @@ static bool step_surplus(struct operation *op, struct surplus *s)
 bool creation_step(struct operation *op, struct creation *up)
 {
     bool busy = false;
+    int64_t end = time_monotonic() + TURN_BUDGET;
     /* Slots come in the order of the graph, so one pass carries as far as it goes. */
     vec_foreach (&up->slots, slot) {
         enum slot_state before;
@@ -353,6 +357,11 @@ bool creation_step(struct operation *op, struct creation *up)
             before = slot->state;
             step_slot(op, up, slot);
         } while (slot->state != before && slot->state < SLOT_CREATED);
+        /* A hundred records are a hundred files: others get their turn in between. */
+        if (time_monotonic() > end) {
+            engine_kick(op->engine);
+            return false;
+        }
         busy |= slot->state == SLOT_STOPPING || slot->state == SLOT_REMOVING ||
                 (is_untouched(slot) && may_begin(op));
     }

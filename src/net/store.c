@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/fs.h"
+#include "base/map.h"
 #include "base/mem.h"
 #include "base/vec.h"
 
@@ -414,6 +415,19 @@ static int address_want(const struct paths *paths, const struct network_state *n
                    text, n->name, holder);
 }
 
+/* The names of the addresses that are taken: one look for all, where trying each would cost the square of
+ * the network's size. */
+static void addresses_taken(const struct paths *paths, const char *network, struct map *taken)
+{
+    char *network_dir AUTOFREE = paths_network(paths, network);
+    char *path AUTOFREE = path_join(network_dir, "addresses");
+    DIR *dir = opendir(path);
+    for (struct dirent *d; dir && (d = readdir(dir));)
+        map_set(taken, d->d_name, taken);
+    if (dir)
+        closedir(dir);
+}
+
 int store_address_take(const struct paths *paths, const struct network_state *n,
                        const struct network_subnet *subnet, const char *container_id,
                        const struct ip_addr *want, struct ip_addr *out, struct err *err)
@@ -423,9 +437,11 @@ int store_address_take(const struct paths *paths, const struct network_state *n,
         return address_want(paths, n, subnet, container_id, want, err);
     }
     struct ip_addr a = subnet->range.addr, last = ip_net_last(&subnet->range);
-    char holder[256], net[IP_TEXT_MAX];
+    char holder[256], net[IP_TEXT_MAX], text[IP_TEXT_MAX];
+    struct map taken AUTOMAP = {0};
+    addresses_taken(paths, n->name, &taken);
     for (int tries = 0; tries < ADDRESS_TRIES && ip_compare(&a, &last) <= 0; tries++) {
-        int r = address_usable(subnet, &a)
+        int r = address_usable(subnet, &a) && !map_get(&taken, ip_format(&a, text))
                     ? address_try(paths, n->name, &a, container_id, holder, err)
                     : 0;
         if (r != 0) {

@@ -8,7 +8,7 @@ import stat
 import time
 from pathlib import Path
 
-from harness import alive, wait_for
+from harness import SLOWER, alive, wait_for
 from test_network import fetch, sleeper, web, write
 
 
@@ -295,6 +295,30 @@ def test_reads_need_no_supervisor(project):
         assert project.sh("x", "echo hi") == "hi"
     finally:
         os.kill(supervisor, signal.SIGCONT)
+
+
+def test_records_do_not_grow_with_the_project(project):
+    """Each holds what its own container is made from, and no more."""
+    sizes = []
+    for n in (2, 40):
+        write(project, {f"s{i}": sleeper() for i in range(n)})
+        project("create")
+        sizes.append(max(p.stat().st_size for p in project.root.glob("projects/*/containers/*/container.json")))
+    assert sizes[1] < sizes[0] + 200
+
+
+def test_turns_of_the_loop_are_told(project):
+    """How long it was busy between two waits; looking at a project costs it nothing."""
+    write(project, {"x": sleeper(scale=3)})
+    project.up()
+    first = talk(project, '{"v":1,"op":"turns"}')[-1]
+    assert sum(first["turns"]) > 3 and len(first["turns"]) == len(first["ms"]) + 1
+    follower = project.popen("events")
+    project.ps()
+    project.logs()
+    then = talk(project, '{"v":1,"op":"turns"}')[-1]
+    assert 0 < sum(then["turns"]) and then["worst_cpu"] < 5 * SLOWER, then
+    follower.kill()
 
 
 def test_nothing_is_left_open(project):
