@@ -594,6 +594,7 @@ static void begin_launch(struct container *c)
 
 static void begin_running(struct container *c)
 {
+    c->start_wanted = false; /* also of one that was taken over half started */
     c->record.status = CONTAINER_RUNNING;
     launch_health(c);
     prepare_job_free(c->job);

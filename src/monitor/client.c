@@ -387,6 +387,18 @@ static bool understand(struct monitor *m, struct client *c, const char *line)
     return true;
 }
 
+/* A supervisor that leaves on purpose says "leave": nobody has to replace it. */
+static void read_more(struct monitor *m, struct client *c)
+{
+    if (c->kind == KIND_ATTACH) {
+        parse_frames(m, c);
+        return;
+    }
+    if (c->kind == KIND_SUPERVISOR && c->input_n >= 6 && memcmp(c->input, "leave\n", 6) == 0)
+        c->kind = KIND_WATCH;
+    c->input_n = 0;
+}
+
 static void read_request(struct monitor *m, struct client *c)
 {
     char *end = memchr(c->input, '\n', c->input_n);
@@ -403,20 +415,8 @@ static void read_request(struct monitor *m, struct client *c)
     size_t used = (size_t)(end + 1 - c->input);
     memmove(c->input, c->input + used, c->input_n - used);
     c->input_n -= used;
-    if (c->kind == KIND_ATTACH)
-        parse_frames(m, c);
-}
-
-/* A supervisor that leaves on purpose says "leave": nobody has to replace it. */
-static void read_more(struct monitor *m, struct client *c)
-{
-    if (c->kind == KIND_ATTACH) {
-        parse_frames(m, c);
-        return;
-    }
-    if (c->kind == KIND_SUPERVISOR && c->input_n >= 6 && memcmp(c->input, "leave\n", 6) == 0)
-        c->kind = KIND_WATCH;
-    c->input_n = 0;
+    if (c->kind == KIND_ATTACH || c->input_n)
+        read_more(m, c);
 }
 
 static void client_ready(struct monitor *m, struct source *s, uint32_t events)

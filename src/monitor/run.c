@@ -36,6 +36,7 @@ static const int64_t DELETE_WAIT = 30000000000;  /* for a runtime that hangs */
 static const int64_t ATTACH_WAIT = 10000000000;  /* for a client that never comes */
 static const int64_t RESPAWN_FIRST = 20000000;   /* plus up to RESPAWN_SPREAD */
 static const int64_t RESPAWN_SPREAD = 500000000; /* so that one monitor of a project goes first */
+static const int64_t RESPAWN_DELAY = 1000000000; /* after one that failed; doubles */
 static const int64_t RESPAWN_MAX = 60000000000;
 
 static char *read_small(const char *path, char *buf, size_t size)
@@ -423,8 +424,13 @@ static void child_ended(struct monitor *m, const siginfo_t *si)
     waitpid(pid, &wait_status, 0);
     if (pid == m->respawned) {
         m->respawned = 0;
-        if (m->phase == PHASE_OVER && exited && !si->si_status)
+        if (m->phase == PHASE_OVER && exited && !si->si_status) {
             m->respawn_at = 0; /* there was one already */
+        } else if (m->respawn_at && !exited) {
+            m->respawn_at = now_monotonic() +
+                            RESPAWN_FIRST; /* killed: that says nothing against it */
+            m->respawn_delay = RESPAWN_DELAY;
+        }
     }
     if (pid != m->runtime_pid)
         return;
@@ -481,7 +487,7 @@ void run_respawn(struct monitor *m)
         return;
     uint64_t mix = (uint64_t)now_realtime() * 2654435761u ^ (uint64_t)getpid() * 40503u;
     m->respawn_at = now_monotonic() + RESPAWN_FIRST + (int64_t)(mix % (uint64_t)RESPAWN_SPREAD);
-    m->respawn_delay = 1000000000;
+    m->respawn_delay = RESPAWN_DELAY;
 }
 
 static void respawn(struct monitor *m, int64_t now)

@@ -221,11 +221,11 @@ class Campaign:
         if any(c.poll() is None for c in self.project.children):
             return  # a command is under way: what it does is checked when it is over
         self.project.kill_children()
-        wrong = self.settled(0.3 if not self.project.supervisors() and not self.project.monitors() else 12)
+        wrong = self.settled(0.3 if not self.project.supervisors() and not self.project.monitors() else 20)
         if wrong and not self.project.supervisors():
             self.note(f"    a command sees to {len(wrong)} things")
             self.project.up(code=None)
-            wrong = self.settled(12)
+            wrong = self.settled(20)
         if wrong:
             self.fail("\n".join(wrong[:12]))
 

@@ -1,5 +1,6 @@
 """The supervisor: started when it is needed, gone when it is not, and nothing is lost when it is killed."""
 
+import contextlib
 import json
 import os
 import signal
@@ -147,6 +148,25 @@ def test_a_command_outlives_its_supervisor(project):
     os.kill(project.supervisor(), signal.SIGKILL)
     out, _ = child.communicate(timeout=30)
     assert child.returncode == 0 and project.ps() == [], out
+
+
+def test_a_start_taken_over_half_way(project):
+    """Supervisor, then monitors killed while `start` is under way: it ends, and all runs."""
+    write(project, {"x": sleeper(scale=3), "y": sleeper(depends_on=["x"])})
+    project.up()
+    for delay in (0.03, 0.05, 0.07, 0.1):
+        project("stop", "-t", "0")
+        child = project.popen("start")
+        time.sleep(delay)
+        for pid in project.supervisors():
+            os.kill(pid, signal.SIGKILL)
+        time.sleep(delay)
+        for pid in project.monitors()[:1]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        out, _ = child.communicate(timeout=30)
+        assert child.returncode == 0, out
+        wait_for(lambda: all(c["State"] == "running" for c in project.ps()), "all to run")
 
 
 def test_killed_while_it_starts(project):
