@@ -1,4 +1,8 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
 
+#include "base/fd.h"
 #include "base/fs.h"
 #include "base/mem.h"
 #include "cli/cli.h"
@@ -38,15 +42,41 @@ static const struct option options[] = {
     OPTION_END,
 };
 
+static const struct {
+    const char *option;
+    enum config_list list;
+    bool whole; /* of the project, whichever services are named */
+} lists[] = {
+    {"services", LIST_SERVICES, true},  {"volumes", LIST_VOLUMES, true},
+    {"networks", LIST_NETWORKS, true},  {"models", LIST_MODELS, true},
+    {"profiles", LIST_PROFILES, false}, {"images", LIST_IMAGES, false},
+};
+
+static bool is_whole(const struct args *args)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
+        if (lists[i].whole && args_bool(args, lists[i].option))
+            return true;
+    return args_given(args, "hash");
+}
+
+static bool is_list(const struct args *args)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
+        if (args_bool(args, lists[i].option))
+            return true;
+    return false;
+}
+
 static void load_options_of(struct cli *cli, const struct args *args, struct load_options *o)
 {
     cli_load_options(cli, o);
     o->no_consistency = args_bool(args, "no-consistency");
-    o->no_env_resolution = args_bool(args, "no-env-resolution");
+    o->no_env_resolution = args_bool(args, "no-env-resolution") || is_list(args);
     o->no_interpolate = args_bool(args, "no-interpolate");
-    o->no_normalize = args_bool(args, "no-normalize");
+    o->no_normalize = args_bool(args, "no-normalize") || args_bool(cli->global, "compatibility");
     o->no_path_resolution = args_bool(args, "no-path-resolution");
-    if (args->n) {
+    if (args->n && !is_whole(args)) {
         o->services = args->positional;
         o->only_services = true;
     }
@@ -112,20 +142,35 @@ static bool in_hash_list(const char *list, const char *service)
     return false;
 }
 
+/* Every name in the list must be a service's. */
+static int check_hash_list(const struct project *p, const char *list, struct err *err)
+{
+    for (const char *at = list; !streq(list, "*");) {
+        char *name AUTOFREE = xstrndup(at, strcspn(at, ","));
+        if (!project_service(p, name))
+            return err_set(err, ERR_NOT_FOUND, "no such service: %s", name);
+        at += strlen(name);
+        if (!*at++)
+            break;
+    }
+    return 0;
+}
+
 static int print_hashes(struct cli *cli, const struct load_options *o, const char *list,
                         struct err *err)
 {
     struct project *p;
     if (cli_project(cli, o, &p, err) < 0)
         return -1;
-    for (size_t i = 0; i < p->services_n; i++) {
+    int rc = check_hash_list(p, list, err);
+    for (size_t i = 0; rc == 0 && i < p->services_n; i++) {
         if (!in_hash_list(list, p->services[i].name))
             continue;
         char *hash AUTOFREE = service_config_hash(p, &p->services[i]);
         cli_outf("%s %s\n", p->services[i].name, hash);
     }
     project_free(p);
-    return 0;
+    return rc;
 }
 
 /* A service whose image gets the digest that its registry gives it now:
@@ -243,19 +288,20 @@ static int encode(struct cli *cli, const struct args *args, struct document *doc
 static int write_out(const struct args *args, const struct strbuf *out, struct err *err)
 {
     const char *path = args_str(args, "output");
+    struct stat st;
+    /* A device, a pipe or what a symbolic link names is written to, not replaced. */
+    bool in_place = *path && lstat(path, &st) == 0 && !S_ISREG(st.st_mode);
+    if (in_place) {
+        int fd AUTOCLOSE = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
+        if (fd < 0 || fd_write_all(fd, out->buf, out->len) < 0)
+            return err_sys(err, errno, "write %s", path);
+        return 0;
+    }
     if (*path)
         return fs_write_atomic(path, out->buf, out->len, 0666, false, err);
     cli_out(out->buf, out->len);
     return 0;
 }
-
-static const struct {
-    const char *option;
-    enum config_list list;
-} lists[] = {
-    {"services", LIST_SERVICES}, {"volumes", LIST_VOLUMES},   {"networks", LIST_NETWORKS},
-    {"models", LIST_MODELS},     {"profiles", LIST_PROFILES}, {"images", LIST_IMAGES},
-};
 
 static int print_document(struct cli *cli, const struct args *args, struct document *doc,
                           struct err *err)
@@ -275,6 +321,8 @@ static int print_document(struct cli *cli, const struct args *args, struct docum
 
 static int check_names(const struct args *args, const struct document *doc, struct err *err)
 {
+    if (is_whole(args))
+        return 0;
     const struct node *services = node_get(doc->root, "services");
     for (size_t i = 0; i < args->n; i++) {
         if (!node_get(services, args->positional[i]))

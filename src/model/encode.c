@@ -339,17 +339,28 @@ static void add_profiles(char ***lines, const struct node *services)
     }
 }
 
+/* The models themselves, not the names that services know them by. */
+static void add_models(char ***lines, const struct node *models)
+{
+    for (size_t i = 0; node_is(models, NODE_MAPPING) && i < models->map.n; i++) {
+        const char *model = node_get_str(models->map.v[i].value, "model");
+        if (model)
+            strv_push(lines, model);
+    }
+}
+
 void encode_list(const struct document *doc, enum config_list what, struct strbuf *out)
 {
     static const char *const sections[] = {
         [LIST_SERVICES] = "services",
         [LIST_VOLUMES] = "volumes",
         [LIST_NETWORKS] = "networks",
-        [LIST_MODELS] = "models",
     };
     char **lines AUTOSTRV = NULL;
     if (what == LIST_IMAGES) {
         add_images(&lines, doc);
+    } else if (what == LIST_MODELS) {
+        add_models(&lines, node_get(doc->root, "models"));
     } else if (what == LIST_PROFILES) {
         add_profiles(&lines, node_get(doc->root, "services"));
         add_profiles(&lines, doc->disabled);

@@ -402,6 +402,30 @@ def test_config_lists(project):
     assert set(hashes) == {"web", "db"} and all(len(h) == 64 for h in hashes.values())
 
 
+def test_config_lists_are_the_whole_projects(project):
+    project.file("""
+        services:
+          web: {image: base, models: [small], env_file: missing.env}
+          db: {image: base}
+        models: {small: {model: ai/tiny}}
+        """)
+    assert project("config", "--services", "db").out.split() == ["db", "web"]
+    assert project("config", "--models", "db").out.split() == ["ai/tiny"]
+    assert "no such service: nope" in project("config", "--no-env-resolution", "--hash", "db,nope", code=1).err
+    plain = project("--compatibility", "config", "--no-env-resolution").out
+    assert "networks:" not in plain, "files of the old kind are not completed"
+
+
+def test_config_output_goes_through_links_and_devices(project):
+    project.file("services: {web: {image: base}}")
+    project.write("real.yaml", "old")
+    (project.dir / "link.yaml").symlink_to("real.yaml")
+    project("config", "--output", "link.yaml")
+    assert (project.dir / "link.yaml").is_symlink()
+    assert "image: base" in (project.dir / "real.yaml").read_text()
+    assert project("config", "--output", "/dev/null").out == ""
+
+
 EXPLAINED = {
     "compose.yaml": """\
 include: [inc.yaml]
