@@ -1,3 +1,4 @@
+#include "base/fs.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/units.h"
@@ -75,6 +76,49 @@ static int print_bake(const struct args *args, const struct project *p, const bo
     return 0;
 }
 
+struct lint {
+    const char *file;
+    size_t warnings;
+};
+
+static void on_warning(void *ctx, const char *rule, const char *message, size_t line)
+{
+    struct lint *l = ctx;
+    l->warnings++;
+    cli_outf("%s:%zu: warning: %s: %s\n", l->file, line, rule, message);
+}
+
+/* --check: what is questionable in the Dockerfiles; exit code 1 if anything is. */
+static int check_dockerfiles(struct cli *cli, const struct image_job *jobs, size_t n,
+                             struct err *err)
+{
+    size_t warnings = 0;
+    for (size_t i = 0; i < n; i++) {
+        const struct service *s = jobs[i].service;
+        const char *name = s->build->dockerfile ? s->build->dockerfile : "Dockerfile";
+        char *path AUTOFREE = s->build->dockerfile_inline
+                                  ? xasprintf("%s (dockerfile_inline)", s->name)
+                                  : path_join(s->build->context, name);
+        struct lint l = {.file = path};
+        struct err why AUTOERR = ERR_INIT;
+        const struct build_request request = {.service = s->name, .build = s->build};
+        if (image_lint(&request, on_warning, &l, &why) < 0) {
+            if (why.kind != ERR_UNAVAILABLE) {
+                err_move(err, &why);
+                return err_wrap(err, "service \"%s\"", s->name);
+            }
+            cli_warn(cli, "service \"%s\" is not checked: %s", s->name, why.msg);
+        }
+        warnings += l.warnings;
+    }
+    if (warnings)
+        cli_outf("Check complete, %zu warning%s been found!\n", warnings,
+                 warnings == 1 ? " has" : "s have");
+    else
+        cli_outf("Check complete, no warnings found.\n");
+    return warnings ? 1 : 0;
+}
+
 static int build(struct cli *cli, const struct args *args, struct project *p, const bool *selected,
                  char **names, struct err *err)
 {
@@ -108,7 +152,7 @@ static int build(struct cli *cli, const struct args *args, struct project *p, co
     if (args_bool(args, "print"))
         return print_bake(args, p, selected, names, &flags, err);
     if (args_bool(args, "check"))
-        return 0; /* the file has been loaded, and with it each build section checked */
+        return check_dockerfiles(cli, jobs, n, err);
     struct image_jobs all = {.project = p, .v = jobs, .n = n, .build = &flags};
     if (flags.quiet)
         cli->progress = PROGRESS_QUIET;

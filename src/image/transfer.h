@@ -230,6 +230,12 @@ struct build_base {
 int image_bases(const struct build_request *request, struct build_base **bases, size_t *n,
                 struct err *err);
 
+/* Tells what is questionable in the build's Dockerfile. line counts from 1. ERR_UNAVAILABLE:
+ * it is not on this machine. */
+int image_lint(const struct build_request *request,
+               void (*warn)(void *ctx, const char *rule, const char *message, size_t line),
+               void *ctx, struct err *err);
+
 /* Builds with buildah and brings the result into the store under all its names. *image (may be
  * NULL) is the caller's. A failing step is named in err, with the end of its output. */
 int image_build(struct image_store *store, const struct build_request *request,

@@ -374,3 +374,50 @@ def test_print_is_what_docker_compose_prints(project):
     assert json.loads(json.dumps(plan).replace(str(project.dir), "DIR")) == BAKE
     for name, target in BAKE["target"].items():
         assert list(plan["target"][name]) == list(target), "the order of the members"
+
+
+QUESTIONABLE = """FROM --platform=linux/amd64 scratch as Foo
+MAINTAINER me
+ARG PASSWORD=x
+ENV A b
+WORKDIR rel
+CMD echo hi
+ENTRYPOINT echo ho
+from scratch as foo
+# a comment between is fine
+RUN a \\
+# so is one inside
+  && b \\
+
+  c
+RUN <<EOF
+cmd in a here-document
+EOF
+FROM scratch AS scratch
+CMD ["a"]
+CMD ["b"]
+EXPOSE 80/TCP 81
+FROM --platform=$TARGETPLATFORM scratch
+SHELL ["/bin/bash", "-c"]
+ENV PUBLIC_KEY="a TOKEN=b" AUTH_MODE=c D=e
+CMD now with a shell
+"""
+
+
+def test_check_warns_as_docker_build_check_does(project):
+    """Rules and lines are those that docker compose 2.40.3 (Docker 28.5) gives for this file."""
+    project.write("Dockerfile", QUESTIONABLE)
+    project.file("services: {x: {build: .}, url: {build: 'https://example.invalid/x.git'}}")
+    result = build(project, "--check", code=1)
+    found = sorted((int(line.split(":")[1]), line.split(": ")[2]) for line in result.out.splitlines() if ": warning: " in line)
+    assert found == [
+        (1, "FromAsCasing"), (1, "FromPlatformFlagConstDisallowed"), (1, "StageNameCasing"), (2, "MaintainerDeprecated"),
+        (3, "SecretsUsedInArgOrEnv"), (4, "LegacyKeyValueFormat"), (5, "WorkdirRelativePath"), (6, "JSONArgsRecommended"),
+        (7, "JSONArgsRecommended"), (8, "ConsistentInstructionCasing"), (8, "DuplicateStageName"), (14, "NoEmptyContinuation"),
+        (18, "ReservedStageName"), (19, "MultipleInstructionsDisallowed"), (21, "ExposeProtoCasing"), (22, "RedundantTargetPlatform"),
+        (24, "SecretsUsedInArgOrEnv")]
+    assert "17 warnings" in result.out
+    assert "url" in result.err and "is not checked" in result.err
+    assert project("image", "ls", "-q", f"{project.name}-x").out == "", "nothing is built"
+    project.write("Dockerfile", 'FROM base AS one\nWORKDIR /srv\nWORKDIR sub\nRUN true\nCMD ["true"]\n')
+    assert "no warnings found" in build(project, "--check", "x").out

@@ -4,6 +4,7 @@
 #include "image/module/build.h"
 #include "image/module/calls.h"
 #include "image/module/dockerfile.h"
+#include "image/module/lint.h"
 #include "image/module/registry.h"
 
 static int ask(struct registry_client *client, const struct reference *ref,
@@ -57,6 +58,19 @@ int call_resolve(const struct resolve_request *q, char **digest, struct err *err
     if (rc < 0)
         return err_wrap(err, "image %s", q->reference);
     *digest = xstrdup(found);
+    return 0;
+}
+
+int call_lint(const struct build_request *q,
+              void (*warn)(void *ctx, const char *rule, const char *message, size_t line),
+              void *ctx, struct err *err)
+{
+    char *text AUTOFREE = NULL;
+    if (build_dockerfile_text(q, &text, err) < 0)
+        return -1;
+    if (!text)
+        return err_set(err, ERR_UNAVAILABLE, "its Dockerfile is not on this machine");
+    dockerfile_lint(text, warn, ctx);
     return 0;
 }
 

@@ -13,6 +13,7 @@ __attribute__((visibility("default"))) const struct image_module image_module = 
     .commit = call_commit,
     .export = call_export,
     .bases = call_bases,
+    .lint = call_lint,
     .build = call_build,
     .artifact_push = call_artifact_push,
     .artifact_pull = call_artifact_pull,

@@ -1,0 +1,348 @@
+#include "image/module/lint.h"
+
+#include <ctype.h>
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <strings.h>
+
+#include "base/json.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "base/strbuf.h"
+
+/* Of these only the last of a stage counts. */
+enum once { ONCE_CMD, ONCE_ENTRYPOINT, ONCE_HEALTHCHECK, ONCE_N };
+static const char *const once_names[] = {"CMD", "ENTRYPOINT", "HEALTHCHECK"};
+
+struct lint {
+    lint_warning warn;
+    void *ctx;
+    struct map stages;   /* names so far, lower case */
+    bool upper;          /* how most instructions are written */
+    bool shell, workdir; /* of the stage: SHELL was given, an absolute WORKDIR was seen */
+    size_t once[ONCE_N]; /* of the stage: the line of the last one, 0: none */
+};
+
+__attribute__((format(printf, 4, 5))) static void warn(struct lint *l, const char *rule,
+                                                       size_t line, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    char *message AUTOFREE = xvasprintf(fmt, ap);
+    va_end(ap);
+    l->warn(l->ctx, rule, message, line);
+}
+
+static char *next_word(const char **p)
+{
+    *p += strspn(*p, " \t");
+    size_t n = strcspn(*p, " \t");
+    char *word = n ? xstrndup(*p, n) : NULL;
+    *p += n;
+    return word;
+}
+
+static char *lower_case(const char *text)
+{
+    char *out = xstrdup(text);
+    for (char *c = out; *c; c++)
+        *c = (char)tolower((unsigned char)*c);
+    return out;
+}
+
+static bool is_upper(const char *word)
+{
+    for (; *word; word++)
+        if (islower((unsigned char)*word))
+            return false;
+    return true;
+}
+
+static bool is_lower(const char *word)
+{
+    for (; *word; word++)
+        if (isupper((unsigned char)*word))
+            return false;
+    return true;
+}
+
+static void check_stage_name(struct lint *l, const char *name, size_t line)
+{
+    char *lower AUTOFREE = lower_case(name);
+    if (!streq(lower, name))
+        warn(l, "StageNameCasing", line, "Stage name '%s' should be lowercase", name);
+    if (streq(lower, "scratch") || streq(lower, "context"))
+        warn(l, "ReservedStageName", line,
+             "Stage name should not use the same name as reserved stage \"%s\"", name);
+    if (map_get(&l->stages, lower))
+        warn(l, "DuplicateStageName", line,
+             "Duplicate stage name \"%s\", stage names should be unique", name);
+    map_set(&l->stages, lower, l);
+}
+
+static void check_platform(struct lint *l, const char *platform, size_t line)
+{
+    if (streq(platform, "$TARGETPLATFORM") || streq(platform, "${TARGETPLATFORM}"))
+        warn(l, "RedundantTargetPlatform", line,
+             "Setting platform to predefined %s in FROM is redundant as this is the default "
+             "behavior",
+             platform);
+    else if (!strchr(platform, '$'))
+        warn(l, "FromPlatformFlagConstDisallowed", line,
+             "FROM --platform flag should not use constant value \"%s\"", platform);
+}
+
+static void check_from(struct lint *l, const char *word, const char *rest, size_t line)
+{
+    for (;;) {
+        char *part AUTOFREE = next_word(&rest);
+        if (!part)
+            break;
+        if (starts_with(part, "--platform=")) {
+            check_platform(l, part + strlen("--platform="), line);
+        } else if (!strcasecmp(part, "as")) {
+            char *name AUTOFREE = next_word(&rest);
+            if (is_upper(part) != is_upper(word))
+                warn(l, "FromAsCasing", line, "'%s' and '%s' keywords' casing do not match", part,
+                     word);
+            if (name)
+                check_stage_name(l, name, line);
+        }
+    }
+    l->shell = l->workdir = false;
+    memset(l->once, 0, sizeof(l->once));
+}
+
+/* buildkit: frontend/dockerfile/dockerfile2llb, isSecretKey: a whole word of the name. */
+static bool is_secret(const char *name)
+{
+    static const char *const secrets[] = {"apikey", "auth",     "credential", "credentials",
+                                          "key",    "password", "pword",      "passwd",
+                                          "secret", "token"};
+    char *lower AUTOFREE = lower_case(name), *save = NULL;
+    if (strstr(lower, "public"))
+        return false;
+    for (char *part = strtok_r(lower, "_", &save); part; part = strtok_r(NULL, "_", &save))
+        for (size_t i = 0; i < ARRAY_SIZE(secrets); i++)
+            if (streq(part, secrets[i]))
+                return true;
+    return false;
+}
+
+static void check_secret(struct lint *l, const char *instruction, const char *pair, size_t line)
+{
+    char *name AUTOFREE = xstrndup(pair, strcspn(pair, "="));
+    if (is_secret(name))
+        warn(l, "SecretsUsedInArgOrEnv", line,
+             "Do not use ARG or ENV instructions for sensitive data (%s \"%s\")", instruction,
+             name);
+}
+
+/* ENV A=1 B=2, LABEL, ARG; or the old form ENV A the rest. */
+static void check_pairs(struct lint *l, const char *instruction, const char *rest, size_t line)
+{
+    const char *p = rest;
+    char *first AUTOFREE = next_word(&p);
+    bool arg = streq(instruction, "ARG"), legacy = first && !strchr(first, '=') && !arg;
+    if (legacy)
+        warn(l, "LegacyKeyValueFormat", line,
+             "\"%s key=value\" should be used instead of legacy \"%s key value\" format",
+             instruction, instruction);
+    if (streq(instruction, "LABEL"))
+        return;
+    if (legacy) {
+        check_secret(l, instruction, first, line);
+        return;
+    }
+    /* Names begin a word outside of quotes. */
+    char quote = 0;
+    for (p = rest; *p; p++) {
+        if ((p == rest || isspace((unsigned char)p[-1])) && !quote && !isspace((unsigned char)*p)) {
+            char *pair AUTOFREE = xstrndup(p, strcspn(p, " \t"));
+            check_secret(l, instruction, pair, line);
+        }
+        if (quote ? *p == quote : *p == '"' || *p == '\'')
+            quote = quote ? 0 : *p;
+    }
+}
+
+static void check_once(struct lint *l, enum once which, size_t line)
+{
+    if (l->once[which])
+        warn(l, "MultipleInstructionsDisallowed", l->once[which],
+             "Multiple %s instructions should not be used in the same stage because only the last "
+             "one will be used",
+             once_names[which]);
+    l->once[which] = line;
+}
+
+static void check_command(struct lint *l, enum once which, const char *rest, size_t line)
+{
+    json_t *list AUTOJSON = *rest == '[' ? json_loads(rest, 0, NULL) : NULL;
+    if (which != ONCE_HEALTHCHECK && !list && !l->shell)
+        warn(l, "JSONArgsRecommended", line,
+             "JSON arguments recommended for %s to prevent unintended behavior related to OS "
+             "signals",
+             once_names[which]);
+    check_once(l, which, line);
+}
+
+static void check_workdir(struct lint *l, const char *rest, size_t line)
+{
+    bool absolute = *rest == '/' || *rest == '$';
+    if (!absolute && !l->workdir)
+        warn(l, "WorkdirRelativePath", line,
+             "Relative workdir \"%s\" can have unexpected results if the base image changes", rest);
+    l->workdir = l->workdir || absolute;
+}
+
+static void check_expose(struct lint *l, const char *rest, size_t line)
+{
+    for (;;) {
+        char *port AUTOFREE = next_word(&rest);
+        const char *slash = port ? strchr(port, '/') : NULL;
+        if (!port)
+            return;
+        if (slash && !is_lower(slash))
+            warn(l, "ExposeProtoCasing", line,
+                 "Defined protocol '%s' in EXPOSE instruction should be lowercase", port);
+    }
+}
+
+static void check_instruction(struct lint *l, const char *text, size_t line)
+{
+    const char *rest = text;
+    char *word AUTOFREE = next_word(&rest);
+    rest += strspn(rest, " \t");
+    if (!word)
+        return;
+    if (l->upper ? !is_upper(word) : !is_lower(word))
+        warn(l, "ConsistentInstructionCasing", line,
+             "Command '%s' should match the case of the command majority (%s)", word,
+             l->upper ? "uppercase" : "lowercase");
+    if (!strcasecmp(word, "FROM"))
+        check_from(l, word, rest, line);
+    else if (!strcasecmp(word, "MAINTAINER"))
+        warn(l, "MaintainerDeprecated", line,
+             "Maintainer instruction is deprecated in favor of using label");
+    else if (!strcasecmp(word, "ARG"))
+        check_pairs(l, "ARG", rest, line);
+    else if (!strcasecmp(word, "ENV"))
+        check_pairs(l, "ENV", rest, line);
+    else if (!strcasecmp(word, "LABEL"))
+        check_pairs(l, "LABEL", rest, line);
+    else if (!strcasecmp(word, "WORKDIR"))
+        check_workdir(l, rest, line);
+    else if (!strcasecmp(word, "SHELL"))
+        l->shell = true;
+    else if (!strcasecmp(word, "EXPOSE"))
+        check_expose(l, rest, line);
+    for (enum once i = 0; i < ONCE_N; i++)
+        if (!strcasecmp(word, once_names[i]))
+            check_command(l, i, rest, line);
+}
+
+/* ---- lines */
+
+/* The text of the first "<<WORD" of an instruction that may have one, heap; NULL: it has none. */
+static char *here_document(const char *text)
+{
+    const char *at = strstr(text, "<<");
+    if (!at || (strncasecmp(text, "RUN", 3) && strncasecmp(text, "COPY", 4) &&
+                strncasecmp(text, "ADD", 3)))
+        return NULL;
+    at += 2;
+    at += *at == '-';
+    at += *at == '"' || *at == '\'';
+    size_t n = 0;
+    while (isalnum((unsigned char)at[n]) || at[n] == '_')
+        n++;
+    return n ? xstrndup(at, n) : NULL;
+}
+
+struct walk {
+    const char *at;
+    size_t line; /* the number of the one that was read last */
+};
+
+/* The next line without its end, false: there is none. */
+static bool read_line(struct walk *w, struct strbuf *out)
+{
+    strbuf_setlen(out, 0);
+    if (!*w->at)
+        return false;
+    size_t n = strcspn(w->at, "\n");
+    strbuf_add(out, w->at, n);
+    if (out->len && out->buf[out->len - 1] == '\r')
+        strbuf_setlen(out, out->len - 1);
+    w->at += n + (w->at[n] == '\n');
+    w->line++;
+    return true;
+}
+
+static void skip_here_document(struct walk *w, const char *text)
+{
+    char *end AUTOFREE = here_document(text);
+    struct strbuf line AUTOBUF = STRBUF_INIT;
+    while (end && read_line(w, &line))
+        if (streq(line.buf + strspn(line.buf, "\t"), end))
+            return;
+}
+
+/* Calls each with the instructions, joined, and the number of their first line. empty: warns of
+ * instructions that are continued over an empty line. */
+static void each_instruction(struct lint *l, const char *text,
+                             void (*each)(struct lint *, const char *, size_t), bool empty)
+{
+    struct walk w = {.at = text};
+    struct strbuf line AUTOBUF = STRBUF_INIT, whole AUTOBUF = STRBUF_INIT;
+    size_t first = 0;
+    bool hole = false;
+    while (read_line(&w, &line)) {
+        const char *start = line.buf + strspn(line.buf, " \t");
+        if (*start == '#' || (!*start && !whole.len))
+            continue;
+        hole = hole || !*start;
+        if (!*start)
+            continue;
+        size_t n = strlen(start);
+        while (n && isspace((unsigned char)start[n - 1]))
+            n--;
+        bool goes_on = start[n - 1] == '\\';
+        first = whole.len ? first : w.line;
+        strbuf_add(&whole, start, goes_on ? n - 1 : n);
+        if (goes_on && *w.at)
+            continue;
+        if (hole && empty)
+            warn(l, "NoEmptyContinuation", w.line, "Empty continuation line");
+        each(l, whole.buf, first);
+        skip_here_document(&w, whole.buf);
+        strbuf_setlen(&whole, 0);
+        hole = false;
+    }
+}
+
+/* More upper than lower case makes upper > 0 the majority. */
+struct casing {
+    struct lint lint;
+    long balance;
+};
+
+static void count_case(struct lint *l, const char *text, size_t line)
+{
+    struct casing *c = container_of(l, struct casing, lint);
+    char *word AUTOFREE = next_word(&text);
+    (void)line;
+    if (word)
+        c->balance += is_upper(word) ? 1 : -1;
+}
+
+void dockerfile_lint(const char *text, lint_warning report, void *ctx)
+{
+    struct casing c = {.lint = {.warn = report, .ctx = ctx}};
+    each_instruction(&c.lint, text, count_case, false);
+    c.lint.upper = c.balance >= 0;
+    each_instruction(&c.lint, text, check_instruction, true);
+    map_release(&c.lint.stages);
+}
