@@ -5,10 +5,12 @@
 #include <sys/stat.h>
 
 #include "base/mem.h"
+#include "base/strbuf.h"
 #include "engine/prepare.h"
 #include "image/image.h"
 #include "model/changes.h"
 #include "model/node_json.h"
+#include "net/netns.h"
 #include "net/network.h"
 #include "volume/volume.h"
 
@@ -82,6 +84,31 @@ static void warn(struct facts *f, char *take_text)
     free(take_text);
 }
 
+/* Containers that are not ours cannot be stopped for it: said before anything is. */
+static int refuse_guests(const struct facts *f, const char *network, struct err *err)
+{
+    struct endpoint *list = NULL;
+    size_t n = 0;
+    struct strbuf names AUTOBUF = STRBUF_INIT;
+    if (network_endpoints(f->paths, network, &list, &n, err) < 0)
+        return -1;
+    for (size_t i = 0; i < n; i++) {
+        const struct endpoint *e = &list[i];
+        bool ours = e->project && streq(e->project, f->project->name);
+        if (!ours && e->netns && netns_exists(e->netns))
+            strbuf_addf(&names, "%s%s", names.len ? ", " : "",
+                        e->container_name ? e->container_name : e->container_id);
+        endpoint_release(&list[i]);
+    }
+    free(list);
+    if (!names.len)
+        return 0;
+    return err_set(err, ERR_CONFLICT,
+                   "network %s changed and cannot be made anew: containers of other projects are "
+                   "in it: %s",
+                   network, names.buf);
+}
+
 static int look_at_network(struct facts *f, size_t i, struct err *err)
 {
     const struct network *n = &f->project->networks[i];
@@ -109,7 +136,7 @@ static int look_at_network(struct facts *f, size_t i, struct err *err)
     else if (!f->as_they_are)
         fact->changes = definition_changes(state->definition, n->node, "networks", n->key);
     network_state_free(state);
-    return 0;
+    return fact->changes ? refuse_guests(f, n->name, err) : 0;
 }
 
 json_t *volume_changes(const struct paths *paths, const struct volume *v)

@@ -1,11 +1,10 @@
 """What `up` makes of a changed file: what is replaced, why, and what is left alone."""
 
 import json
-import os
 
 import pytest
 
-from test_network import write
+from harness import alive, wait_for
 
 SLEEP = "image: base, init: true, command: sleep 60"
 
@@ -179,6 +178,25 @@ def test_a_changed_network_is_made_anew(project):
     assert project.exec("web", "ping", "-c", "1", "-W", "2", "db").code == 0
 
 
+def test_a_changed_network_with_guests_stays(project):
+    project.file(NETWORK % 1)
+    project.up()
+    project.write("guest.yaml", f"""
+        name: {project.name}guest
+        services: {{g: {{{SLEEP}, networks: [n]}}}}
+        networks: {{n: {{external: true, name: {project.name}_n}}}}
+        """)
+    project("-f", "guest.yaml", "up", "-d")
+    pids = {s: project.pid(s) for s in ("db", "web")}
+    project.file(NETWORK % 2)
+    for dry in (["--dry-run"], []):
+        result = project(*dry, "up", "-d", code=1)
+        assert f"containers of other projects are in it: {project.name}guest-g-1" in result.err
+        assert pids == {s: project.pid(s) for s in pids}, "nothing was stopped for nothing"
+    project("-f", "guest.yaml", "down", "-t", "0")
+    project.up()
+
+
 def test_a_network_by_another_name(project):
     file = f"services: {{x: {{{SLEEP}, networks: [n]}}, y: {{{SLEEP}}}}}\nnetworks: {{n: {{name: {project.name}%s}}}}"
     project.file(file % "a")
@@ -299,3 +317,23 @@ def test_created_containers_show_their_command(project):
     project.file("services: {x: {image: base, init: true, command: [sh, -c, sleep 60]}}")
     project("create")
     assert project.ps("-a")[0]["Command"] == '"sh -c \'sleep 60\'"'
+
+
+def test_what_an_older_version_left_serves(project):
+    """Records without what they were given, networks and volumes without their definition."""
+    project.file(VOLUME % 1)
+    project.up()
+    before = ids(project)
+    supervisor = project.supervisor()
+    project("stop", "-t", "0")
+    wait_for(lambda: not alive(supervisor), "the supervisor to retire")
+    for path, member in [*((p, "inputs") for p in project.root.glob("projects/*/containers/*/container.json")),
+                         *((p, "definition") for p in project.root.glob("networks/*/network.json")),
+                         *((p, "definition") for p in project.root.glob("volumes/*/volume.json"))]:
+        record = json.loads(path.read_text())
+        record.pop(member, None)
+        path.write_text(json.dumps(record))
+    project.file(VOLUME % 2)
+    result = project.up()
+    assert "Recreate" not in result.text and changed(project, before) == set()
+    assert all(r["inputs"] for r in project.records()), "from now on it is known"
