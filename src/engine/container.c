@@ -554,6 +554,11 @@ void container_pause(struct container *c, bool pause)
         return;
     }
     c->record.status = pause ? CONTAINER_PAUSED : CONTAINER_RUNNING;
+    /* A frozen container answers no probe; its health stays what it was. */
+    health_stop(c->health);
+    c->health = NULL;
+    if (!pause)
+        launch_health(c);
     container_save(c);
     engine_container_event(c->engine, c, pause ? "pause" : "unpause", NULL);
     engine_kick(c->engine);

@@ -4,12 +4,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/fd.h"
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/strbuf.h"
 #include "base/units.h"
 #include "engine/exec_job.h"
+#include "engine/net_probe.h"
 #include "runtime/bundle.h"
 
 enum { OUTPUT_MAX = 4096 };
@@ -27,6 +29,7 @@ void health_config_of(const struct healthcheck *service, const struct image_conf
         .start_period = base->start_period,
         .start_interval = base->start_interval,
         .retries = (int)base->retries,
+        .netns = -1,
     };
     if (service->disable)
         return;
@@ -49,6 +52,10 @@ void health_config_of(const struct healthcheck *service, const struct image_conf
         out->start_interval = 5 * SECOND;
     if (!out->retries)
         out->retries = 3;
+    if (service->port.kind != PROBE_NONE) {
+        out->port = service->port;
+        return;
+    }
     if (!test || !test[0] || streq(test[0], "NONE"))
         return;
     if (streq(test[0], "CMD")) {
@@ -71,7 +78,8 @@ void health_config_of(const struct healthcheck *service, const struct image_conf
 void health_config_release(struct health_config *c)
 {
     strv_free(c->command);
-    *c = (struct health_config){0};
+    fd_close_ptr(&c->netns);
+    *c = (struct health_config){.netns = -1};
 }
 
 struct health {
@@ -90,8 +98,9 @@ struct health {
     int64_t next_counted; /* monotonic: failures before this moment do not count */
     int64_t delay;        /* before the next early probe */
 
-    uv_timer_t timer;       /* the next probe */
-    struct exec_job *probe; /* that runs, or NULL */
+    uv_timer_t timer;             /* the next probe */
+    struct exec_job *probe;       /* that runs, or NULL */
+    struct net_probe *port_probe; /* the same */
     struct strbuf output;
     bool stopped;
 };
@@ -103,7 +112,8 @@ static void on_timer_closed(uv_handle_t *handle)
     struct health *h = handle->data;
     strbuf_release(&h->output);
     health_config_release(&h->config);
-    unlink(h->process_file);
+    if (h->process_file)
+        unlink(h->process_file);
     free(h->process_file);
     free(h->pid_file);
     free(h->id);
@@ -177,16 +187,42 @@ static void on_done(void *arg, int code, bool timed_out)
         schedule(h);
 }
 
+static void on_port_done(void *arg, bool ok, bool timed_out, const char *text)
+{
+    struct health *h = arg;
+    h->port_probe = NULL;
+    strbuf_addstr(&h->output, text);
+    on_done(h, ok ? 0 : 1, timed_out);
+}
+
 static void probe_begin(struct health *h)
 {
     static const struct exec_job_events events = {.output = on_output, .done = on_done};
+    static const struct net_probe_events port_events = {.done = on_port_done};
     struct err err AUTOERR = ERR_INIT;
     strbuf_setlen(&h->output, 0);
+    if (h->config.port.kind != PROBE_NONE) {
+        h->port_probe = net_probe_start(h->loop, h->config.netns, &h->config.port,
+                                        h->config.timeout, &port_events, h);
+        return;
+    }
     if (exec_job_start(h->loop, h->argv, h->pid_file, h->config.timeout, &events, h, &h->probe,
                        &err) == 0)
         return;
     strbuf_addstr(&h->output, err.msg);
     on_done(h, -1, false);
+}
+
+static int prepare_command(struct health *h, const struct paths *paths,
+                           const struct oci_runtime *runtime, const char *id, struct err *err)
+{
+    const struct exec_request exec = {.id = id, .command = (const char *const *)h->config.command};
+    if (exec_process_write(paths, &exec, &h->process_file, err) < 0)
+        return -1;
+    char *run AUTOFREE = paths_container_run(paths, id);
+    h->pid_file = path_join(run, "health.pid");
+    h->argv = oci_exec_argv(runtime, id, h->process_file, h->pid_file);
+    return 0;
 }
 
 struct health *health_start(uv_loop_t *loop, const struct paths *paths,
@@ -196,22 +232,18 @@ struct health *health_start(uv_loop_t *loop, const struct paths *paths,
 {
     struct health *h = xcalloc(1, sizeof(*h));
     struct err err AUTOERR = ERR_INIT;
-    struct exec_request exec = {.id = id, .command = (const char *const *)take_config->command};
     h->config = *take_config;
-    *take_config = (struct health_config){0};
-    if (exec_process_write(paths, &exec, &h->process_file, &err) < 0) {
+    *take_config = (struct health_config){.netns = -1};
+    if (h->config.command && prepare_command(h, paths, runtime, id, &err) < 0) {
         log_line("health %.12s: %s", id, err.msg);
         health_config_release(&h->config);
         free(h);
         return NULL;
     }
-    char *run AUTOFREE = paths_container_run(paths, id);
     h->loop = loop;
     h->events = *events;
     h->arg = arg;
     h->id = xstrdup(id);
-    h->pid_file = path_join(run, "health.pid");
-    h->argv = oci_exec_argv(runtime, id, h->process_file, h->pid_file);
     h->status = past->status == HEALTH_NONE ? HEALTH_STARTING : past->status;
     h->failing_streak = past->failing_streak;
     h->started = time_monotonic() - past->age;
@@ -230,5 +262,6 @@ void health_stop(struct health *h)
         return;
     h->stopped = true;
     exec_job_cancel(h->probe);
+    net_probe_cancel(h->port_probe);
     uv_close((uv_handle_t *)&h->timer, on_timer_closed);
 }

@@ -1,4 +1,4 @@
-/* Health probes of one running container, by exec through the OCI runtime.
+/* Health probes of one running container: a command, by the OCI runtime's exec, or a port.
  *
  * Docker's rules for what a probe means (retries, start_period), and one of our own for when it
  * runs: the first one runs at once, and while the container is starting they come back from 50 ms,
@@ -17,7 +17,9 @@
 #include "runtime/oci.h"
 
 struct health_config {
-    char **command;                                          /* argv, NULL: no healthcheck */
+    char **command;         /* argv, NULL: none */
+    struct port_probe port; /* instead, where it has a kind; borrowed from the service */
+    int netns;              /* taken: the container's, for port; -1 */
     int64_t interval, timeout, start_period, start_interval; /* ns */
     int retries;
 };

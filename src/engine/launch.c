@@ -1,5 +1,6 @@
 #include "engine/launch.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -63,6 +64,8 @@ static void on_health(void *arg, enum health_status status, int streak, const ch
 void launch_health(struct container *c)
 {
     static const struct health_events events = {.result = on_health};
+    if (c->record.status == CONTAINER_PAUSED)
+        return;
     struct image *image = c->job ? c->job->image : NULL, *found = NULL;
     struct err err AUTOERR = ERR_INIT;
     if (!image && image_find(c->engine->images, c->record.image_id, NULL, &found, &err) == 0)
@@ -72,7 +75,11 @@ void launch_health(struct container *c)
     health_config_of(&c->service->healthcheck, image ? &image->config : &nothing, &config);
     image_free(found);
     struct oci_runtime rt;
-    if (!config.command ||
+    if (config.port.kind != PROBE_NONE) {
+        char *path AUTOFREE = xasprintf("/proc/%d/ns/net", (int)c->record.pid);
+        config.netns = open(path, O_RDONLY | O_CLOEXEC);
+    }
+    if ((!config.command && config.netns < 0) ||
         oci_runtime_choose(c->record.runtime, c->engine->paths->run, &rt, &err) < 0) {
         health_config_release(&config);
         c->record.health = HEALTH_NONE;

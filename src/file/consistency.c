@@ -1,3 +1,4 @@
+#include <arpa/inet.h>
 #include <string.h>
 
 #include "base/map.h"
@@ -118,6 +119,59 @@ static void check_networks(const struct checker *c)
         check_service_exists(c, mode, "network_mode", shared);
 }
 
+static void check_probe_member(const struct checker *c, const struct node_pair *pair, bool http)
+{
+    const struct node *n = pair->value;
+    struct sockaddr_storage address;
+    if (streq(pair->key, "port"))
+        return;
+    if (streq(pair->key, "host")) {
+        if (!node_str(n) || (inet_pton(AF_INET, n->string, &address) != 1 &&
+                             inet_pton(AF_INET6, n->string, &address) != 1))
+            report(c, mark_of(n), "x-healthcheck: host must be an IP address");
+    } else if (http && streq(pair->key, "path")) {
+        if (!node_str(n) || n->string[0] != '/' || strpbrk(n->string, " \t\r\n"))
+            report(c, mark_of(n), "x-healthcheck: path must begin with \"/\" and have no spaces");
+    } else {
+        report(c, &pair->key_mark, "x-healthcheck: unknown key \"%s\"", pair->key);
+    }
+}
+
+/* Ours: {tcp: PORT}, {http: PORT}, or with port, host and path. */
+static void check_port_probe(const struct checker *c, const struct node *test)
+{
+    const struct node *probe = node_get(c->service, "x-healthcheck");
+    if (!probe)
+        return;
+    const struct node_pair *one = node_is(probe, NODE_MAPPING) && probe->map.n == 1
+                                      ? &probe->map.v[0]
+                                      : NULL;
+    if (!one || (!streq(one->key, "tcp") && !streq(one->key, "http"))) {
+        report(c, mark_of(probe), "x-healthcheck must have one of tcp and http");
+        return;
+    }
+    const struct node *n = one->value;
+    const struct node *port = node_is(n, NODE_MAPPING) ? node_get(n, "port") : n;
+    if (!node_is(port, NODE_INT) || port->integer < 1 || port->integer > 65535)
+        report(c, mark_of(port ? port : n), "x-healthcheck: port must be 1 to 65535");
+    for (size_t i = 0; node_is(n, NODE_MAPPING) && i < n->map.n; i++)
+        check_probe_member(c, &n->map.v[i], streq(one->key, "http"));
+    if (test)
+        report(c, mark_of(probe), "x-healthcheck and healthcheck.test exclude each other");
+}
+
+/* Ours: true, a number of restarts, or {max_attempts: N}. */
+static void check_restart_unhealthy(const struct checker *c)
+{
+    const struct node *n = node_get(c->service, "x-restart-unhealthy");
+    const struct node *most = node_is(n, NODE_MAPPING) ? node_get(n, "max_attempts") : n;
+    bool fine = node_is(most, NODE_INT) ? most->integer > 0 : most == n && node_is(n, NODE_BOOL);
+    if (n && !fine)
+        report(
+            c, mark_of(n),
+            "x-restart-unhealthy must be true, false, a number of restarts or {max_attempts: N}");
+}
+
 static void check_health(const struct checker *c)
 {
     const struct node *test = node_get(node_get(c->service, "healthcheck"), "test");
@@ -126,6 +180,7 @@ static void check_health(const struct checker *c)
         report(c, mark_of(test->seq.v[0]),
                "healthcheck.test must start with \"CMD\", \"CMD-SHELL\" or \"NONE\", not \"%s\"",
                first);
+    check_port_probe(c, test);
 }
 
 static void check_dependencies(const struct checker *c)
@@ -274,6 +329,7 @@ static void check_one_service(const struct checker *c)
     check_build(c);
     check_networks(c);
     check_health(c);
+    check_restart_unhealthy(c);
     check_dependencies(c);
     check_references(c);
     check_watch(c);

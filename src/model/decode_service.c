@@ -272,6 +272,22 @@ static void decode_networks(struct arena *a, const struct node *map, struct serv
         qsort(s->networks, s->networks_n, sizeof(*s->networks), compare_networks);
 }
 
+/* x-healthcheck: {tcp: PORT | {port, host}} or {http: PORT | {port, path, host}} */
+static struct port_probe decode_port_probe(const struct node *n)
+{
+    const struct node *http = node_get(n, "http"), *one = http ? http : node_get(n, "tcp");
+    const char *host = decode_string(one, "host"), *path = decode_string(one, "path");
+    struct port_probe p = {
+        .kind = http  ? PROBE_HTTP
+                : one ? PROBE_TCP
+                      : PROBE_NONE,
+        .host = host ? host : "127.0.0.1",
+        .path = path ? path : "/",
+        .port = node_is(one, NODE_INT) ? one->integer : decode_int(one, "port", 0),
+    };
+    return p;
+}
+
 static struct healthcheck decode_healthcheck(struct arena *a, const struct node *n)
 {
     struct healthcheck h = {
@@ -549,6 +565,7 @@ void decode_service(struct arena *a, const struct node_pair *from, struct servic
     decode_dependencies(a, node_get(n, "depends_on"), s);
     decode_networks(a, node_get(n, "networks"), s);
     s->healthcheck = decode_healthcheck(a, node_get(n, "healthcheck"));
+    s->healthcheck.port = decode_port_probe(node_get(n, "x-healthcheck"));
     s->restart = decode_restart(a, n);
     s->restart_unhealthy = decode_restart_unhealthy(node_get(n, "x-restart-unhealthy"));
     s->resources = decode_resources(a, n);

@@ -92,12 +92,21 @@ struct file_mount {
     struct mark mark;
 };
 
+/* x-healthcheck: a probe of a port, made by compose itself from inside the container's network. */
+enum port_probe_kind { PROBE_NONE, PROBE_TCP, PROBE_HTTP };
+struct port_probe {
+    enum port_probe_kind kind;
+    const char *host, *path; /* an address; path of PROBE_HTTP */
+    int64_t port;
+};
+
 struct healthcheck {
     bool present;        /* the service has a healthcheck section */
     bool disable;        /* disable: true or test: NONE */
     struct strings test; /* empty: the image's; else ["CMD", ...], ["CMD-SHELL", s] */
     int64_t interval, timeout, start_period, start_interval; /* ns, UNSET: default */
     int64_t retries;                                         /* UNSET: default */
+    struct port_probe port;                                  /* instead of test */
 };
 
 struct ulimit {

@@ -123,3 +123,68 @@ def test_health_events(project):
         line = events.stdout.readline()
         assert line, "the events ended"
     assert "health_status: healthy" in line
+
+
+SERVES = ["sh", "-c", "mkdir -p /w && echo hi > /w/ok && exec httpd -f -p 8080 -h /w"]
+
+
+def test_port_probes(project):
+    """http and tcp, made without a process in the container: also where the image has no program for it."""
+    quick = {"interval": "100ms", "retries": 2, "timeout": "1s"}
+    write(project, {"http": sleeper(command=SERVES, healthcheck=quick, **{"x-healthcheck": {"http": {"port": 8080, "path": "/ok"}}}),
+                    "tcp": sleeper(command=SERVES, healthcheck=quick, **{"x-healthcheck": {"tcp": 8080}}),
+                    "web": sleeper(depends_on={"http": {"condition": "service_healthy"}})})
+    project.up("--wait")
+    assert project.health("http") == project.health("tcp") == "healthy"
+    assert project.record("http")["health_output"] == "HTTP/1.1 200 OK"
+    project.sh("http", "rm /w/ok")
+    wait_for(lambda: project.health("http") == "unhealthy", "it to be unhealthy")
+    assert "404" in project.record("http")["health_output"]
+    project.sh("http", "echo hi > /w/ok")
+    wait_for(lambda: project.health("http") == "healthy", "it to be healthy again")
+    assert "[runc]" not in project.sh("http", "ps") and "crun" not in project.sh("http", "ps")
+
+
+def test_port_probes_that_fail(project):
+    quick = {"interval": "50ms", "retries": 2, "timeout": "300ms"}
+    mute = ["sh", "-c", "exec nc -ll -p 8080 -e sleep 600"]
+    write(project, {"closed": sleeper(healthcheck=quick, **{"x-healthcheck": {"tcp": {"port": 8080}}}),
+                    "mute": sleeper(command=mute, healthcheck=quick, **{"x-healthcheck": {"http": 8080}}),
+                    "other": sleeper(command=SERVES, healthcheck=quick, **{"x-healthcheck": {"http": {"port": 8080, "host": "127.0.0.9", "path": "/no"}}})})
+    project.up()
+    for service, words in (("closed", "connection refused"), ("mute", "exceeded timeout (300ms)"), ("other", "404")):
+        wait_for(lambda s=service: project.health(s) == "unhealthy", f"{service} to be unhealthy")
+        assert words in project.record(service)["health_output"]
+
+
+@pytest.mark.parametrize("probe, words", [
+    ({"http": {"port": 0}}, "port must be 1 to 65535"), ({"udp": 53}, "must have one of tcp and http"),
+    ({"http": {"port": 1, "path": "x"}}, "path must begin with"), ({"tcp": {"port": 1, "host": "db"}}, "host must be an IP address"),
+    ({"tcp": {"port": 1, "path": "/"}}, 'unknown key "path"')])
+def test_port_probe_that_is_no_probe(project, probe, words):
+    write(project, {"x": sleeper(**{"x-healthcheck": probe})})
+    assert words in project("config", "-q", code=1).err
+
+
+def test_no_probes_while_paused(project):
+    check(project, test="date +%s >> /probes", interval="100ms")
+    wait_for(lambda: healthy(project), "it to be healthy")
+    project("pause")
+    time.sleep(0.5)
+    assert healthy(project), "its health stays what it was"
+    project("unpause")
+    count = int(project.sh("x", "wc -l < /probes"))
+    wait_for(lambda: int(project.sh("x", "wc -l < /probes")) > count + 2, "probes to go on")
+    assert healthy(project)
+
+
+def test_health_begins_anew_with_each_start(project):
+    check(project, test="test ! -e /broken", interval="100ms", retries=1)
+    wait_for(lambda: healthy(project), "it to be healthy")
+    project.sh("x", "touch /broken")
+    wait_for(lambda: project.health("x") == "unhealthy", "it to be unhealthy")
+    write(project, {"x": sleeper(healthcheck={"test": "test ! -e /broken", "interval": "100ms", "retries": 1, "start_period": "60s"})})
+    project.up()
+    project("restart", "-t", "0")
+    record = project.record("x")
+    assert record["health"] in ("starting", "healthy") and record["health_failing_streak"] == 0
