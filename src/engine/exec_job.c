@@ -3,18 +3,20 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "base/fs.h"
 #include "base/mem.h"
+#include "monitor/enter.h"
 
 enum { KILL_GRACE_MS = 2000 };
 
 struct exec_job {
     struct exec_job_events events;
     void *arg;
-    char *pid_file;
+    char *pid_file; /* NULL: it was entered without the runtime */
     uv_process_t process;
     uv_pipe_t pipe;
     uv_timer_t timer; /* its deadline, then that of its end */
@@ -29,7 +31,8 @@ static void on_closed(uv_handle_t *handle)
     if (--j->handles)
         return;
     struct exec_job over = *j;
-    unlink(j->pid_file);
+    if (j->pid_file)
+        unlink(j->pid_file);
     free(j->pid_file);
     free(j);
     if (!over.cancelled)
@@ -55,6 +58,8 @@ static void on_exit_of_client(uv_process_t *process, int64_t status, int signal)
     struct exec_job *j = process->data;
     j->exited = true;
     j->code = signal ? 128 + signal : (int)status;
+    if (!j->pid_file && signal == ENTER_FAILED)
+        j->code = EXEC_NOT_ENTERED;
     uv_os_fd_t fd;
     if (!uv_is_closing((uv_handle_t *)&j->pipe) && uv_fileno((uv_handle_t *)&j->pipe, &fd) == 0) {
         char rest[4096];
@@ -100,7 +105,9 @@ static void kill_command(struct exec_job *j)
     char *text AUTOFREE = NULL;
     if (j->exited)
         return;
-    if (fs_read(j->pid_file, 64, &text, NULL, NULL) == 0 && atoi(text) > 1)
+    if (!j->pid_file)
+        uv_process_kill(&j->process, SIGTERM); /* see monitor/enter.h */
+    else if (fs_read(j->pid_file, 64, &text, NULL, NULL) == 0 && atoi(text) > 1)
         kill((pid_t)atoi(text), SIGKILL);
     uv_timer_start(&j->timer, on_stuck, KILL_GRACE_MS, 0);
 }
@@ -112,30 +119,30 @@ static void on_timeout(uv_timer_t *timer)
     kill_command(j);
 }
 
-int exec_job_start(uv_loop_t *loop, char *const *argv, const char *pid_file, int64_t timeout,
-                   const struct exec_job_events *events, void *arg, struct exec_job **out,
-                   struct err *err)
+/* fds: what the process gets from 3 on, none where it is negative. */
+static int start(struct exec_job *j, uv_loop_t *loop, const char *file, char *const *argv,
+                 const int fds[2], int64_t timeout, struct err *err)
 {
     int ends[2];
-    unlink(pid_file);
-    if (pipe2(ends, O_CLOEXEC) < 0)
+    if (pipe2(ends, O_CLOEXEC) < 0) {
+        free(j->pid_file);
+        free(j);
         return err_sys(err, errno, "pipe");
-    struct exec_job *j = xcalloc(1, sizeof(*j));
-    uv_stdio_container_t stdio[3] = {
+    }
+    uv_stdio_container_t stdio[5] = {
         {.flags = UV_IGNORE},
         {.flags = UV_INHERIT_FD, .data.fd = ends[1]},
         {.flags = UV_INHERIT_FD, .data.fd = ends[1]},
+        {.flags = UV_INHERIT_FD, .data.fd = fds[0]},
+        {.flags = UV_INHERIT_FD, .data.fd = fds[1]},
     };
     uv_process_options_t options = {
-        .file = argv[0],
+        .file = file,
         .args = (char **)argv,
         .exit_cb = on_exit_of_client,
         .stdio = stdio,
-        .stdio_count = 3,
+        .stdio_count = fds[0] < 0 ? 3 : 5,
     };
-    j->events = *events;
-    j->arg = arg;
-    j->pid_file = xstrdup(pid_file);
     uv_pipe_init(loop, &j->pipe, 0);
     uv_timer_init(loop, &j->timer);
     j->pipe.data = j->process.data = j->timer.data = j;
@@ -153,6 +160,41 @@ int exec_job_start(uv_loop_t *loop, char *const *argv, const char *pid_file, int
     uv_read_start((uv_stream_t *)&j->pipe, on_alloc, on_read);
     if (timeout > 0)
         uv_timer_start(&j->timer, on_timeout, (uint64_t)((timeout + 999999) / 1000000), 0);
+    return 0;
+}
+
+static struct exec_job *job_new(const struct exec_job_events *events, void *arg)
+{
+    struct exec_job *j = xcalloc(1, sizeof(*j));
+    j->events = *events;
+    j->arg = arg;
+    return j;
+}
+
+int exec_job_start(uv_loop_t *loop, char *const *argv, const char *pid_file, int64_t timeout,
+                   const struct exec_job_events *events, void *arg, struct exec_job **out,
+                   struct err *err)
+{
+    static const int none[2] = {-1, -1};
+    struct exec_job *j = job_new(events, arg);
+    unlink(pid_file);
+    j->pid_file = xstrdup(pid_file);
+    if (start(j, loop, argv[0], argv, none, timeout, err) < 0)
+        return -1;
+    *out = j;
+    return 0;
+}
+
+int exec_job_enter(uv_loop_t *loop, const struct enter *way, int pidfd, int64_t timeout,
+                   const struct exec_job_events *events, void *arg, struct exec_job **out,
+                   struct err *err)
+{
+    struct exec_job *j = job_new(events, arg);
+    char *argv[] = {(char *)"compose-monitor", (char *)"enter", NULL};
+    char file[64];
+    snprintf(file, sizeof(file), "/proc/self/fd/%d", way->program);
+    if (start(j, loop, file, argv, (const int[2]){way->plan, pidfd}, timeout, err) < 0)
+        return -1;
     *out = j;
     return 0;
 }

@@ -7,6 +7,7 @@
 #include <uv.h>
 
 #include "base/err.h"
+#include "runtime/enter.h"
 
 struct exec_job;
 
@@ -19,6 +20,12 @@ struct exec_job_events {
 
 /* argv: from oci_exec_argv() with this pid_file. timeout: ns, after which it is killed; 0: none. */
 int exec_job_start(uv_loop_t *loop, char *const *argv, const char *pid_file, int64_t timeout,
+                   const struct exec_job_events *events, void *arg, struct exec_job **out,
+                   struct err *err);
+/* The same without the runtime. pidfd: of the container's first process. EXEC_NOT_ENTERED comes as
+ * the code, and the reason as output, when the container could not be entered. */
+enum { EXEC_NOT_ENTERED = -2 };
+int exec_job_enter(uv_loop_t *loop, const struct enter *way, int pidfd, int64_t timeout,
                    const struct exec_job_events *events, void *arg, struct exec_job **out,
                    struct err *err);
 /* Kills it; no event comes afterwards. NULL is fine. */

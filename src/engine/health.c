@@ -91,6 +91,8 @@ struct health {
     char *process_file; /* written once, read by every probe */
     char *pid_file;     /* of the probe that runs */
     char **argv;
+    struct enter enter; /* without the runtime; program -1: not possible */
+    int pidfd;          /* borrowed */
 
     enum health_status status;
     int failing_streak;
@@ -116,6 +118,7 @@ static void on_timer_closed(uv_handle_t *handle)
         unlink(h->process_file);
     free(h->process_file);
     free(h->pid_file);
+    enter_release(&h->enter);
     free(h->id);
     strv_free(h->argv);
     free(h);
@@ -182,6 +185,12 @@ static void on_done(void *arg, int code, bool timed_out)
 {
     struct health *h = arg;
     h->probe = NULL;
+    if (code == EXEC_NOT_ENTERED) {
+        log_line("health %.12s: by the runtime from now on: %s", h->id, h->output.buf);
+        enter_release(&h->enter);
+        probe_begin(h);
+        return;
+    }
     judge(h, code, timed_out);
     if (!h->stopped)
         schedule(h);
@@ -206,6 +215,10 @@ static void probe_begin(struct health *h)
                                         h->config.timeout, &port_events, h);
         return;
     }
+    if (h->enter.program >= 0 && exec_job_enter(h->loop, &h->enter, h->pidfd, h->config.timeout,
+                                                &events, h, &h->probe, &err) == 0)
+        return;
+    err_release(&err);
     if (exec_job_start(h->loop, h->argv, h->pid_file, h->config.timeout, &events, h, &h->probe,
                        &err) == 0)
         return;
@@ -214,7 +227,8 @@ static void probe_begin(struct health *h)
 }
 
 static int prepare_command(struct health *h, const struct paths *paths,
-                           const struct oci_runtime *runtime, const char *id, struct err *err)
+                           const struct oci_runtime *runtime, const char *id, pid_t first,
+                           struct err *err)
 {
     const struct exec_request exec = {.id = id, .command = (const char *const *)h->config.command};
     if (exec_process_write(paths, &exec, &h->process_file, err) < 0)
@@ -222,19 +236,25 @@ static int prepare_command(struct health *h, const struct paths *paths,
     char *run AUTOFREE = paths_container_run(paths, id);
     h->pid_file = path_join(run, "health.pid");
     h->argv = oci_exec_argv(runtime, id, h->process_file, h->pid_file);
+    struct err why AUTOERR = ERR_INIT;
+    if (enter_prepare(paths, runtime, id, first, exec.command, &h->enter, &why) < 0)
+        log_line("health %.12s: by the runtime: %s", id, why.msg);
     return 0;
 }
 
 struct health *health_start(uv_loop_t *loop, const struct paths *paths,
-                            const struct oci_runtime *runtime, const char *id,
-                            const struct health_past *past, struct health_config *take_config,
-                            const struct health_events *events, void *arg)
+                            const struct oci_runtime *runtime, const char *id, pid_t first,
+                            int pidfd, const struct health_past *past,
+                            struct health_config *take_config, const struct health_events *events,
+                            void *arg)
 {
     struct health *h = xcalloc(1, sizeof(*h));
     struct err err AUTOERR = ERR_INIT;
+    h->enter = (struct enter){-1, -1};
+    h->pidfd = pidfd;
     h->config = *take_config;
     *take_config = (struct health_config){.netns = -1};
-    if (h->config.command && prepare_command(h, paths, runtime, id, &err) < 0) {
+    if (h->config.command && prepare_command(h, paths, runtime, id, first, &err) < 0) {
         log_line("health %.12s: %s", id, err.msg);
         health_config_release(&h->config);
         free(h);

@@ -44,11 +44,12 @@ struct health_past {
     int failing_streak;
 };
 
-/* Starts probing. Takes config. */
+/* Starts probing. first: the container's first process, pidfd: of it, borrowed until health_stop(). Takes config. */
 struct health *health_start(uv_loop_t *loop, const struct paths *paths,
-                            const struct oci_runtime *runtime, const char *id,
-                            const struct health_past *past, struct health_config *take_config,
-                            const struct health_events *events, void *arg);
+                            const struct oci_runtime *runtime, const char *id, pid_t first,
+                            int pidfd, const struct health_past *past,
+                            struct health_config *take_config, const struct health_events *events,
+                            void *arg);
 /* Stops; a probe that runs is killed. No event comes afterwards. NULL is fine. */
 void health_stop(struct health *h);
 

@@ -90,8 +90,8 @@ void launch_health(struct container *c)
     const struct health_past past = {.age = pid_age(c->record.pid_start),
                                      .status = c->record.health,
                                      .failing_streak = c->record.health_failing_streak};
-    c->health = health_start(c->engine->loop, c->engine->paths, &rt, c->record.id, &past, &config,
-                             &events, c);
+    c->health = health_start(c->engine->loop, c->engine->paths, &rt, c->record.id, c->record.pid,
+                             c->pidfd, &past, &config, &events, c);
     oci_runtime_release(&rt);
 }
 

@@ -85,7 +85,8 @@ static void judge_answer(struct net_probe *p)
         if ((unsigned char)*c < ' ' || (unsigned char)*c > '~')
             *c = '?';
     if (sscanf(line, "HTTP/1.%*1[01] %3d", &status) != 1)
-        decide(p, false, *line ? "the answer is no HTTP" : "the connection was closed without an answer");
+        decide(p, false,
+               *line ? "the answer is no HTTP" : "the connection was closed without an answer");
     else
         decide(p, status >= 200 && status < 400, line);
 }

@@ -1,4 +1,5 @@
 /* compose-monitor: see runtime/monitor.h for what it does, monitor/monitor.h for how. */
+#include "monitor/enter.h"
 #include "monitor/monitor.h"
 
 #include <errno.h>
@@ -195,6 +196,8 @@ static int linger(struct monitor *m, int64_t t)
 int main(int argc, char **argv)
 {
     static struct monitor m;
+    if (argc == 2 && strcmp(argv[1], "enter") == 0)
+        return enter_main();
     m.phase = PHASE_STARTING;
     struct source *closed[] = {&m.console, &m.adopted, &m.in, &m.out.source, &m.err.source};
     for (size_t i = 0; i < sizeof(closed) / sizeof(*closed); i++)

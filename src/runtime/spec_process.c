@@ -367,6 +367,10 @@ char *spec_exec_template(const struct spec *s)
     jsonw_int(&w, "caps", (int64_t)s->caps);
     jsonw_strv(&w, "group_add", s->service->group_add.v);
     jsonw_str(&w, "common", common.out.buf);
+    jsonw_str(&w, "filter",
+              s->security.seccomp_unconfined ? "none"
+              : s->security.seccomp_file     ? "other"
+                                             : "default");
     jsonw_end_object(&w);
     strbuf_release(&common.out);
     return strbuf_detach(&w.out);

@@ -1,10 +1,12 @@
 """Health: the tests, their times, and what they change."""
 
+import os
 import time
+from pathlib import Path
 
 import pytest
 
-from harness import wait_for
+from harness import COMPOSE, wait_for
 from images import busybox_layer, docker_archive
 from test_network import sleeper, write
 
@@ -188,3 +190,60 @@ def test_health_begins_anew_with_each_start(project):
     project("restart", "-t", "0")
     record = project.record("x")
     assert record["health"] in ("starting", "healthy") and record["health_failing_streak"] == 0
+
+
+LOOK = r"""(grep -E '^(Uid|Gid|Groups|Umask|Cap|NoNewPrivs|Seccomp|Speculation|Cpus_allowed_list|Mems_allowed_list|SigBlk)' /proc/self/status
+cat /proc/self/limits /proc/self/cgroup; cat /proc/self/attr/current 2>/dev/null
+for n in cgroup ipc mnt net pid user uts; do readlink /proc/self/ns/$n; done; pwd; ls -l /proc/self/fd | wc -l
+env | grep -v '^SHLVL' | sort; cat /proc/self/stat | cut -d' ' -f7) 2>&1"""
+
+
+@pytest.mark.parametrize("keys", [
+    {}, {"user": "app", "group_add": ["2000"], "working_dir": "/srv", "environment": {"A": "b"}},
+    {"cap_add": ["NET_ADMIN"], "cap_drop": ["CHOWN"], "security_opt": ["no-new-privileges:true"]},
+    {"privileged": True}, {"security_opt": ["seccomp:unconfined"], "pid": "host", "network_mode": "host", "ipc": "host"},
+    {"mem_limit": "64m", "pids_limit": 50, "ulimits": {"nofile": {"soft": 100, "hard": 200}, "core": -1}, "read_only": True, "tmpfs": ["/out:mode=1777"]}])
+def test_probe_is_as_confined_as_exec(project, keys):
+    """It is made without the OCI runtime, and is in everything like a process that the runtime makes."""
+    script = project.write("look.sh", LOOK, mode=0o755)
+    write(project, {"x": sleeper(healthcheck={"test": ["CMD", "sh", "-c", "sh /look.sh > /out/probe.tmp; mv /out/probe.tmp /out/probe"], "interval": "200ms"},
+                                 volumes=[f"{script}:/look.sh:ro"], **({"tmpfs": ["/out:mode=1777"]} | keys))})
+    project.up("--wait")
+    probe = project.sh("x", "cat /out/probe")
+    assert probe == project.sh("x", "sh /look.sh"), "by the runtime's exec"
+    assert os.stat("/dev/null").st_uid == 0, "what is the host's stays the host's"
+    log = (project.run_root / f"projects/{project.name}/supervisor.log").read_text()
+    assert "by the runtime" not in log, log
+
+
+def test_probe_that_cannot_be_executed(project):
+    write(project, {"missing": sleeper(healthcheck={"test": ["CMD", "nosuch"], "interval": "50ms", "retries": 1}),
+                    "path": sleeper(healthcheck={"test": ["CMD", "/etc/passwd"], "interval": "50ms", "retries": 1})})
+    project.up()
+    for service, words in (("missing", 'exec: "nosuch": executable file not found in $PATH'), ("path", 'exec: "/etc/passwd": Permission denied')):
+        wait_for(lambda s=service: project.health(s) == "unhealthy", f"{service} to be unhealthy")
+        assert words in project.record(service)["health_output"]
+
+
+def test_probe_stays_in_the_container(project):
+    """A working folder that names a descriptor of the host's, and the program that entered: CVE-2024-21626, CVE-2019-5736."""
+    (project.dir / "w").mkdir()
+    grab = "for p in /proc/[0-9]*; do exe=$$(readlink $$p/exe); case $$exe in *compose*) (echo x >> $$p/exe) 2>>/out/grab || true;; esac; done; true"
+    services = {f"d{fd}": sleeper(working_dir=f"/proc/self/fd/{fd}", healthcheck={"test": "ls /tmp/c*/r && touch /escaped; pwd", "interval": "100ms"})
+                for fd in (3, 4, 5, 6, 7, 10)}
+    write(project, services | {"x": sleeper(tmpfs=["/out"], healthcheck={"test": grab, "interval": "100ms"})})
+    before = (Path(COMPOSE).parent / "compose-monitor").read_bytes()
+    project.up(code=None)
+    wait_for(lambda: project.health("x") == "healthy", "a probe")
+    time.sleep(0.5)
+    assert (Path(COMPOSE).parent / "compose-monitor").read_bytes() == before
+    for record in project.records():
+        assert not (project.root / f"projects/{project.name}/containers/{record['id']}/upper/escaped").exists()
+
+
+def test_probe_over_its_time_is_killed_with_its_children(project):
+    check(project, test="sleep 777 & sleep 778", interval="100ms", timeout="300ms", retries=1)
+    wait_for(lambda: project.health("x") == "unhealthy", "it to be unhealthy")
+    def left():
+        return project.sh("x", "ps | grep -cE 'sleep 77[78]'", code=None)
+    assert int(left()) <= 5, "at most one probe's"
