@@ -27,7 +27,7 @@ static bool is_default(const struct node *n)
 
 static bool is_our_log_driver(const struct node *n)
 {
-    static const char *const ours[] = {"json-file", "local", "none"};
+    static const char *const ours[] = {"json-file", "local", "none", "syslog", "journald"};
     for (size_t i = 0; i < ARRAY_SIZE(ours); i++)
         if (node_str(n) && streq(n->string, ours[i]))
             return true;
@@ -55,7 +55,16 @@ static bool is_cgroup_v1(const struct node *n)
 }
 
 /* Options are keys: "*" at the end of a path, and these are the ones that mean something. */
-static const char *const log_options[] = {"max-size", "max-file", NULL};
+static const char *const log_options[] = {"max-size",
+                                          "max-file",
+                                          "tag",
+                                          "syslog-address",
+                                          "syslog-facility",
+                                          "syslog-format",
+                                          "cache-disabled",
+                                          "cache-max-size",
+                                          "cache-max-file",
+                                          NULL};
 static const char *const bridge_options[] = {
     "com.docker.network.bridge.name",
     "com.docker.network.bridge.enable_icc",
@@ -101,8 +110,7 @@ static const struct rule rules[] = {
     {"services", "service", "volumes.*.bind.selinux", "nothing is labelled for SELinux", NULL,
      NULL},
     {"services", "service", "logging.driver", "json-file is used", is_our_log_driver, NULL},
-    {"services", "service", "logging.options.*", "max-size and max-file are known", NULL,
-     log_options},
+    {"services", "service", "logging.options.*", "no driver here knows it", NULL, log_options},
     {"services", "service", "networks.*.driver_opts.*", "endpoints have no options", NULL, none},
     {"services", "service", "build.platforms", BUILDER, is_one, NULL},
     {"services", "service", "build.isolation", WINDOWS, is_default, NULL},

@@ -166,6 +166,8 @@ void connect_begin(struct container *c)
     j->mounts_n = 0;
     free(c->record.command);
     c->record.command = STEAL(j->command);
+    strv_free(c->record.log_sink);
+    c->record.log_sink = STEAL(j->log_sink);
     free(c->record.runtime);
     c->record.runtime = xstrdup(j->runtime.name);
     keep_endpoints(c, j->endpoints, j->endpoints_n);

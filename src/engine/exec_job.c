@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/fd.h"
 #include "base/fs.h"
 #include "base/mem.h"
 #include "monitor/enter.h"
@@ -119,21 +120,30 @@ static void on_timeout(uv_timer_t *timer)
     kill_command(j);
 }
 
+/* An input that is at its end. Not /dev/null: crun 1.8 gives what it finds at 0, 1 and 2 to the
+ * container's user. */
+static int empty_input(void)
+{
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return -1;
+    close(ends[1]);
+    return ends[0];
+}
+
 /* fds: what the process gets from 3 on, none where it is negative. */
 static int start(struct exec_job *j, uv_loop_t *loop, const char *file, char *const *argv,
                  const int fds[2], int64_t timeout, struct err *err)
 {
-    int ends[2];
-    if (pipe2(ends, O_CLOEXEC) < 0) {
+    int ends[2], input AUTOCLOSE = empty_input();
+    if (input < 0 || pipe2(ends, O_CLOEXEC) < 0) {
         free(j->pid_file);
         free(j);
         return err_sys(err, errno, "pipe");
     }
     uv_stdio_container_t stdio[5] = {
-        {.flags = UV_IGNORE},
-        {.flags = UV_INHERIT_FD, .data.fd = ends[1]},
-        {.flags = UV_INHERIT_FD, .data.fd = ends[1]},
-        {.flags = UV_INHERIT_FD, .data.fd = fds[0]},
+        {.flags = UV_INHERIT_FD, .data.fd = input},   {.flags = UV_INHERIT_FD, .data.fd = ends[1]},
+        {.flags = UV_INHERIT_FD, .data.fd = ends[1]}, {.flags = UV_INHERIT_FD, .data.fd = fds[0]},
         {.flags = UV_INHERIT_FD, .data.fd = fds[1]},
     };
     uv_process_options_t options = {

@@ -186,19 +186,12 @@ int launch_link(struct container *c, struct err *err)
     return 0;
 }
 
-static const char *logging_option(const struct service *s, const char *key)
-{
-    for (size_t i = 0; i < s->logging.options.n; i++)
-        if (streq(s->logging.options.v[i].key, key))
-            return s->logging.options.v[i].value;
-    return NULL;
-}
-
 /* Starts a monitor for the container: a fresh one (adopt 0) or one for a process that lost its own.
  */
 static int start_monitor(struct container *c, pid_t adopt, struct err *err)
 {
-    const struct service *s = c->service;
+    struct log_file_options file;
+    log_file_options_of(&c->service->logging, &file);
     char **respawn AUTOSTRV = control_supervisor_argv(c->engine->paths, c->engine->project_name);
     char *dir AUTOFREE = paths_container(c->engine->paths, c->record.project, c->record.id);
     struct oci_runtime rt;
@@ -211,18 +204,15 @@ static int start_monitor(struct container *c, pid_t adopt, struct err *err)
         .dir = dir,
         .tty = c->record.tty,
         .stdin_open = c->record.stdin_open,
-        .log = !(s->logging.driver && streq(s->logging.driver, "none")),
-        .log_max_file = 1,
+        .log = file.enabled,
+        .log_max_size = file.max_size,
+        .log_max_file = file.max_file,
+        .log_sink = (const char *const *)c->record.log_sink,
         .respawn = (const char *const *)respawn,
         .await_attach = c->await_attach && !adopt,
         .adopt_pid = adopt,
         .adopt_tty = adopt ? c->tty_fd : -1,
     };
-    const char *size = logging_option(s, "max-size"), *files = logging_option(s, "max-file");
-    if (size)
-        size_parse(size, &r.log_max_size);
-    if (files && atoi(files) > 0)
-        r.log_max_file = atoi(files);
     pid_t monitor;
     int rc = monitor_start(&r, &monitor, err);
     oci_runtime_release(&rt);

@@ -136,6 +136,7 @@ void prepare_job_free(struct prepare_job *j)
         endpoint_release(&j->endpoints[i]);
     free(j->endpoints);
     strv_free(j->warnings);
+    strv_free(j->log_sink);
     image_free(j->image);
     oci_runtime_release(&j->runtime);
     err_release(&j->err);
@@ -495,6 +496,8 @@ void prepare_run(void *job)
     if (oci_runtime_choose(j->service->runtime, j->paths->run, &j->runtime, &j->err) < 0)
         return;
     if (image_find(j->images, j->record.image_id, NULL, &j->image, &j->err) < 0)
+        return;
+    if (log_sink_make(&j->service->logging, &j->record, &j->log_sink, &j->err) < 0)
         return;
     if (mounts_resolve(j, &j->mounts, &j->mounts_n, &j->err) < 0)
         return;

@@ -5,6 +5,7 @@
 #define ENGINE_PREPARE_H
 
 #include "engine/engine.h"
+#include "engine/log_driver.h"
 #include "net/network.h"
 #include "runtime/bundle.h"
 
@@ -33,6 +34,7 @@ struct prepare_job {
     bool internal_only;    /* no network leads outside */
     char *netns;           /* path of the pin, NULL: the host's network */
     char *command;         /* as ps shows it */
+    char **log_sink;       /* for the record */
     char **warnings;
     struct err err;
 };

@@ -56,6 +56,7 @@ void container_record_release(struct container_record *c)
                        c->hostname, c->error,    c->health_output, c->runtime};
     for (size_t i = 0; i < ARRAY_SIZE(strings); i++)
         free(strings[i]);
+    strv_free(c->log_sink);
     json_decref(c->labels);
     json_decref(c->config);
     json_decref(c->inputs);
@@ -180,6 +181,8 @@ static json_t *record_to_json(const struct container_record *c)
     json_object_set_new(o, "health", json_string(health_names[c->health]));
     json_object_set_new(o, "health_failing_streak", json_integer(c->health_failing_streak));
     jset_str(o, "health_output", c->health_output);
+    if (c->log_sink)
+        json_object_set_new(o, "log_sink", jarray_from_strv((const char *const *)c->log_sink));
     json_object_set_new(o, "ports", ports_to_json(c));
     if (c->exposed)
         json_object_set_new(o, "exposed", jarray_from_strv((const char *const *)c->exposed));
@@ -281,6 +284,8 @@ static int record_from_json(const json_t *o, struct container_record *c, struct 
         .health_failing_streak = (int)jint(o, "health_failing_streak", 0),
         .health_output = dup_member(o, "health_output"),
     };
+    if (json_object_get(o, "log_sink"))
+        c->log_sink = jarray_to_strv(json_object_get(o, "log_sink"));
     endpoints_from_json(o, c);
     mounts_from_json(o, c);
     if (!c->id || !c->name || !c->project || !c->service) {

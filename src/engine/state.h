@@ -85,6 +85,8 @@ struct container_record {
     int health_failing_streak;
     char *health_output; /* of the last probe */
 
+    char **log_sink; /* where its output goes besides the log file: engine/log_driver.h; NULL */
+
     struct container_port *ports;
     size_t ports_n;
     char **exposed; /* "80/tcp", of the image and of expose:, while it runs */

@@ -268,6 +268,8 @@ size_t logwriter_feed(struct logwriter *l, bool is_stderr, const char *data, siz
             len = cut_point(data + done, LOG_LINE_MAX);
         if (l->enabled)
             add_record(l, is_stderr, data + done, len);
+        if (l->sink)
+            sink_record(l->sink, is_stderr, data + done, len);
         done += len;
     }
     commit(l);

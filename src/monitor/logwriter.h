@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "monitor/sink.h"
+
 /* A longer line is cut into records of at most this many bytes, as Docker does. */
 enum { LOG_LINE_MAX = 16384 };
 
@@ -22,6 +24,7 @@ struct logwriter {
     int64_t start_offset; /* size at logwriter_open() */
     uint64_t lost;        /* bytes of output that could not be written */
     int lost_errno;
+    struct sink *sink; /* every record goes there too; NULL: nowhere */
 };
 
 /* dir: descriptor of the container's folder. enabled false: nothing is ever written. */

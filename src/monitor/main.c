@@ -85,6 +85,9 @@ static bool parse(int argc, char **argv, struct options *o)
             o->log_max_size = atoll(v);
         } else if ((v = value_of(argv[i], "--max-file"))) {
             o->log_max_file = atoi(v);
+        } else if ((v = value_of(argv[i], "--sink"))) {
+            if (!sink_option(&o->sink, v))
+                return false;
         } else if ((v = value_of(argv[i], "--adopt"))) {
             o->adopt_pid = atoi(v);
         } else if (strcmp(argv[i], "--adopt-tty") == 0) {
@@ -211,6 +214,7 @@ int main(int argc, char **argv)
     if (chdir(m.opt.run) < 0 || !open_all(&m))
         return 1;
     logwriter_open(&m.log, m.dir, m.opt.log, m.opt.log_max_size, m.opt.log_max_file);
+    m.log.sink = m.opt.sink.kind == SINK_NONE ? NULL : &m.opt.sink;
     if (m.opt.adopt_pid)
         run_adopt(&m);
     else

@@ -44,6 +44,7 @@ struct options {
     bool tty, stdin_open, log, await_attach;
     int64_t log_max_size;
     int log_max_file;
+    struct sink sink;
     pid_t adopt_pid;
     int adopt_tty;  /* descriptor, -1: none */
     char **respawn; /* argv, NULL: none */

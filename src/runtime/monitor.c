@@ -23,7 +23,7 @@ enum {
     STATUS_MAX = 4096,
     LOCK_WAIT_MS = 15000, /* for a runtime whose monitor was killed, or one that ends just now */
     ADOPT_WAIT_MS = 200,  /* for a monitor that ends just now; the caller comes again */
-    ARGS_MAX = 24,
+    ARGS_MAX = 48,
 };
 
 char *monitor_socket_path(const struct paths *p, const char *id)
@@ -112,6 +112,8 @@ static void build_args(const struct monitor_request *r, const char *run, struct 
         add_number(a, "max-size", r->log_max_size);
     if (r->log_max_file > 0)
         add_number(a, "max-file", r->log_max_file);
+    for (size_t i = 0; r->log_sink && r->log_sink[i] && a->n < ARGS_MAX - 4; i++)
+        add_arg(a, "sink", r->log_sink[i]);
     if (r->adopt_pid)
         add_number(a, "adopt", r->adopt_pid);
     if (r->adopt_pid && r->adopt_tty >= 0)

@@ -49,9 +49,11 @@ struct monitor_request {
     const char *id;
     const char *dir; /* ROOT/projects/P/containers/ID: status, log */
     bool tty, stdin_open;
-    bool log;                   /* false: logging driver none */
-    int64_t log_max_size;       /* bytes, 0: no rotation */
-    int log_max_file;           /* files kept, >= 1 */
+    bool log;             /* false: logging driver none */
+    int64_t log_max_size; /* bytes, 0: no rotation */
+    int log_max_file;     /* files kept, >= 1 */
+    const char *const
+        *log_sink;              /* where the output goes besides: options of monitor/sink.h; NULL */
     const char *const *respawn; /* argv that starts the project's supervisor */
     /* The container's output is not read before a client has attached (at most 10 s): for a client
      * that must miss nothing, as `run` is. */

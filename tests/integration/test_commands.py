@@ -363,11 +363,11 @@ def test_keys_that_are_not_honoured_are_told(project):
             init: true
             command: sleep 60
             use_api_socket: true
-            logging: {driver: syslog}
+            logging: {driver: fluentd}
         """)
     result = project.up()
     assert re.search(r'compose.yaml:\d+:\d+: warning: service "x": use_api_socket is not supported', result.err)
-    assert re.search(r'compose.yaml:\d+:\d+: warning: service "x": logging.driver "syslog" is not supported', result.err)
+    assert re.search(r'compose.yaml:\d+:\d+: warning: service "x": logging.driver "fluentd" is not supported', result.err)
     assert result.err.count("use_api_socket") == 1, "told once"
     assert "use_api_socket" not in project("config", "-q").err
 

@@ -1,6 +1,5 @@
 """Health: the tests, their times, and what they change."""
 
-import os
 import time
 from pathlib import Path
 
@@ -211,7 +210,6 @@ def test_probe_is_as_confined_as_exec(project, keys):
     project.up("--wait")
     probe = project.sh("x", "cat /out/probe")
     assert probe == project.sh("x", "sh /look.sh"), "by the runtime's exec"
-    assert os.stat("/dev/null").st_uid == 0, "what is the host's stays the host's"
     log = (project.run_root / f"projects/{project.name}/supervisor.log").read_text()
     assert "by the runtime" not in log, log
 

@@ -15,6 +15,7 @@ int monitor_main(int argc, char **argv);
 #include "monitor/main.c"
 #include "monitor/output.c"
 #include "monitor/run.c"
+#include "monitor/sink.c"
 #include "monitor/status.c"
 #include "monitor/tidy.c"
 #undef main

@@ -1,0 +1,238 @@
+#include "engine/log_driver.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/mem.h"
+#include "base/strbuf.h"
+#include "base/units.h"
+#include "file/scalar.h"
+
+static const char *option(const struct logging *l, const char *key)
+{
+    for (size_t i = 0; i < l->options.n; i++)
+        if (streq(l->options.v[i].key, key))
+            return l->options.v[i].value;
+    return NULL;
+}
+
+static bool is_remote(const struct logging *l)
+{
+    return l->driver && (streq(l->driver, "syslog") || streq(l->driver, "journald"));
+}
+
+/* Docker keeps what goes elsewhere in a cache of five times 20 MB, which `logs` reads. */
+void log_file_options_of(const struct logging *l, struct log_file_options *out)
+{
+    bool remote = is_remote(l);
+    const char *size = option(l, remote ? "cache-max-size" : "max-size");
+    const char *files = option(l, remote ? "cache-max-file" : "max-file");
+    const char *off = option(l, "cache-disabled");
+    *out = (struct log_file_options){
+        .enabled = !(l->driver && streq(l->driver, "none")) &&
+                   !(remote && off && streq(off, "true")),
+        .max_size = remote ? 20 << 20 : 0,
+        .max_file = remote ? 5 : 1,
+    };
+    if (size)
+        size_parse(size, &out->max_size);
+    if (files && atoi(files) > 0)
+        out->max_file = atoi(files);
+}
+
+static void push(char ***v, const char *key, const char *value)
+{
+    char *text AUTOFREE = xasprintf("%s=%s", key, value);
+    strv_push(v, text);
+}
+
+/* docker: moby daemon/logger/loginfo.go, the fields that templates of tag may name. */
+static int expand_tag(const char *template, const struct container_record *c, char **out,
+                      struct err *err)
+{
+    struct strbuf sb = STRBUF_INIT;
+    char *id AUTOFREE = xstrndup(c->id, 12);
+    const char *digest = c->image_id ? c->image_id : "";
+    digest = strchr(digest, ':') ? strchr(digest, ':') + 1 : digest;
+    char *image AUTOFREE = xstrndup(digest, 12);
+    const struct {
+        const char *name, *value;
+    } fields[] = {
+        {".ID", id},
+        {".FullID", c->id},
+        {".Name", c->name},
+        {".ImageID", image},
+        {".ImageFullID", c->image_id},
+        {".ImageName", c->image},
+        {".DaemonName", "compose"},
+    };
+    while (*template) {
+        const char *end = starts_with(template, "{{") ? strstr(template, "}}") : NULL;
+        if (!end) {
+            strbuf_addch(&sb, *template ++);
+            continue;
+        }
+        template += 2 + strspn(template + 2, " ");
+        size_t n = strcspn(template, " }"), i = 0;
+        while (i < ARRAY_SIZE(fields) &&
+               (strlen(fields[i].name) != n || strncmp(fields[i].name, template, n)))
+            i++;
+        if (i == ARRAY_SIZE(fields)) {
+            err_set(err, ERR_INVALID, "log option tag: unknown field \"%.*s\"", (int)n, template);
+            strbuf_release(&sb);
+            return -1;
+        }
+        strbuf_addstr(&sb, fields[i].value ? fields[i].value : "");
+        template = end + 2;
+    }
+    *out = strbuf_detach(&sb);
+    return 0;
+}
+
+static int check_path(const char *path, struct err *err)
+{
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    static const int types[] = {SOCK_DGRAM, SOCK_STREAM};
+    if (strlen(path) >= sizeof(a.sun_path))
+        return err_set(err, ERR_INVALID, "%s: the path is too long", path);
+    memcpy(a.sun_path, path, strlen(path));
+    int error = 0;
+    for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
+        int fd AUTOCLOSE = socket(AF_UNIX, types[i] | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (fd >= 0 && connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0)
+            return 0;
+        error = errno;
+        if (error != EPROTOTYPE)
+            break;
+    }
+    return err_set(err, ERR_UNAVAILABLE, "dial unix %s: %s", path, strerror(error));
+}
+
+/* host[:port], default 514; *out: "udp:127.0.0.1:514" */
+static int resolve(const char *kind, const char *target, char **out, struct err *err)
+{
+    const char *colon = strrchr(target, ':');
+    bool port_given = colon && !strchr(colon, ']') &&
+                      (strchr(target, ':') == colon || colon[-1] == ']');
+    char *host AUTOFREE = port_given ? xstrndup(target, (size_t)(colon - target)) : xstrdup(target);
+    size_t n = strlen(host);
+    if (n > 1 && host[0] == '[' && host[n - 1] == ']') {
+        memmove(host, host + 1, n - 2);
+        host[n - 2] = '\0';
+    }
+    struct addrinfo hints = {.ai_socktype = SOCK_DGRAM}, *found = NULL;
+    char name[64], service[16];
+    int rc = getaddrinfo(host, port_given ? colon + 1 : "514", &hints, &found);
+    if (rc == 0)
+        rc = getnameinfo(found->ai_addr, found->ai_addrlen, name, sizeof(name), service,
+                         sizeof(service), NI_NUMERICHOST | NI_NUMERICSERV);
+    if (rc == 0)
+        *out = xasprintf("%s:%s%s%s:%s", kind, strchr(name, ':') ? "[" : "", name,
+                         strchr(name, ':') ? "]" : "", service);
+    if (found)
+        freeaddrinfo(found);
+    return rc ? err_set(err, ERR_UNAVAILABLE, "syslog-address: %s: %s", target, gai_strerror(rc))
+              : 0;
+}
+
+static int add_address(const char *address, char ***sink, struct err *err)
+{
+    char *target AUTOFREE = NULL;
+    const char *path = NULL;
+    if (!address)
+        path = "/dev/log";
+    else if (starts_with(address, "unix://"))
+        path = address + strlen("unix://");
+    else if (starts_with(address, "unixgram://"))
+        path = address + strlen("unixgram://");
+    if (path) {
+        if (check_path(path, err) < 0)
+            return -1;
+        target = xasprintf("unix:%s", path);
+    } else if (starts_with(address, "udp://") || starts_with(address, "tcp://")) {
+        char *kind AUTOFREE = xstrndup(address, 3);
+        if (resolve(kind, address + strlen("udp://"), &target, err) < 0)
+            return -1;
+    } else {
+        return err_set(err, ERR_INVALID,
+                       "syslog-address \"%s\": want udp://, tcp://, unix:// or unixgram://",
+                       address);
+    }
+    push(sink, "address", target);
+    return 0;
+}
+
+/* RFC 5424, table 1. */
+static int facility_number(const char *name)
+{
+    static const char *const names[] = {
+        "kern",   "user",   "mail",     "daemon", "auth",   "syslog", "lpr",    "news",
+        "uucp",   "cron",   "authpriv", "ftp",    "",       "",       "",       "",
+        "local0", "local1", "local2",   "local3", "local4", "local5", "local6", "local7"};
+    int64_t number;
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+        if (*names[i] && streq(names[i], name))
+            return (int)i;
+    return scalar_parse_int(name, 10, &number) && number >= 0 && number < (int)ARRAY_SIZE(names)
+               ? (int)number
+               : -1;
+}
+
+static int add_syslog(const struct logging *l, char ***sink, struct err *err)
+{
+    static const char *const formats[] = {"", "rfc3164", "rfc5424", "rfc5424micro"};
+    const char *facility = option(l, "syslog-facility"), *format = option(l, "syslog-format");
+    int number = facility_number(facility ? facility : "daemon");
+    bool known = !format;
+    for (size_t i = 0; format && i < ARRAY_SIZE(formats); i++)
+        known |= streq(format, formats[i]);
+    if (number < 0)
+        return err_set(err, ERR_INVALID, "invalid syslog facility \"%s\"", facility);
+    if (!known)
+        return err_set(err, ERR_INVALID, "invalid syslog format \"%s\"", format);
+    char text[16];
+    snprintf(text, sizeof(text), "%d", number);
+    push(sink, "facility", text);
+    push(sink, "format", format ? format : "");
+    return add_address(option(l, "syslog-address"), sink, err);
+}
+
+static int add_journal(const struct container_record *c, char ***sink, struct err *err)
+{
+    char *id AUTOFREE = xasprintf("CONTAINER_ID=%.12s", c->id);
+    char *full AUTOFREE = xasprintf("CONTAINER_ID_FULL=%s", c->id);
+    char *name AUTOFREE = xasprintf("CONTAINER_NAME=%s", c->name);
+    char *image AUTOFREE = xasprintf("IMAGE_NAME=%s", c->image ? c->image : "");
+    const char *const fields[] = {id, full, name, image};
+    for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
+        push(sink, "field", fields[i]);
+    return check_path("/run/systemd/journal/socket", err);
+}
+
+int log_sink_make(const struct logging *l, const struct container_record *c, char ***sink,
+                  struct err *err)
+{
+    *sink = NULL;
+    if (!is_remote(l))
+        return 0;
+    const char *template = option(l, "tag");
+    char **v = NULL, *tag AUTOFREE = NULL;
+    push(&v, "kind", l->driver);
+    int rc = expand_tag(template ? template : "{{.ID}}", c, &tag, err);
+    if (rc == 0) {
+        push(&v, "tag", tag);
+        rc = streq(l->driver, "syslog") ? add_syslog(l, &v, err) : add_journal(c, &v, err);
+    }
+    if (rc < 0) {
+        strv_free(v);
+        return err_wrap(err, "failed to initialize logging driver");
+    }
+    *sink = v;
+    return 0;
+}

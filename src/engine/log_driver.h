@@ -1,0 +1,22 @@
+/* `logging:` of a service, as its monitor takes it. */
+#ifndef ENGINE_LOG_DRIVER_H
+#define ENGINE_LOG_DRIVER_H
+
+#include "base/err.h"
+#include "engine/state.h"
+#include "model/project.h"
+
+/* Where the output goes besides the log file: what monitor_request.log_sink holds; *sink NULL:
+ * nowhere. Blocking: looks a name up, and whether the receiver is there, which Docker demands too. */
+int log_sink_make(const struct logging *l, const struct container_record *c, char ***sink,
+                  struct err *err);
+
+/* The log file: how it is rotated; enabled false: none is written. */
+struct log_file_options {
+    bool enabled;
+    int64_t max_size; /* 0: no rotation */
+    int max_file;
+};
+void log_file_options_of(const struct logging *l, struct log_file_options *out);
+
+#endif

@@ -1,0 +1,227 @@
+"""Output: where it goes, that nothing of it is lost, and what reading it costs."""
+
+import os
+import re
+import socket
+import struct
+import subprocess
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from harness import SLOWER, wait_for
+from test_network import sleeper, write
+
+
+class Receiver:
+    """A syslog or journal: what it was sent, a datagram or a stream at a time."""
+
+    def __init__(self, family, kind, address):
+        self.socket = socket.socket(family, kind)
+        self.socket.bind(address)
+        self.got, self.kind = [], kind
+        if kind == socket.SOCK_STREAM:
+            self.socket.listen(4)
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self):
+        try:
+            while self.kind == socket.SOCK_DGRAM:
+                self.got.append(self.socket.recv(65536))
+            while True:
+                connection = self.socket.accept()[0]
+                threading.Thread(target=self._read, args=(connection,), daemon=True).start()
+        except OSError:
+            pass
+
+    def _read(self, connection):
+        with connection:
+            while data := connection.recv(65536):
+                self.got.append(data)
+
+    def text(self) -> str:
+        return b"".join(self.got).decode(errors="replace")
+
+    def port(self) -> int:
+        return self.socket.getsockname()[1]
+
+
+@contextmanager
+def receiver(family, kind, address):
+    r = Receiver(family, kind, address)
+    try:
+        yield r
+    finally:
+        r.socket.close()
+
+
+SAY = ["sh", "-c", "echo to stdout; echo to stderr >&2; printf unfinished; sleep 600"]
+
+
+def says(**options) -> dict:
+    return sleeper(command=SAY, stop_grace_period="0s", logging={"driver": "syslog", "options": options})
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp", "unix"])
+def test_syslog(project, transport):
+    place = {"udp": (socket.AF_INET, socket.SOCK_DGRAM, ("127.0.0.1", 0)), "tcp": (socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", 0)),
+             "unix": (socket.AF_UNIX, socket.SOCK_DGRAM, str(project.tmp / "log"))}[transport]
+    with receiver(*place) as r:
+        address = f"unixgram://{project.tmp}/log" if transport == "unix" else f"{transport}://127.0.0.1:{r.port()}"
+        write(project, {"x": says(**{"syslog-address": address, "tag": "{{.Name}}/{{.ID}}", "syslog-facility": "local3"})})
+        project.up()
+        wait_for(lambda: "unfinished" in r.text(), "all to arrive")
+        record = project.record("x")
+        tag = re.escape(f"{record['name']}/{record['id'][:12]}")
+        for severity, words in ((6, "to stdout"), (3, "to stderr"), (6, "unfinished")):
+            assert re.search(rf"<{19 * 8 + severity}>\w+ [ \d]\d \d\d:\d\d:\d\d {tag}\[\d+\]: {words}", r.text()), r.text()
+        logs = project.logs("--no-log-prefix")
+        assert "to stdout\n" in logs and "to stderr\n" in logs, "a copy is kept, as Docker keeps one"
+
+
+def test_syslog_formats(project):
+    with receiver(socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", 0)) as r:
+        to = {"syslog-address": f"tcp://127.0.0.1:{r.port()}"}
+        write(project, {"a": says(**to, **{"syslog-format": "rfc5424micro", "tag": "new"}), "b": says(**to, **{"syslog-format": "rfc3164", "tag": "old"})})
+        project.up()
+        wait_for(lambda: r.text().count("unfinished") == 2, "all to arrive")
+        host = socket.gethostname()
+        assert re.search(rf"\d+ <30>1 \d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{{6}}Z {host} new \d+ new - to stdout", r.text())
+        assert re.search(rf"<30>\w+ [ \d]\d \S+ {host} old\[\d+\]: to stdout\n", r.text())
+
+
+def test_syslog_that_comes_back(project):
+    """A receiver that is gone holds nobody up; afterwards it is told how much is missing."""
+    with receiver(socket.AF_UNIX, socket.SOCK_DGRAM, str(project.tmp / "log")) as r:
+        write(project, {"x": sleeper(command=["sh", "-c", "i=0; while :; do i=$$((i+1)); echo line $$i; sleep 0.05; done"], stop_grace_period="0s",
+                                     logging={"driver": "syslog", "options": {"syslog-address": f"unix://{project.tmp}/log"}})})
+        project.up()
+        wait_for(lambda: "line 3" in r.text(), "lines")
+    os.unlink(project.tmp / "log")
+    count = project.logs().count("line")
+    wait_for(lambda: project.logs().count("line") > count + 10, "the container to go on")
+    with receiver(socket.AF_UNIX, socket.SOCK_DGRAM, str(project.tmp / "log")) as r:
+        wait_for(lambda: re.search(r"\d+ records are missing here", r.text()) and "line" in r.text(), "lines again", 15)
+
+
+@pytest.mark.parametrize("options, words", [
+    ({"syslog-address": "unix:///no/such/socket"}, "failed to initialize logging driver: dial unix /no/such/socket: No such file"),
+    ({"syslog-address": "ftp://x"}, "want udp://, tcp://, unix:// or unixgram://"),
+    ({"syslog-address": "udp://127.0.0.1", "tag": "{{.Nothing}}"}, 'unknown field ".Nothing"'),
+    ({"syslog-address": "udp://127.0.0.1", "syslog-facility": "nosuch"}, 'invalid syslog facility "nosuch"'),
+    ({"syslog-address": "udp://127.0.0.1", "syslog-format": "x"}, 'invalid syslog format "x"')])
+def test_syslog_that_cannot_be(project, options, words):
+    write(project, {"x": says(**options)})
+    assert words in project.up(code=1).err
+
+
+def fields(datagram: bytes) -> dict:
+    """systemd's native protocol."""
+    out, at = {}, 0
+    while at < len(datagram):
+        end = datagram.index(b"\n", at)
+        line = datagram[at:end]
+        if b"=" in line:
+            key, value = line.split(b"=", 1)
+            at = end + 1
+        else:
+            size = struct.unpack("<Q", datagram[end + 1:end + 9])[0]
+            key, value = line, datagram[end + 9:end + 9 + size]
+            at = end + 10 + size
+        out[key.decode()] = value
+    return out
+
+
+@pytest.mark.skipif(os.path.exists("/run/systemd/journal/socket"), reason="a journal runs here: its socket is not ours to take")
+def test_journald(project):
+    folder = Path("/run/systemd/journal")
+    made = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with receiver(socket.AF_UNIX, socket.SOCK_DGRAM, str(folder / "socket")) as r:
+            write(project, {"x": sleeper(command=["sh", "-c", r"printf 'a\0b\377\n'; echo err >&2; sleep 600"], stop_grace_period="0s",
+                                         logging={"driver": "journald", "options": {"tag": "mine"}})})
+            project.up()
+            wait_for(lambda: len(r.got) >= 2, "both to arrive")
+            record = project.record("x")
+            seen = {f["PRIORITY"]: f for f in map(fields, r.got)}
+            assert seen[b"6"]["MESSAGE"] == b"a\0b\xff" and seen[b"3"]["MESSAGE"] == b"err"
+            assert seen[b"6"]["CONTAINER_NAME"].decode() == record["name"] and seen[b"6"]["CONTAINER_ID_FULL"].decode() == record["id"]
+            assert seen[b"6"]["SYSLOG_IDENTIFIER"] == b"mine" and seen[b"6"]["IMAGE_NAME"] == b"base"
+            assert "err" in project.logs()
+    finally:
+        (folder / "socket").unlink(missing_ok=True)
+        if made:
+            folder.rmdir()
+
+
+def test_cache_can_be_disabled(project):
+    with receiver(socket.AF_INET, socket.SOCK_DGRAM, ("127.0.0.1", 0)) as r:
+        write(project, {"x": says(**{"syslog-address": f"udp://127.0.0.1:{r.port()}", "cache-disabled": "true"})})
+        project.up()
+        wait_for(lambda: "to stdout" in r.text(), "it to arrive")
+        assert "to stdout" not in project.logs()
+
+
+def pss(pid: int) -> float:
+    return int(re.search(r"^Pss:\s+(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.M)[1]) / 1024
+
+
+@pytest.mark.slow
+def test_much_output_at_full_speed(project):
+    """Neither who writes the log nor who reads it keeps it in memory, the supervisor goes on serving, nothing is missing."""
+    size = 1000 if not os.environ.get("QUICK") and SLOWER == 1 else 50  # MB
+    lines = size * 10000
+    script = f"i=0; yes {'x' * 91} | head -n {lines} | awk '{{print NR, $$0}}'; echo end; sleep 600"
+    write(project, {"x": sleeper(command=["sh", "-c", script], stop_grace_period="0s")})
+    project.up()
+    follower = project.popen("logs", "-f", "--no-log-prefix", "x")
+    peak = {"monitor": 0.0, "follower": 0.0}
+    total, last, tail, slowest = 0, 0, b"", 0.0
+    os.set_blocking(follower.stdout.fileno(), True)
+    checked = 0.0
+    while b"end\n" not in tail:
+        data = os.read(follower.stdout.fileno(), 1 << 20)
+        assert data, "the log ended early"
+        total += len(data)
+        tail = (tail + data)[-200:]
+        last += data.count(b"\n")
+        if time.monotonic() - checked > 0.5:
+            checked = time.monotonic()
+            peak = {"monitor": max(peak["monitor"], *map(pss, project.monitors())), "follower": max(peak["follower"], pss(follower.pid))}
+            began = time.monotonic()
+            project("start", "x")
+            slowest = max(slowest, time.monotonic() - began)
+    assert last == lines + 1, "every line, once"
+    assert peak["monitor"] < 2 and peak["follower"] < 12, peak
+    assert slowest < 5 * SLOWER, "a supervisor is not held up"
+
+
+def test_follow_through_a_recreate(project):
+    write(project, {"x": sleeper(command=["sh", "-c", "echo first; sleep 600"], stop_grace_period="0s"), "y": sleeper(stop_grace_period="0s")})
+    project.up()
+    follower = project.popen("logs", "-f", "--no-log-prefix", "x", "y")
+    assert follower.stdout.readline() == "first\n"
+    write(project, {"x": sleeper(command=["sh", "-c", "echo second; sleep 600"], stop_grace_period="0s"), "y": sleeper(stop_grace_period="0s")})
+    project.up()
+    seen = ""
+    while "second" not in seen:
+        line = follower.stdout.readline()
+        assert line, seen
+        seen += line
+
+
+def test_merged_by_time(project):
+    """Lines of several containers come in the order in which they were said."""
+    turn = "sleep 0.{0}; for i in 1 2 3; do echo {0}; sleep 0.9; done; sleep 600"
+    write(project, {f"s{i}": sleeper(command=["sh", "-c", turn.format(i)], stop_grace_period="0s") for i in (1, 4, 7)})
+    project.up()
+    wait_for(lambda: len(project.logs().split("\n")) == 10, "all turns")
+    stamps = [line.split(" ", 1)[0] for line in project.logs("-t", "--no-log-prefix").splitlines()]
+    assert stamps == sorted(stamps)
+    by_service = [project.logs("--no-log-prefix", f"s{i}") for i in (1, 4, 7)]
+    assert by_service == ["1\n" * 3, "4\n" * 3, "7\n" * 3]
+    assert project.logs("--no-log-prefix").split() != sorted(project.logs("--no-log-prefix").split()), "they are interleaved"
