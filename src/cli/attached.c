@@ -20,6 +20,8 @@ enum phase {
     PHASE_ENDING, /* handles are being closed */
 };
 
+enum { EXIT_ENDED_EARLY = 128 + SIGTERM };
+
 struct attached {
     struct cli *cli;
     const struct attached_options *o;
@@ -290,7 +292,8 @@ static void on_die(struct attached *a, const json_t *event, struct container_rec
         return;
     map_del(&a->running, c->id);
     if (a->o->exit_code_from && streq(a->o->exit_code_from, c->service)) {
-        a->exit_code = code;
+        /* Ended by us because another one ended, it has not done what it should have. */
+        a->exit_code = !code && a->phase >= PHASE_STOPPING ? EXIT_ENDED_EARLY : code;
         a->has_code = true;
     }
     if (a->o->abort_on_exit || (a->o->abort_on_failure && code))

@@ -94,6 +94,13 @@ def test_abort_on_container_exit(project):
     assert "job-1 exited with code 3" in result.text
 
 
+def test_exit_code_from_one_that_was_ended_early(project):
+    """Another's end is no success of the one whose code counts, however politely it leaves."""
+    polite = ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done"]
+    write(project, {"tests": {"image": "base", "command": polite}, "db": {"image": "base", "command": ["sh", "-c", "sleep 0.3"]}})
+    project("up", "--exit-code-from", "tests", code=143, timeout=30)
+
+
 def test_ps(project):
     write(project, {"x": sleeper(), "gone": {"image": "base", "command": "true"}})
     project.up()
