@@ -3,6 +3,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -12,7 +14,10 @@
 #include "base/mem.h"
 #include "base/strbuf.h"
 
-int fs_read_fd(int fd, size_t max, char **data, size_t *len, struct err *err)
+enum { PIPE_WAIT_MS = 10000 };
+
+/* wait_ms: the longest time without a byte, of an fd that does not block; -1: for ever. */
+static int read_all(int fd, size_t max, int wait_ms, char **data, size_t *len, struct err *err)
 {
     struct strbuf sb AUTOBUF = STRBUF_INIT;
     struct stat st;
@@ -21,8 +26,12 @@ int fs_read_fd(int fd, size_t max, char **data, size_t *len, struct err *err)
     for (;;) {
         if (sb.cap - sb.len < 4096)
             strbuf_grow(&sb, 4096);
+        struct pollfd p = {.fd = fd, .events = POLLIN};
+        if (wait_ms >= 0 && poll(&p, 1, wait_ms) == 0)
+            return err_set(err, ERR_TIMEOUT, "nothing was written into this pipe for %d s",
+                           wait_ms / 1000);
         ssize_t n = read(fd, sb.buf + sb.len, sb.cap - sb.len - 1);
-        if (n < 0 && errno == EINTR)
+        if (n < 0 && (errno == EINTR || (errno == EAGAIN && wait_ms >= 0)))
             continue;
         if (n < 0)
             return err_sys(err, errno, "read");
@@ -39,6 +48,11 @@ int fs_read_fd(int fd, size_t max, char **data, size_t *len, struct err *err)
     return 0;
 }
 
+int fs_read_fd(int fd, size_t max, char **data, size_t *len, struct err *err)
+{
+    return read_all(fd, max, -1, data, len, err);
+}
+
 int fs_read(const char *path, size_t max, char **data, size_t *len, struct err *err)
 {
     /* O_NONBLOCK: opening a FIFO or a tape must not hang before we know what it is. */
@@ -52,9 +66,9 @@ int fs_read(const char *path, size_t max, char **data, size_t *len, struct err *
         return err_sys(err, EISDIR, "read %s", path);
     if (!S_ISREG(st.st_mode) && !S_ISFIFO(st.st_mode))
         return err_set(err, ERR_INVALID, "read %s: not a regular file", path);
-    if (S_ISFIFO(st.st_mode))
-        fcntl(fd, F_SETFL, 0);
-    if (fs_read_fd(fd, max, data, len, err) < 0)
+    if (S_ISREG(st.st_mode) && (uintmax_t)st.st_size > max)
+        return err_set(err, ERR_INVALID, "%s: larger than %zu bytes", path, max);
+    if (read_all(fd, max, S_ISFIFO(st.st_mode) ? PIPE_WAIT_MS : -1, data, len, err) < 0)
         return err_wrap(err, "%s", path);
     return 0;
 }

@@ -10,7 +10,8 @@
 #include "base/err.h"
 
 /* Reads a whole regular file (or pipe) of at most max bytes; the result is NUL-terminated, heap.
- * A device, folder or socket is refused (ERR_INVALID), a larger file too. len may be NULL. */
+ * A device, folder or socket is refused (ERR_INVALID), a larger file too, and a pipe into which
+ * nothing is written for 10 s (ERR_TIMEOUT). len may be NULL. */
 int fs_read(const char *path, size_t max, char **data, size_t *len, struct err *err);
 /* Like fs_read, without checks of what the fd is. */
 int fs_read_fd(int fd, size_t max, char **data, size_t *len, struct err *err);

@@ -9,7 +9,7 @@
 #include "base/mem.h"
 #include "base/vec.h"
 
-enum { LINE_MAX_SHOWN = 160, WORD_MAX = 40 };
+enum { LINE_MAX_SHOWN = 160, WORD_MAX = 40, MESSAGE_MAX = 1000 };
 
 static const char *const level_names[] = {
     [DIAG_ERROR] = "error",
@@ -61,6 +61,17 @@ static size_t utf8_length(const char *s)
     return bad ? 0 : n;
 }
 
+/* A value in a message may be of any length. */
+static void cut_long(char *s)
+{
+    size_t end = MESSAGE_MAX;
+    if (strlen(s) <= MESSAGE_MAX + strlen("..."))
+        return;
+    while (end && ((unsigned char)s[end] & 0xc0) == 0x80)
+        end--;
+    strcpy(s + end, "...");
+}
+
 /* Texts from files go to terminals and into JSON: UTF-8, no control characters, one line. */
 static void make_printable(char *s)
 {
@@ -81,7 +92,12 @@ __attribute__((format(printf, 4, 0))) static void diag_add(struct diag *d, enum 
         mark = &nowhere;
     if (level == DIAG_NOTE && d->last_dropped)
         return;
+    if (level == DIAG_ERROR && d->full) { /* what is missing now was not read any more */
+        d->last_dropped = true;
+        return;
+    }
     char *msg = xvasprintf(fmt, ap);
+    cut_long(msg);
     make_printable(msg);
     bool drop = d->items.n >= DIAG_MAX;
     if (level != DIAG_NOTE) {

@@ -45,6 +45,7 @@ struct diag {
         size_t n, cap;
     } sources;
     size_t errors, warnings; /* also those over DIAG_MAX */
+    bool full;               /* that the project is too large was said */
     bool last_dropped;       /* the last item was a repetition: its notes go too */
 };
 

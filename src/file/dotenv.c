@@ -137,6 +137,12 @@ static int expand(struct reader *r, const char *text, const char **value)
     if (e.fault == TEMPLATE_REQUIRED)
         diag_error(r->pass->diag, &m, "required variable %s is missing a value%s%s", e.what,
                    *e.reason ? ": " : "", e.reason);
+    else if (e.fault == TEMPLATE_TOO_DEEP)
+        diag_error(r->pass->diag, &m, "variable references nested deeper than %d",
+                   TEMPLATE_DEPTH_MAX);
+    else if (e.fault == TEMPLATE_TOO_LONG)
+        diag_error(r->pass->diag, &m, "longer than %d bytes after interpolation",
+                   TEMPLATE_RESULT_MAX);
     else
         diag_error(r->pass->diag, &m, "invalid interpolation in \"%.60s\"", text);
     return -1;

@@ -225,6 +225,8 @@ static struct node *resolve(struct scope *scope, struct extended_file *file, con
     }
     if (base->kind != NODE_MAPPING)
         return fail(scope, name, service, &base->mark, "the service that it extends is no mapping");
+    if (pass_full(&l->pass, &service->mark))
+        return service;
     base = reset_base(scope, file, name, node_clone(l->pass.arena, base));
     struct node *merged = merge_services(&l->pass, name, base, service);
     merged->mark = service->mark;

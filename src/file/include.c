@@ -169,6 +169,13 @@ static void include_entry(struct scope *scope, struct node *root, const struct e
     struct loader *l = scope->loader;
     struct arena *a = l->pass.arena;
     size_t n = e->paths->seq.n;
+    if (pass_full(&l->pass, &e->node->mark))
+        return;
+    if (++l->includes > INCLUDES_MAX) {
+        if (l->includes == INCLUDES_MAX + 1)
+            diag_error(l->pass.diag, &e->node->mark, "more than %d includes", INCLUDES_MAX);
+        return;
+    }
     struct loaded_file *files = arena_array(a, struct loaded_file, n);
     struct scope inner = {
         .loader = l, .up = scope, .included_at = e->node->mark, .depth = scope->depth + 1};

@@ -130,6 +130,10 @@ static void walk_string(struct walk *w, struct node *n, enum field_cast type,
     struct template_vars vars = {.lookup = lookup, .unset = unset, .ctx = w};
     struct template_error e;
     w->node = n;
+    if (pass_full(w->pass, &n->mark)) {
+        n->faulty = true;
+        return;
+    }
     const char *value;
     bool substituted = strchr(n->string, '$');
     if (template_substitute(w->pass->arena, n->string, &vars, &value, &e)) {

@@ -11,7 +11,7 @@
 #include "file/schema.h"
 #include "file/yaml.h"
 
-enum { INCLUDE_DEPTH_MAX = 50, EXTENDS_DEPTH_MAX = 100 };
+enum { INCLUDE_DEPTH_MAX = 50, INCLUDES_MAX = 2000, EXTENDS_DEPTH_MAX = 100 };
 
 struct loader {
     struct pass pass;
@@ -22,6 +22,7 @@ struct loader {
     struct map obsolete; /* files whose version: was warned about */
     struct origins origins;
     VEC(struct env *) envs; /* of includes; origins refer to them */
+    int includes;           /* entries carried out so far */
     const char *cwd, *home;
 };
 

@@ -57,6 +57,17 @@ const char *place_inner_path(struct arena *a, const struct place *at)
     return arena_strndup(a, buf.buf, buf.len);
 }
 
+bool pass_full(const struct pass *p, const struct mark *mark)
+{
+    if (arena_used(p->arena) <= PROJECT_MEMORY_MAX)
+        return false;
+    if (!p->diag->full)
+        diag_error(p->diag, mark, "the project is too large: it takes more than %d MiB",
+                   PROJECT_MEMORY_MAX >> 20);
+    p->diag->full = true;
+    return true;
+}
+
 static char *message(const struct place *at, const char *fmt, va_list ap)
     __attribute__((format(printf, 2, 0)));
 

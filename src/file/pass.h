@@ -3,6 +3,8 @@
 #ifndef FILE_PASS_H
 #define FILE_PASS_H
 
+#include <stdbool.h>
+
 #include "base/arena.h"
 #include "file/diag.h"
 #include "file/fields.h"
@@ -15,6 +17,12 @@ struct pass {
     struct diag *diag;
     struct origins *origins; /* NULL: not kept */
 };
+
+/* What a project may take of its arena: far over what people write, far under what a machine has. */
+enum { PROJECT_MEMORY_MAX = 512 << 20 };
+
+/* True where the limit is reached, which is reported once: then nothing more is to be built. */
+bool pass_full(const struct pass *p, const struct mark *mark);
 
 /* One step of the way; lives on the stack of the walker. The top is NULL. */
 struct place {

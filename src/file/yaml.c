@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/vec.h"
 #include "file/history.h"
+#include "file/pass.h"
 #include "file/scalar.h"
 
 #define MERGE_TAG "tag:yaml.org,2002:merge"
@@ -23,7 +24,7 @@ struct composer {
     struct diag *diag;
     struct map anchors; /* name -> struct anchor */
     struct history *history;
-    size_t alias_nodes;
+    size_t nodes, alias_nodes;
     int depth;
     VEC(struct node_pair) open; /* members of the collections at work; of sequences the values */
     const char *keys[KEYS_MAX]; /* one copy of each key that is used again, by hash */
@@ -406,9 +407,14 @@ static int compose_mapping(struct composer *c, const yaml_event_t *start, struct
 static int compose_node(struct composer *c, yaml_event_t *e, struct node **out)
 {
     int rc = -1;
+    struct mark m = mark_of(c, &e->start_mark);
+    const struct pass p = {.arena = c->arena, .diag = c->diag};
     if (++c->depth > YAML_DEPTH_MAX) {
-        struct mark m = mark_of(c, &e->start_mark);
         diag_error(c->diag, &m, "nested deeper than %d levels", YAML_DEPTH_MAX);
+    } else if (++c->nodes > YAML_NODES_MAX) {
+        diag_error(c->diag, &m, "the file has more than %d values", YAML_NODES_MAX);
+    } else if (pass_full(&p, &m)) {
+        rc = -1;
     } else if (e->type == YAML_ALIAS_EVENT) {
         rc = compose_alias(c, e, out);
     } else if (e->type == YAML_SCALAR_EVENT) {

@@ -1,8 +1,8 @@
 /* YAML text to document trees: libyaml's events composed with marks, anchors, merge keys and the
  * tags !reset and !override.
  *
- * Bounds for hostile input: YAML_FILE_MAX bytes, YAML_DEPTH_MAX levels, YAML_ALIAS_NODES_MAX nodes
- * made by aliases. */
+ * Bounds for hostile input: YAML_FILE_MAX bytes, YAML_DEPTH_MAX levels, YAML_NODES_MAX nodes as
+ * written and YAML_ALIAS_NODES_MAX more made by aliases. */
 #ifndef FILE_YAML_H
 #define FILE_YAML_H
 
@@ -14,6 +14,7 @@
 enum {
     YAML_FILE_MAX = 32 << 20,
     YAML_DEPTH_MAX = 200,
+    YAML_NODES_MAX = 3000000,
     YAML_ALIAS_NODES_MAX = 1000000,
 };
 
