@@ -61,7 +61,7 @@ static struct block *arena_grow(struct arena *a, size_t n)
 
 void *arena_alloc(struct arena *a, size_t n)
 {
-    size_t align = alignof(max_align_t);
+    size_t align = alignof(uint64_t);
     if (n > SIZE_MAX / 2)
         abort();
     n = (n + align - 1) / align * align;

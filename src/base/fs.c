@@ -22,7 +22,7 @@ static int read_all(int fd, size_t max, int wait_ms, char **data, size_t *len, s
     struct strbuf sb AUTOBUF = STRBUF_INIT;
     struct stat st;
     if (fstat(fd, &st) == 0 && st.st_size > 0 && (size_t)st.st_size <= max)
-        strbuf_grow(&sb, (size_t)st.st_size + 1);
+        strbuf_grow(&sb, (size_t)st.st_size + 4096); /* no more is needed to see its end */
     for (;;) {
         if (sb.cap - sb.len < 4096)
             strbuf_grow(&sb, 4096);

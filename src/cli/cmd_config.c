@@ -273,6 +273,8 @@ static int encode(struct cli *cli, const struct args *args, struct document *doc
         return -1;
     if (lock)
         keep_images(doc);
+    /* Room for all of it, which costs nothing before it is used: growing by copies would. */
+    strbuf_grow(out, arena_used(doc->arena) / 4);
     bool raw = args_bool(args, "no-interpolate");
     unsigned flags = raw ? (unsigned)(ENCODE_UNTYPED | ENCODE_KEEP_DOLLAR) : 0;
     if (streq(format, "json")) {
@@ -361,6 +363,7 @@ static int run(struct cli *cli, const struct args *args, struct err *err)
         document_release(&doc);
         return rc;
     }
+    diag_release(&d); /* the text of the files is of no use any more, and large */
     rc = check_names(args, &doc, err);
     if (rc == 0)
         rc = print_document(cli, args, &doc, err);

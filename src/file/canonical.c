@@ -90,6 +90,7 @@ static struct node *names(const struct canonical *c, struct node *n)
 
 static void fill_dependency(const struct canonical *c, struct node *map)
 {
+    node_reserve(c->arena, map, (size_t)map->map.n + 2);
     if (!node_get(map, "condition"))
         put_string(c, map, "condition", "service_started", map);
     if (!node_get(map, "required"))
@@ -101,6 +102,7 @@ static struct node *depends_on(const struct canonical *c, struct node *n)
     struct node *map = n;
     if (n->kind == NODE_SEQUENCE) {
         map = new_mapping(c, n);
+        node_reserve(c->arena, map, n->seq.n);
         for (size_t i = 0; i < n->seq.n; i++)
             if (n->seq.v[i]->kind == NODE_STRING)
                 node_put(c->arena, map, n->seq.v[i]->string, new_mapping(c, n->seq.v[i]));
@@ -180,7 +182,7 @@ static struct node *volume(const struct canonical *c, struct node *n, const stru
         return n;
     }
     struct node *map = new_mapping(c, n);
-    node_reserve(c->arena, map, 5);
+    node_reserve(c->arena, map, v.read_only ? 5 : 4);
     put_string(c, map, "type", v.bind ? "bind" : "volume", n);
     put_string(c, map, "source", v.source, n);
     if (v.target)
@@ -209,7 +211,7 @@ static struct node *port_mapping(const struct canonical *c, const struct node *f
                                  const struct port_spec *spec, unsigned i)
 {
     struct node *map = new_mapping(c, from);
-    node_reserve(c->arena, map, 5);
+    node_reserve(c->arena, map, spec->address && *spec->address ? 5 : 4);
     put_string(c, map, "mode", "ingress", from);
     put_string(c, map, "host_ip", spec->address, from);
     if (spec->first + i)

@@ -121,6 +121,12 @@ struct node *node_new_bool(struct arena *a, bool v, struct mark mark)
     return n;
 }
 
+/* What was there before is lost in the arena, so that half is better than as much again. */
+static size_t more_than(uint32_t cap)
+{
+    return cap < 4 ? 4 : (size_t)cap + cap / 2;
+}
+
 void node_reserve(struct arena *a, struct node *n, size_t members)
 {
     if (n->kind == NODE_SEQUENCE && members > n->seq.cap) {
@@ -150,7 +156,7 @@ void node_set(struct arena *a, struct node *map, const char *key, struct mark ke
         return;
     }
     if (map->map.n == map->map.cap)
-        node_reserve(a, map, map->map.cap ? (size_t)map->map.cap * 2 : 4);
+        node_reserve(a, map, more_than(map->map.cap));
     map->map.v[map->map.n++] = (struct node_pair){.key = key, .key_mark = key_mark, .value = value};
     struct node_index *ix = map->map.index;
     if (ix && ix->cap)
@@ -184,7 +190,7 @@ bool node_del(struct node *map, const char *key)
 void node_append(struct arena *a, struct node *seq, struct node *value)
 {
     if (seq->seq.n == seq->seq.cap)
-        node_reserve(a, seq, seq->seq.cap ? (size_t)seq->seq.cap * 2 : 4);
+        node_reserve(a, seq, more_than(seq->seq.cap));
     seq->seq.v[seq->seq.n++] = value;
 }
 

@@ -43,7 +43,9 @@ static bool join_default(const struct normal *c, struct node *service)
         return false;
     struct mark mark = networks ? networks->mark : service->mark;
     networks = implied(c, NODE_MAPPING, mark);
+    node_reserve(c->arena, networks, 1);
     node_put(c->arena, networks, "default", implied(c, NODE_NULL, mark));
+    node_reserve(c->arena, service, (size_t)service->map.n + 1);
     node_put(c->arena, service, "networks", networks);
     return true;
 }

@@ -16,7 +16,7 @@ void origins_release(struct origins *o)
 void origins_text(struct origins *o, const struct node *n, const struct env *env)
 {
     if (o)
-        vec_push(&o->texts, (struct origin_text){.mark = n->mark, .text = n->string, .env = env});
+        vec_push(&o->texts, (struct origin_text){.node = n, .text = n->string, .env = env});
 }
 
 void origins_file(struct origins *o, struct arena *a, const char *file, const struct mark *by)
@@ -43,7 +43,7 @@ const struct origin_text *origins_text_at(const struct origins *o, const struct 
 {
     if (o)
         vec_foreach (&o->texts, it)
-            if (mark_equal(&it->mark, mark))
+            if (mark_equal(&it->node->mark, mark))
                 return it;
     return NULL;
 }

@@ -14,7 +14,7 @@ struct history;
 
 /* A string with references as it was written. */
 struct origin_text {
-    struct mark mark;
+    const struct node *node; /* for its mark */
     const char *text;
     const struct env *env;
 };

@@ -19,7 +19,7 @@ struct pass {
 };
 
 /* What a project may take of its arena: far over what people write, far under what a machine has. */
-enum { PROJECT_MEMORY_MAX = 512 << 20 };
+enum { PROJECT_MEMORY_MAX = 256 << 20 };
 
 /* True where the limit is reached, which is reported once: then nothing more is to be built. */
 bool pass_full(const struct pass *p, const struct mark *mark);

@@ -91,7 +91,7 @@ TEXTS = {
         "extends nested deeper than 100"]),
     "large service extended often": (
         "services:\n  b:\n    image: x\n    environment:\n" + "".join(f"      K{n}: v\n" for n in range(5000))
-        + "".join(f"  s{n}: {{extends: b}}\n" for n in range(5000)), ["the project is too large: it takes more than 512 MiB"]),
+        + "".join(f"  s{n}: {{extends: b}}\n" for n in range(5000)), ["the project is too large: it takes more than 256 MiB"]),
     "file that includes itself": ("include: [compose.yaml]\n" + WEB, ["include cycle: compose.yaml includes itself"]),
 }
 
@@ -134,7 +134,7 @@ def test_variables_that_grow(project):
     project.write(".env", "A=" + "x" * 3_000_000 + "\n")
     many = ", ".join(f"'K{n}=${{A}}'" for n in range(1000))
     project.file(f"services: {{web: {{image: base, environment: [{many}]}}}}\n")
-    Outcome(project).within(8, 1300).refused("the project is too large: it takes more than 512 MiB")
+    Outcome(project).within(8, 800).refused("the project is too large: it takes more than 256 MiB")
 
 
 def test_includes_that_multiply(project):
