@@ -64,9 +64,13 @@ class Pulls:
         (folder / "config.yml").write_text(
             "version: 0.1\nlog: {level: error, accesslog: {disabled: true}}\n"
             f"storage: {{filesystem: {{rootdirectory: {folder}/data}}}}\nhttp: {{addr: '{self.host}'}}\n")
-        self.serve("self")
-        for name, (count, megabytes) in IMAGES.items():
-            self.push(name, count, megabytes)
+        try:
+            self.serve("self")
+            for name, (count, megabytes) in IMAGES.items():
+                self.push(name, count, megabytes)
+        except BaseException:
+            self.close([])
+            raise
 
     def serve(self, pid: int | str) -> None:
         network = network_of(pid)
@@ -135,8 +139,6 @@ class Pulls:
         note("pull, warm", 1000 * statistics.median(self.clock([*base, "pull"]) for _ in self.times(9)))
         if peak:
             note("pull memory", max(peak))
-        for name in IMAGES:
-            tool.forget(self.image(name))
 
     def peak(self, argv) -> float:
         """MB that the program held at its most."""
@@ -144,7 +146,10 @@ class Pulls:
         self.run(["/usr/bin/time", "-f", "%M", "-o", said, *argv])
         return int(said.read_text()) / 1024
 
-    def close(self) -> None:
+    def close(self, tools) -> None:
+        for tool in tools:
+            for name in IMAGES:
+                tool.forget(self.image(name))
         for server in self.servers.values():
             server.kill()
             server.wait()
