@@ -123,7 +123,7 @@ static void note_unset(void *ctx, const char *name)
     if (map_set(&r->seen->names, name, r->seen))
         return;
     struct mark m = here(r);
-    diag_warning(r->pass->diag, &m, "the \"%s\" variable is not set: defaulting to a blank string",
+    diag_warning(r->pass->diag, &m, "The \"%s\" variable is not set. Defaulting to a blank string.",
                  name);
 }
 

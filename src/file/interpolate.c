@@ -32,7 +32,7 @@ static void unset(void *ctx, const char *name)
     if (map_set(&w->seen->names, name, w->seen))
         return;
     diag_warning(w->pass->diag, &w->node->mark,
-                 "the \"%s\" variable is not set: defaulting to a blank string", name);
+                 "The \"%s\" variable is not set. Defaulting to a blank string.", name);
     struct closest near = {.word = name, .limit = strlen(name) < 6 ? 1 : 2};
     map_foreach (&w->env->vars, it)
         if (strlen(it->key) > 2)

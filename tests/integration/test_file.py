@@ -105,7 +105,7 @@ def test_interpolation(project):
 def test_unset_variable_is_warned_about(project):
     project.file("services: {web: {image: base, command: echo $NOT_THERE}}")
     result = project("config")
-    assert 'compose.yaml:1:40: warning: the "NOT_THERE" variable is not set: defaulting to a blank string' in result.err
+    assert 'compose.yaml:1:40: warning: The "NOT_THERE" variable is not set. Defaulting to a blank string.' in result.err
 
 
 def test_required_variable(project):
@@ -536,7 +536,7 @@ def test_diagnostics_for_programs(project):
     port = next(one for one in said if "80x" in one["message"])
     assert port["level"] == "error"
     assert port["notes"] == [{"level": "note", "message": 'PORT is "80x"', "file": ".env", "line": 1, "column": 1}]
-    assert next(one for one in said if one["level"] == "warning")["message"].startswith('the "NEVER" variable is not set')
+    assert next(one for one in said if one["level"] == "warning")["message"].startswith('The "NEVER" variable is not set')
 
 
 def test_what_is_not_honoured_is_warned_about_with_its_place(project):
