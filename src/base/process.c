@@ -72,15 +72,17 @@ int64_t pid_age(unsigned long long start)
     return age > 0 ? age : 0;
 }
 
-void oom_score_lower(int score)
+int oom_score_set(int score)
 {
     char text[16] = "";
     int fd AUTOCLOSE = open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
-    if (fd < 0 || pread(fd, text, sizeof(text) - 1, 0) < 0 || atoi(text) <= score)
-        return;
-    int inherited = atoi(text), n = snprintf(text, sizeof(text), "%d", score);
-    if (pwrite(fd, text, (size_t)n, 0) < 0 && inherited > 0 && pwrite(fd, "0", 1, 0) < 0)
+    if (fd < 0 || pread(fd, text, sizeof(text) - 1, 0) < 0)
+        return 0;
+    int before = atoi(text), n = snprintf(text, sizeof(text), "%d", score);
+    if (score != before && pwrite(fd, text, (size_t)n, 0) < 0 && score < 0 && before > 0 &&
+        pwrite(fd, "0", 1, 0) < 0)
         errno = 0;
+    return before;
 }
 
 /* A mask in hexadecimal: "SigCgt:\t0000000000004002". */

@@ -22,7 +22,8 @@ int64_t pid_age(unsigned long long start);
  * of at least 16 bytes. */
 bool pid_is_deaf(pid_t pid, int sig, char comm[16]);
 /* How soon the kernel takes this process when memory is short: oom_score_adj, proc(5). Children inherit
- * it. Without the privilege for a negative one (CAP_SYS_RESOURCE), 0 at most. */
-void oom_score_lower(int score);
+ * it: crun 1.8 leaves them what they have where a container is to have 0. Without the privilege for a
+ * negative one (CAP_SYS_RESOURCE), 0 at most. Returns what it was. */
+int oom_score_set(int score);
 
 #endif

@@ -10,6 +10,7 @@
 #include "base/fd.h"
 #include "base/fs.h"
 #include "base/mem.h"
+#include "base/process.h"
 #include "monitor/enter.h"
 
 enum { KILL_GRACE_MS = 2000 };
@@ -158,7 +159,9 @@ static int start(struct exec_job *j, uv_loop_t *loop, const char *file, char *co
     j->pipe.data = j->process.data = j->timer.data = j;
     j->handles = 3;
     uv_pipe_open(&j->pipe, ends[0]);
+    int score = oom_score_set(0);
     int rc = uv_spawn(loop, &j->process, &options);
+    oom_score_set(score);
     close(ends[1]);
     if (rc < 0) {
         j->exited = j->cancelled = true;

@@ -399,8 +399,8 @@ int supervisor_main(const struct paths *p, const char *project, int listen_fd, i
     /* The pool's threads work by turns: an arena for each would only keep memory. */
     mallopt(M_ARENA_MAX, 2);
     raise_descriptor_limit();
-    /* Monitors set their own, and the runtime sets what the containers are to have. */
-    oom_score_lower(SUPERVISOR_OOM_SCORE);
+    /* Monitors set their own, and what runs in containers is started with 0. */
+    oom_score_set(SUPERVISOR_OOM_SCORE);
     /* Containers of a monitor that died become our children: their exit codes reach us. */
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     signal(SIGPIPE, SIG_IGN);

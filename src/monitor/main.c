@@ -116,13 +116,7 @@ static void settle(void)
         signal(ignored[i], SIG_IGN);
     signal(SIGCHLD, SIG_DFL);
     prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
-    int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-    if (fd >= 0) {
-        /* Refused without privilege; then we stay as we are. */
-        ssize_t n = write(fd, "-500", 4);
-        (void)n;
-        close(fd);
-    }
+    oom_score_write(MONITOR_OOM_SCORE);
 }
 
 static bool open_all(struct monitor *m)

@@ -107,6 +107,9 @@ void output_finish(struct monitor *m);
 void output_discard(struct monitor *m);
 
 /* run.c: the runtime and the container's process. */
+/* How soon the kernel takes this process, and what it starts then, when memory is short. */
+#define MONITOR_OOM_SCORE "-500"
+void oom_score_write(const char *score);
 void run_start(struct monitor *m);
 void run_adopt(struct monitor *m);
 void run_signals(struct monitor *m, struct source *s, uint32_t events);

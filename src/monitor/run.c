@@ -71,6 +71,17 @@ static unsigned long long start_time_of(pid_t pid)
     return f ? strtoull(f, NULL, 10) : 0;
 }
 
+void oom_score_write(const char *score)
+{
+    int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    /* A negative one is refused without privilege; then we stay as we are. */
+    ssize_t n = write(fd, score, strlen(score));
+    (void)n;
+    close(fd);
+}
+
 /* Starts argv in this folder with the given standard streams; no signal is ignored or blocked in
  * it. The lock goes along as descriptor 3. */
 static pid_t spawn(struct monitor *m, char *const *argv, const int fds[3], bool with_lock,
@@ -94,7 +105,10 @@ static pid_t spawn(struct monitor *m, char *const *argv, const int fds[3], bool 
     posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
                                         (cwd ? POSIX_SPAWN_SETSID : 0));
     pid_t pid = 0;
+    /* Children inherit it, and crun 1.8 leaves them what they have where they are to have 0. */
+    oom_score_write("0");
     int rc = posix_spawn(&pid, argv[0], &fa, &attr, argv, environ);
+    oom_score_write(MONITOR_OOM_SCORE);
     posix_spawn_file_actions_destroy(&fa);
     posix_spawnattr_destroy(&attr);
     errno = rc;
