@@ -10,6 +10,8 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <termios.h>
@@ -19,6 +21,7 @@
 #include "base/fs.h"
 #include "base/mem.h"
 #include "base/strbuf.h"
+#include "cli/stdio_relay.h"
 #include "cli/terminal.h"
 #include "runtime/bundle.h"
 #include "runtime/oci.h"
@@ -33,6 +36,7 @@ struct exec {
     int dir;                                  /* that it is in, -1: none */
     int master;                               /* the process's terminal, -1: none */
     int signals;
+    struct stdio_relay relay; /* without a terminal */
     pid_t pid;
     struct keys keys;
 };
@@ -100,6 +104,26 @@ static char **exec_argv(const struct exec *e)
     return argv;
 }
 
+static bool is_relayed(const struct exec *e)
+{
+    return !e->o->tty && !e->o->detach;
+}
+
+/* The container's own /dev/null, so that its user is not given the host's (see stdio_relay.h); -1: it
+ * has none. The container may have put anything there. */
+static int open_null(const struct exec *e)
+{
+    char path[64];
+    struct stat st;
+    snprintf(path, sizeof(path), "/proc/%d/root/dev", (int)e->o->pid);
+    int dev AUTOCLOSE = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int fd AUTOCLOSE = dev < 0 ? -1 : openat(dev, "null", O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &st) < 0 || !S_ISCHR(st.st_mode) || st.st_rdev != makedev(1, 3))
+        return -1;
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    return open(path, O_RDWR | O_CLOEXEC);
+}
+
 /* stdio of the runtime, which becomes the process's unless it has a terminal. Errors of the runtime
  * are read from its log, so its stderr is only the process's. */
 static int spawn_runtime(struct exec *e, const sigset_t *mask, pid_t *pid, struct err *err)
@@ -108,10 +132,12 @@ static int spawn_runtime(struct exec *e, const sigset_t *mask, pid_t *pid, struc
     posix_spawnattr_t attr;
     posix_spawn_file_actions_init(&fa);
     posix_spawnattr_init(&attr);
+    int null AUTOCLOSE = e->o->detach ? open_null(e) : -1;
     for (int fd = 0; fd < 3; fd++) {
-        if (e->o->stdio && e->o->stdio[fd] >= 0)
-            posix_spawn_file_actions_adddup2(&fa, e->o->stdio[fd], fd);
-        else if (e->o->detach || e->o->tty)
+        int stream = is_relayed(e) ? e->relay.child[fd] : null;
+        if (stream >= 0)
+            posix_spawn_file_actions_adddup2(&fa, stream, fd);
+        else
             posix_spawn_file_actions_addopen(&fa, fd, "/dev/null", O_RDWR, 0);
     }
     sigset_t defaults;
@@ -166,7 +192,7 @@ static int refused(const struct exec *e, struct err *err)
     for (size_t i = 0; i < ARRAY_SIZE(missing); i++)
         code = strstr(text, missing[i]) ? EXIT_NOT_FOUND : code;
     /* Besides its log a runtime has told it on stderr, where that is ours. */
-    if (!e->o->tty && !e->o->detach && !e->o->stdio)
+    if (is_relayed(e))
         *err = (struct err){.kind = ERR_INVALID};
     else
         err_set(err, ERR_INVALID, "OCI runtime exec failed: %s", text);
@@ -311,7 +337,9 @@ static int run_it(struct exec *e, const sigset_t *old, struct err *err)
 {
     pid_t runtime;
     prctl(PR_SET_CHILD_SUBREAPER, 1);
-    if (spawn_runtime(e, old, &runtime, err) < 0)
+    if ((is_relayed(e) && stdio_relay_open(&e->relay, e->o->no_input, err) < 0) ||
+        spawn_runtime(e, old, &runtime, err) < 0 ||
+        (is_relayed(e) && stdio_relay_start(&e->relay, err) < 0))
         return -1;
     if (wait_runtime(e, runtime) != 0)
         return refused(e, err);
@@ -339,6 +367,8 @@ static int run_with_signals(struct exec *e, struct err *err)
     sigprocmask(SIG_BLOCK, &set, &old);
     e->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     int rc = run_it(e, &old, err);
+    if (is_relayed(e))
+        stdio_relay_close(&e->relay);
     sigprocmask(SIG_SETMASK, &old, NULL);
     return rc;
 }

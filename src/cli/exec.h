@@ -12,10 +12,10 @@ struct exec_options {
     const char *runtime; /* of the service, NULL: the usual one */
     const char *const *command, *const *environment;
     const char *user, *working_dir;
+    pid_t pid; /* the container's first process */
     bool privileged, tty, detach;
+    bool no_input; /* its stdin is at its end at once */
     struct keys keys;
-    /* Instead of our own, for commands that exchange data with the process; -1 or 0..2. */
-    const int *stdio;
 };
 
 /* Returns the process's exit code (128+n for a signal; 126, 127 where it could not be run). */

@@ -270,8 +270,6 @@ static int run_exec(struct watch *w, const struct rule *r, struct err *err)
     const struct node *variables = node_get(r->exec, "environment");
     char **argv AUTOSTRV = NULL, **env AUTOSTRV = NULL;
     struct container_list list AUTOCONTAINERS = {0};
-    int null AUTOCLOSE = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    const int stdio[] = {null, STDOUT_FILENO, STDERR_FILENO};
     for (size_t i = 0; node_is(variables, NODE_MAPPING) && i < variables->map.n; i++) {
         const char *value = node_str(variables->map.v[i].value);
         char *pair AUTOFREE = xasprintf("%s=%s", variables->map.v[i].key, value ? value : "");
@@ -290,7 +288,8 @@ static int run_exec(struct watch *w, const struct rule *r, struct err *err)
             .runtime = c->runtime,
             .command = (const char *const *)argv,
             .environment = (const char *const *)env,
-            .stdio = stdio,
+            .pid = c->pid,
+            .no_input = true,
             .user = node_get_str(r->exec, "user"),
             .working_dir = node_get_str(r->exec, "working_dir"),
             .privileged = node_get_bool(r->exec, "privileged", false),

@@ -426,3 +426,25 @@ def test_ps_shows_exposed_ports_and_ranges(project):
     assert project("port", "x", "9000", code=1).err.startswith("no port 9000/tcp for container")
     project("stop", "-t", "0")
     assert project("ps", "-a", "--format", "{{.Ports}}").out.strip() == ""
+
+
+@pytest.mark.parametrize("runtime", ["crun", "runc"])
+def test_exec_leaves_the_callers_files_to_the_caller(project, runtime):
+    """OCI runtimes give what they get as standard streams to the container's user."""
+    project.write("compose.yaml", '{services: {x: {image: base, init: true, command: [sleep, "600"], user: "1000"}}}')
+    project.env["COMPOSE_RUNTIME"] = runtime
+    project.up()
+    given, kept = project.dir / "in", project.dir / "out"
+    given.write_bytes(os.urandom(3 << 20))
+    with open(given, "rb") as source, open(kept, "wb") as target:
+        child = project.popen("exec", "-T", "x", "cat", stdin=source, stdout=target, stderr=target)
+        assert child.wait(20) == 0
+    assert kept.read_bytes() == given.read_bytes()
+    assert (given.stat().st_uid, kept.stat().st_uid) == (0, 0)
+    assert project.exec("x", "sh", "-c", "echo out; echo err >&2; exit 3", code=3).text == "out\nerr\n"
+    project("exec", "-d", "x", "sh", "-c", "echo quiet; sleep 600")
+    null = open("/dev/null", "r+b")
+    child = project.popen("exec", "-T", "x", "sh", "-c", "sleep 600 & echo", stdin=null, stdout=null, stderr=null)
+    assert child.wait(20) == 0, "who holds the output in the background is not waited for"
+    assert os.stat("/dev/null").st_uid == 0
+    null.close()
