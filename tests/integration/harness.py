@@ -339,7 +339,8 @@ class Project:
 
     @staticmethod
     def _is_monitor(args: str) -> bool:
-        return args.split(" ")[0].endswith("compose-monitor")
+        """Not one that enters a container with a probe."""
+        return args.split(" ")[0].endswith("compose-monitor") and "--id=" in args
 
     def monitors(self) -> list[int]:
         return [pid for pid, args in processes_of(self.tmp).items() if self._is_monitor(args)]

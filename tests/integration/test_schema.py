@@ -24,7 +24,11 @@ UNSTABLE = {
     ("services:misc47", "yaml"), ("services:misc47", "json"),  # a label without a name
     ("extends:ext12", "json"), ("services:misc1", "json"),  # JSON has Path and Weight of weight_device
     ("services:misc29", "json"),  # JSON has no models
+    ("reference:ref-groups", "yaml"), ("reference:ref-groups", "json"),  # 1 and "1" are then listed twice
+    ("reference:ref-empty-device", "yaml"), ("reference:ref-empty-device", "json"),  # no target to mount at
+    ("reference:ref-next-line", "json"),
 }
+LAX = {"reference:ref-include-nothing"}  # accepted against the schema of the reference, with a warning
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +110,7 @@ def test_what_is_accepted_fits_the_schema(config, validator, tmp_path):
     read = 0
     for case in ACCEPTED:
         folder = case.write(tmp_path / case.name.replace(":", "-"))
-        for text in case.files.values() if len(case.files) == 1 else ():
+        for text in case.files.values() if len(case.files) == 1 and case.name not in LAX else ():
             for document in documents(text) or ():
                 read += 1
                 assert not faults(validator, document), case.name
