@@ -38,6 +38,7 @@ struct attached {
     struct side_watch watch;
     struct map running; /* ids of containers that run or will run again */
     bool up;            /* the operation has ended well */
+    bool watch_wanted;  /* as soon as it has: --watch, or the key */
     bool interrupted, failed;
     bool has_code; /* exit_code is decided */
     int exit_code;
@@ -153,6 +154,8 @@ static void on_key(void *ctx, char key)
         side_watch_stop(&a->watch);
     else if (a->up)
         start_watching(a);
+    else
+        a->watch_wanted = !a->watch_wanted;
 }
 
 static void attach(struct attached *a)
@@ -356,7 +359,7 @@ static void on_up(struct attached *a)
         if (!c->oneoff && in_set(a, a->o->selected, c->service) && container_is_up(c))
             on_start(a, c);
     }
-    if (a->o->watch && a->phase == PHASE_ATTACHED)
+    if (a->watch_wanted && a->phase == PHASE_ATTACHED)
         start_watching(a);
     finish_if_idle(a);
 }
@@ -451,7 +454,7 @@ static int attached_result(struct attached *a, struct err *err)
 int attached_run(struct cli *cli, const json_t *request, const struct attached_options *o,
                  struct err *err)
 {
-    struct attached a = {.cli = cli, .o = o, .began = time_now()};
+    struct attached a = {.cli = cli, .o = o, .watch_wanted = o->watch, .began = time_now()};
     if (cli_paths(cli, err) < 0)
         return -1;
     uv_loop_init(&a.loop);
