@@ -19,9 +19,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 /* A listening socket without a name in the file system, and its address. */
 static int listen_anywhere(struct sockaddr_un *addr, socklen_t *len)
 {
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     *addr = (struct sockaddr_un){.sun_family = AF_UNIX};
-    if (fd < 0 || bind(fd, (struct sockaddr *)addr, sizeof(sa_family_t)))
+    if (fd < 0 || bind(fd, (struct sockaddr *)addr, sizeof(sa_family_t)) || listen(fd, 8))
         abort();
     *len = sizeof(*addr);
     getsockname(fd, (struct sockaddr *)addr, len);

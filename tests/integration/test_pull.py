@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -773,16 +774,15 @@ def test_progress_on_a_terminal(project, serve, columns):
     assert any(re.match(r"\[\+\] Pulling 2/2", line) for line in lines) and any(re.match(r" ✔ web Pulled", line) for line in lines)
 
 
-@pytest.mark.skipif("/san" in os.environ.get("COMPOSE", ""), reason="a sanitizer's memory is its own")
+@pytest.mark.slow  # and so not with sanitizers, whose memory is their own
 def test_memory_is_bounded(project, serve):
     """Also for layers that want a large window each, and for one that is mostly holes."""
-    import subprocess
     layers = [layer((f"f{i}", os.urandom(1 << 20) * 40)) for i in range(4)] + [layer(("zeros", bytes(200 << 20)))]
     server = serve(layers, how="zstd -3 --long=25")
-    said = project.tmp / "peak"
-    subprocess.run(["/usr/bin/time", "-f", "%M", "-o", said, *project.argv("image", "pull", server.name)], check=True,
-                   env=project.environment(), cwd=project.dir, capture_output=True, timeout=60)
-    assert int(said.read_text()) <= 64 << 10, "kB at its most"
+    # Not our own child: what it was before it became compose, a large Python, would count.
+    said = run("/usr/bin/time", "-f", "%M", *project.argv("image", "pull", "-q", server.name), env=project.environment(),
+               cwd=project.dir, stdin=subprocess.DEVNULL, capture_output=False, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    assert int(said.stderr) <= 64 << 10, "kB at its most"
 
 
 # --- what may go wrong -------------------------------------------------------------------------------
