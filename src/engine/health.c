@@ -169,7 +169,7 @@ static void schedule(struct health *h)
                            ? h->config.start_interval
                            : h->config.interval;
         wait = h->delay < most ? h->delay : most;
-        h->delay *= 2;
+        h->delay = wait * 2;
     }
     uv_timer_start(&h->timer, on_due, (uint64_t)((wait + 999999) / 1000000), 0);
 }

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from harness import links, mounts_below, processes_of, run
+from harness import links, mounts_below, processes_of, run, wait_for
 
 def machine(project) -> dict:
     """All that a command could change: files with their times, mounts, links, rules, processes, namespaces."""
@@ -97,6 +97,9 @@ COMMANDS = [
 
 @pytest.mark.parametrize(("command", "said"), COMMANDS, ids=lambda v: "-".join(v) if v and isinstance(v, list) else "")
 def test_changes_nothing(living, command, said):
+    up = [r for r in living.records() if r["status"] in ("running", "paused")]
+    wait_for(lambda: sum(name.startswith("veth") for name in links()) == sum(len(r["networks"]) for r in up),
+             "the cables of what has ended to go")
     before = machine(living)
     code = None
     result = living("--dry-run", *command, code=code, timeout=20)
