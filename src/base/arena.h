@@ -1,6 +1,6 @@
 /* Arena: allocations that are freed all at once. A loaded project is one arena.
- * Memory is zeroed and aligned for
- * pointers and 64-bit numbers: sixteen, as malloc has them, would cost a tree of small nodes a tenth. */
+ * Memory is zeroed, and aligned for pointers and 64-bit numbers: sixteen bytes, as malloc has them,
+ * would cost a tree of small nodes a tenth. */
 #ifndef BASE_ARENA_H
 #define BASE_ARENA_H
 

@@ -89,11 +89,18 @@ void stdio_relay_close(struct stdio_relay *r)
         eventfd_write(r->done, 1);
     for (int fd = 0; fd < 3; fd++) {
         struct stdio_stream *s = &r->streams[fd];
-        /* Our input may be waiting for a terminal, or for a process that no longer reads. */
+        /* Our input may be waiting for somebody who no longer reads; its thread uses what is the
+         * caller's, so it has to be gone as well. */
         if (s->running && fd == 0)
-            pthread_detach(s->thread);
-        else if (s->running)
+            pthread_cancel(s->thread);
+        if (s->running)
             pthread_join(s->thread, NULL);
         s->running = false;
+        int *pipe_end = fd == 0 ? &s->to : &s->from;
+        if (*pipe_end > STDERR_FILENO)
+            fd_close_ptr(pipe_end);
+        if (r->child[fd] > STDERR_FILENO)
+            fd_close_ptr(&r->child[fd]);
     }
+    fd_close_ptr(&r->done);
 }

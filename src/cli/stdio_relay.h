@@ -27,7 +27,8 @@ struct stdio_relay {
 int stdio_relay_open(struct stdio_relay *r, bool no_input, struct err *err);
 /* After the process was started: its ends are closed here and threads move what comes. */
 int stdio_relay_start(struct stdio_relay *r, struct err *err);
-/* After its end: what it has written is passed on. Who else still holds its output is not waited for. */
+/* After its end, or when it could not be started: what it has written is passed on, threads and
+ * descriptors are gone. Who else still holds its output is not waited for. */
 void stdio_relay_close(struct stdio_relay *r);
 
 #endif
