@@ -7,6 +7,21 @@
 
 #include "base/mem.h"
 
+/* AddressSanitizer sees a block as one piece, unless it is told of the pieces. */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define __SANITIZE_ADDRESS__ 1 /* as gcc says it */
+#endif
+#endif
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+enum { GAP = 8 };
+#else
+#define ASAN_POISON_MEMORY_REGION(p, n)   ((void)(p), (void)(n))
+#define ASAN_UNPOISON_MEMORY_REGION(p, n) ((void)(p), (void)(n))
+enum { GAP = 0 };
+#endif
+
 enum { BLOCK_MIN = 16 * 1024, BLOCK_MAX = 1024 * 1024 };
 
 struct block {
@@ -48,6 +63,7 @@ static struct block *arena_grow(struct arena *a, size_t n)
         cap = n;
     struct block *b = xcalloc(1, sizeof(*b) + cap);
     b->cap = cap;
+    ASAN_POISON_MEMORY_REGION(b->data, cap);
     /* An oversized block goes behind the current one, whose rest is still good. */
     if (a->head && n > a->next_cap / 2) {
         b->next = a->head->next;
@@ -64,11 +80,13 @@ void *arena_alloc(struct arena *a, size_t n)
     size_t align = alignof(uint64_t);
     if (n > SIZE_MAX / 2)
         abort();
-    n = (n + align - 1) / align * align;
+    size_t exact = n;
+    n = (n + align - 1) / align * align + GAP;
     struct block *b = a->head;
     if (!b || b->cap - b->used < n)
         b = arena_grow(a, n);
     void *p = b->data + b->used;
+    ASAN_UNPOISON_MEMORY_REGION(p, exact);
     b->used += n;
     a->used += n;
     return p;

@@ -210,7 +210,8 @@ static void session_end(struct session *s)
     unset_seen_release(&s->loader.unset);
     extends_release(&s->loader);
     map_release(&s->loader.obsolete);
-    schema_free(s->loader.schema);
+    if (!s->loader.options->schema)
+        schema_free(s->loader.schema);
     env_release(&s->setting.env);
     arena_free(s->loader.pass.arena);
 }
@@ -286,7 +287,7 @@ static struct node *load(struct session *s, struct node **disabled)
     session_read(s);
     if (!s->name)
         s->name = ""; /* go on, to see what else is wrong */
-    l->schema = schema_load();
+    l->schema = l->options->schema ? l->options->schema : schema_load();
     struct scope scope = {
         .loader = l,
         .env = session_env(s),

@@ -27,6 +27,7 @@ struct load_options {
     /* Fetches what "oci://NAME" stands for: the path of the local file, heap, or NULL. */
     char *(*remote)(void *ctx, const char *name, struct err *err);
     void *remote_ctx;
+    struct schema_set *schema; /* of schema_load(), for who loads often; NULL: made for this load */
     const char *cwd;           /* absolute; NULL: this process's */
     struct explain *explain;   /* file/explain.h: filled where the document is loaded; or NULL */
     bool only_services;        /* leave out what options.services do not need */

@@ -12,6 +12,7 @@
 #include "base/fs.h"
 #include "base/mem.h"
 #include "file/explain.h"
+#include "file/schema.h"
 #include "model/decode.h"
 #include "model/encode.h"
 #include "model/load.h"
@@ -22,16 +23,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 static char *const environment[] = {"HOME=/home/user", "SET=value", "EMPTY=", "PORT=80", NULL};
 static char folder[64]; /* of the inputs, one for the whole run */
+static struct schema_set *schema;
 
 static void remove_folder(void)
 {
     fs_remove_all(folder, NULL);
 }
 
-static void make_folder(void)
+static void begin_once(void)
 {
-    if (*folder)
+    if (schema)
         return;
+    schema = schema_load();
     snprintf(folder, sizeof(folder), "%s/compose-fuzz-XXXXXX",
              fs_is_dir("/dev/shm") ? "/dev/shm" : "/tmp");
     if (!mkdtemp(folder))
@@ -95,7 +98,8 @@ static void read_back(const char *dir, const struct strbuf *text)
 {
     char *path AUTOFREE = path_join(dir, "printed.yaml");
     const char *const files[] = {path, NULL}, *const all[] = {"*", NULL};
-    struct load_options o = {.environ = environment, .cwd = dir, .files = files, .profiles = all};
+    struct load_options o = {
+        .environ = environment, .cwd = dir, .files = files, .profiles = all, .schema = schema};
     struct diag d AUTODIAG = DIAG_INIT;
     struct project *p = NULL;
     fs_write_atomic(path, text->buf, text->len, 0644, false, NULL);
@@ -177,7 +181,7 @@ static void explain(const struct load_options *options, const char *path)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
-    make_folder();
+    begin_once();
     char *text AUTOFREE = xstrndup((const char *)data, n);
     char *dir AUTOFREE = path_join(folder, "case");
     fs_remove_all(dir, NULL);
@@ -187,7 +191,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     char *over AUTOFREE = path_join(dir, "override.yaml");
     const char *files[] = {"compose.yaml", fs_exists(over) ? "override.yaml" : NULL, NULL};
     const char *const all[] = {"*", NULL};
-    struct load_options o = {.environ = environment, .cwd = dir, .files = files, .profiles = all};
+    struct load_options o = {
+        .environ = environment, .cwd = dir, .files = files, .profiles = all, .schema = schema};
     read_options(text, &o);
     struct diag d AUTODIAG = DIAG_INIT;
     struct document doc;
