@@ -9,6 +9,7 @@
 #include "base/subprocess.h"
 #include "cli/dialog.h"
 #include "cli/progress.h"
+#include "engine/engine.h"
 #include "model/decode.h"
 #include "model/graph.h"
 
@@ -255,12 +256,6 @@ static void read_messages(struct job *job)
 
 /* ---- its life */
 
-static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf)
-{
-    (void)h;
-    *buf = uv_buf_init(xmalloc(suggested), (unsigned)suggested);
-}
-
 static void finish(struct job *job)
 {
     struct providers *all = job->all;
@@ -340,8 +335,8 @@ static void spawn(struct job *job, char **argv)
         uv_close((uv_handle_t *)&job->errout, on_closed);
         return;
     }
-    uv_read_start((uv_stream_t *)&job->out, on_alloc, on_read);
-    uv_read_start((uv_stream_t *)&job->errout, on_alloc, on_read);
+    uv_read_start((uv_stream_t *)&job->out, engine_read_buffer, on_read);
+    uv_read_start((uv_stream_t *)&job->errout, engine_read_buffer, on_read);
 }
 
 static void start(struct job *job)

@@ -4,7 +4,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -16,11 +15,10 @@
 #include "engine/connect.h"
 #include "engine/hooks.h"
 #include "engine/launch.h"
-#include "engine/operation.h"
+#include "engine/stop.h"
 
 static const int64_t SECOND = 1000000000;
 static const int64_t BACKOFF_FIRST = 100000000, BACKOFF_MOST = 60 * 1000000000LL;
-static const int64_t STOP_GRACE = 10 * 1000000000LL;
 
 static const char *const state_names[] = {
     [C_IDLE] = "idle",           [C_PREPARING] = "preparing", [C_CONNECTING] = "connecting",
@@ -211,6 +209,12 @@ static void on_timer(uv_timer_t *timer)
     container_step(c);
 }
 
+void container_wake(struct container *c, int64_t ns)
+{
+    c->timer_fired = false;
+    uv_timer_start(&c->timer, on_timer, (uint64_t)(ns / 1000000), 0);
+}
+
 /* deploy.restart_policy.window: one that ran so long was restarted with success. */
 static void count_attempts(struct container *c)
 {
@@ -230,9 +234,8 @@ static void begin_backoff(struct container *c)
     c->record.restart_attempts += !c->restart_unhealthy;
     c->restart_unhealthy = false;
     c->record.status = CONTAINER_RESTARTING;
-    c->timer_fired = false;
     set_state(c, C_BACKOFF);
-    uv_timer_start(&c->timer, on_timer, (uint64_t)(wait / 1000000), 0);
+    container_wake(c, wait);
 }
 
 static void finish_run(struct container *c)
@@ -289,114 +292,6 @@ static void begin_remove(struct container *c)
     c->record.status = CONTAINER_REMOVING;
     c->cleanup = cleanup_job_new(c->engine, c, true, c->remove_volumes);
     engine_work(c->engine, cleanup_run, on_removed, c->cleanup);
-}
-
-/* --- signals --- */
-
-static int send_signal(struct container *c, int sig)
-{
-    if (c->pidfd < 0 && c->record.pid)
-        c->pidfd = fd_pidfd(c->record.pid);
-    if (c->pidfd >= 0)
-        return (int)syscall(SYS_pidfd_send_signal, c->pidfd, sig, NULL, 0);
-    /* Without a descriptor left the number has to do: its monitor has not told that it was reaped. */
-    return c->link && c->record.pid > 1 ? kill(c->record.pid, sig) : -1;
-}
-
-static int stop_signal_of(struct container *c)
-{
-    const char *name = c->service ? c->service->stop_signal : NULL;
-    struct image *image = NULL;
-    if (!name && image_find(c->engine->images, c->record.image_id, NULL, &image, NULL) == 0)
-        name = image->config.stop_signal;
-    int sig = name ? signal_by_name(name) : SIGTERM;
-    image_free(image);
-    return sig > 0 ? sig : SIGTERM;
-}
-
-/* After how long whoever waits is told which container still has not stopped; it is at least a second
- * before the end. */
-static int64_t late_after(const struct container *c)
-{
-    int64_t grace = c->stop.grace;
-    return grace < 2 * SECOND ? grace : grace < 4 * SECOND ? grace / 2 : 2 * SECOND;
-}
-
-static void tell_late(struct container *c)
-{
-    char comm[16], after[32], until[32];
-    const char *name = sigabbrev_np(c->stop.signal);
-    char *why AUTOFREE =
-        pid_is_deaf(c->record.pid, c->stop.signal, comm)
-            ? xasprintf(": its first process, %s, does not catch SIG%s; init: true helps", comm,
-                        name ? name : "RT")
-            : xstrdup("");
-    char *detail AUTOFREE = xasprintf("still running after %s, killed in %s%s",
-                                      duration_format(c->stop.waited, after),
-                                      duration_format(c->stop.grace - c->stop.waited, until), why);
-    for (size_t i = 0; i < c->engine->operations.n; i++)
-        if (c->engine->operations.v[i]->begun)
-            operation_progress(c->engine->operations.v[i], "Container", c->record.name, "Stopping",
-                               "working", detail);
-    log_line("%s: %s", c->record.name, detail);
-}
-
-/* When to look again. A process that has just been started does not catch signals yet, and the kernel
- * drops them: it gets the signal again as soon as it does. */
-static void await_stop(struct container *c)
-{
-    int64_t due = c->stop.grace, late = late_after(c);
-    if (!c->stop.told && late < due)
-        due = late;
-    int64_t again = c->stop.waited ? 4 * c->stop.waited : SECOND / 10;
-    if (c->stop.deaf && again < due)
-        due = again;
-    uv_timer_start(&c->timer, on_timer, (uint64_t)((due - c->stop.waited) / 1000000), 0);
-    c->stop.waited = due;
-}
-
-static void step_late(struct container *c)
-{
-    char comm[16];
-    c->timer_fired = false;
-    if (c->stop.waited >= c->stop.grace) {
-        c->killed = true;
-        send_signal(c, SIGKILL);
-        return;
-    }
-    if (c->stop.deaf && !pid_is_deaf(c->record.pid, c->stop.signal, comm)) {
-        c->stop.deaf = false;
-        send_signal(c, c->stop.signal);
-    }
-    if (!c->stop.told && c->stop.waited >= late_after(c)) {
-        c->stop.told = true;
-        tell_late(c);
-    }
-    await_stop(c);
-}
-
-static void begin_stop(struct container *c)
-{
-    if (c->record.status == CONTAINER_PAUSED)
-        container_pause(c, false);
-    int64_t grace = c->stop_timeout;
-    if (grace < 0)
-        grace = c->service && c->service->stop_grace_period != UNSET ? c->service->stop_grace_period
-                                                                     : STOP_GRACE;
-    c->timer_fired = false;
-    health_stop(c->health);
-    c->health = NULL;
-    set_state(c, C_STOPPING);
-    char comm[16];
-    c->stop.grace = grace;
-    c->stop.waited = 0;
-    c->stop.told = false;
-    c->stop.signal = grace == 0 ? SIGKILL : stop_signal_of(c);
-    send_signal(c, c->stop.signal);
-    /* Looked at afterwards: nobody gets the signal twice. */
-    c->stop.deaf = grace && pid_is_deaf(c->record.pid, c->stop.signal, comm);
-    c->killed = grace == 0;
-    await_stop(c);
 }
 
 /* --- hooks --- */
@@ -521,7 +416,7 @@ int container_kill(struct container *c, int sig, struct err *err)
     /* Docker: a container that is killed by hand is not restarted. */
     if (sig == SIGKILL || sig == SIGTERM || sig == SIGINT || sig == SIGQUIT)
         c->record.stopped_by_user = true;
-    if (send_signal(c, sig) < 0)
+    if (stop_signal(c, sig) < 0)
         return err_sys(err, errno, "signal container %s", c->record.name);
     c->killed |= sig == SIGKILL;
     /* A frozen process gets its signal once it is thawed: cgroup v1 keeps even SIGKILL back. */
@@ -611,6 +506,16 @@ static void begin_running(struct container *c)
     container_step(c);
 }
 
+static void begin_stop(struct container *c)
+{
+    if (c->record.status == CONTAINER_PAUSED)
+        container_pause(c, false);
+    health_stop(c->health);
+    c->health = NULL;
+    set_state(c, C_STOPPING);
+    stop_begin(c);
+}
+
 static void step_ending(struct container *c)
 {
     if (c->lost && !c->ended)
@@ -682,7 +587,7 @@ void container_step(struct container *c)
         if (c->lost || c->ended) {
             step_ending(c);
         } else if (c->timer_fired && !c->killed) {
-            step_late(c);
+            stop_step(c);
         }
         break;
     case C_CLEANING:

@@ -103,6 +103,8 @@ void container_remove(struct container *c, bool volumes);
 void container_pause(struct container *c, bool pause);
 
 void container_step(struct container *c);
+/* Steps after ns with timer_fired, unless told otherwise meanwhile. */
+void container_wake(struct container *c, int64_t ns);
 /* Does again what has failed; true when something still waits. */
 bool container_retry(struct container *c);
 /* Lets go of handles without touching the container, when the supervisor retires. */

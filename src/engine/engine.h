@@ -78,6 +78,9 @@ void engine_hand_over(struct engine *e);
 /* Runs run(arg) in the pool, then done(arg) on the loop. */
 void engine_work(struct engine *e, void (*run)(void *arg), void (*done)(void *arg), void *arg);
 
+/* For uv_read_start(): a buffer on the heap, which the callback that reads frees. */
+void engine_read_buffer(uv_handle_t *handle, size_t size, uv_buf_t *buf);
+
 /* Something could not be done for want of room on disk, descriptors or memory: containers try again soon
  * (container_retry()), then less and less often. */
 void engine_retry_later(struct engine *e);

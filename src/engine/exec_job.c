@@ -11,6 +11,7 @@
 #include "base/fs.h"
 #include "base/mem.h"
 #include "base/process.h"
+#include "engine/engine.h"
 #include "monitor/enter.h"
 
 enum { KILL_GRACE_MS = 2000 };
@@ -72,13 +73,6 @@ static void on_exit_of_client(uv_process_t *process, int64_t status, int signal)
     close_handle((uv_handle_t *)&j->pipe);
     close_handle((uv_handle_t *)&j->timer);
     close_handle((uv_handle_t *)process);
-}
-
-static void on_alloc(uv_handle_t *handle, size_t size, uv_buf_t *buf)
-{
-    (void)handle;
-    buf->base = xmalloc(size);
-    buf->len = size;
 }
 
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
@@ -170,7 +164,7 @@ static int start(struct exec_job *j, uv_loop_t *loop, const char *file, char *co
         close_handle((uv_handle_t *)&j->process);
         return err_set(err, ERR_IO, "%s: %s", argv[0], uv_strerror(rc));
     }
-    uv_read_start((uv_stream_t *)&j->pipe, on_alloc, on_read);
+    uv_read_start((uv_stream_t *)&j->pipe, engine_read_buffer, on_read);
     if (timeout > 0)
         uv_timer_start(&j->timer, on_timeout, (uint64_t)((timeout + 999999) / 1000000), 0);
     return 0;

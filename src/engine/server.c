@@ -294,13 +294,6 @@ static void take_request(struct client *c, const char *line, size_t n)
     }
 }
 
-static void on_alloc(uv_handle_t *h, size_t size, uv_buf_t *buf)
-{
-    (void)h;
-    buf->base = xmalloc(size);
-    buf->len = size;
-}
-
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
     struct client *c = stream->data;
@@ -353,7 +346,7 @@ static void on_connection(uv_poll_t *poll, int status, int events)
     if (uv_pipe_open(&c->pipe, fd) < 0) {
         close(fd);
         client_close(c);
-    } else if (uv_read_start((uv_stream_t *)&c->pipe, on_alloc, on_read) < 0) {
+    } else if (uv_read_start((uv_stream_t *)&c->pipe, engine_read_buffer, on_read) < 0) {
         client_close(c);
     }
 }

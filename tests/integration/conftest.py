@@ -10,6 +10,7 @@ import harness
 import images
 from harness import Namespace, Project, wait_for
 from registry import Registry
+from terminal import Terminal
 
 
 def pytest_configure(config):
@@ -84,6 +85,19 @@ def project(make_project, request):
     if request.node.get_closest_marker("host_network"):
         return make_project(machine_netns=request.config.machine_netns)
     return make_project()
+
+
+@pytest.fixture
+def terminal(project):
+    """compose of the project on terminals of its own."""
+    opened = []
+
+    def make(*args, **options) -> Terminal:
+        opened.append(Terminal(project, *args, **options))
+        return opened[-1]
+    yield make
+    for one in opened:
+        one.close()
 
 
 @pytest.fixture

@@ -95,22 +95,13 @@ def test_logs_follow_interrupted(project):
     assert project.state("x") == "running"
 
 
-def test_terminal_is_whole_after_a_kill_of_run(project):
-    import pty
-    import termios
+def test_terminal_is_whole_after_a_kill_of_run(project, terminal):
     write(project, {"x": sleeper()})
-    master, slave = pty.openpty()
-    before = termios.tcgetattr(slave)
-    child = project.popen("run", "--rm", "x", "sh", "-c", "echo up; sleep 600", stdin=slave, stdout=slave, stderr=slave, text=False)
-    seen = b""
-    while b"up" not in seen:
-        seen += os.read(master, 4096)
-    wait_for(lambda: termios.tcgetattr(slave) != before, "the raw terminal")
-    child.send_signal(signal.SIGTERM)
-    child.wait(20)
-    assert termios.tcgetattr(slave) == before
-    os.close(master)
-    os.close(slave)
+    t = terminal("run", "--rm", "x", "sh", "-c", "echo up; sleep 600")
+    t.expect("up")
+    wait_for(t.raw, "the raw terminal")
+    t.child.send_signal(signal.SIGTERM)
+    t.end()
 
 
 def test_signal_reaches_the_container_of_run(project):

@@ -1,78 +1,14 @@
 """run, exec and attach at a terminal: its size, detaching, and how it is left."""
 
-import fcntl
 import hashlib
 import os
-import pty
 import select
 import signal
-import struct
-import termios
-import time
 
 import pytest
 
 from harness import alive, wait_for
 from test_network import sleeper, write
-
-
-class Terminal:
-    """A pseudo terminal with compose at its other end."""
-
-    def __init__(self, project, *args, rows: int = 24, cols: int = 80, **options):
-        self.master, self.slave = pty.openpty()
-        self.resize(rows, cols)
-        self.before = termios.tcgetattr(self.slave)
-        self.seen = b""
-        self.child = project.popen(*args, stdin=self.slave, stdout=self.slave, stderr=self.slave, text=False,
-                                   preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0), **options)
-
-    def resize(self, rows: int, cols: int) -> None:
-        fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, cols, 0, 0))
-
-    def read(self, seconds: float) -> None:
-        if select.select([self.master], [], [], seconds)[0]:
-            self.seen += os.read(self.master, 65536)
-
-    def expect(self, words: str, seconds: float = 10) -> str:
-        """What was written up to the words, which are taken away."""
-        deadline = time.monotonic() + seconds
-        while words.encode() not in self.seen:
-            assert time.monotonic() < deadline, f"no {words!r} in {self.seen!r}"
-            self.read(0.1)
-        head, self.seen = self.seen.split(words.encode(), 1)
-        return head.decode()
-
-    def type(self, text: str) -> None:
-        os.write(self.master, text.encode())
-
-    def raw(self) -> bool:
-        return not termios.tcgetattr(self.slave)[3] & termios.ICANON
-
-    def end(self, seconds: float = 10) -> int:
-        deadline = time.monotonic() + seconds
-        while self.child.poll() is None:
-            assert time.monotonic() < deadline, f"it does not end: {self.seen!r}"
-            self.read(0.02)
-        self.read(0)
-        assert termios.tcgetattr(self.slave) == self.before, "the terminal is left as it was found"
-        return self.child.returncode
-
-    def close(self) -> None:
-        os.close(self.master)
-        os.close(self.slave)
-
-
-@pytest.fixture
-def terminal(project):
-    opened = []
-
-    def make(*args, **options) -> Terminal:
-        opened.append(Terminal(project, *args, **options))
-        return opened[-1]
-    yield make
-    for t in opened:
-        t.close()
 
 
 @pytest.fixture
@@ -97,7 +33,7 @@ def test_size_follows_the_terminal(shell, terminal, args):
     def arrived():
         t.type("stty size\n")
         t.read(0.2)
-        return b"40 132" in t.seen
+        return "40 132" in t.seen
     wait_for(arrived, "the new size")
     assert t.raw()
     t.type("exit 7\n")
