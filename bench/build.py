@@ -39,7 +39,7 @@ class Builds:
 
     def _bare(self, context: Path) -> list[str]:
         runtime = ["--runtime", "runc"] if os.path.exists("/sys/fs/cgroup/unified") else []
-        return ["buildah", "--root", os.environ["COMPOSE_ROOT"] + "/buildah", "--runroot", os.environ["COMPOSE_RUN"] + "/buildah",
+        return ["buildah", "--root", os.environ["COMPOSE_ROOT"] + "/buildah", "--runroot", os.environ["COMPOSE_RUN"] + "/bare",
                 "--storage-driver", "overlay", "build", "--layers", "--force-rm", "--identity-label=false", "--format", "docker",
                 *runtime, "--network", "host", "--pull=never", "--tag", "docker.io/library/bare", str(context)]
 

@@ -1,14 +1,18 @@
 """Builds: every key of the build section, in what the image then holds or in what is said."""
 
+import contextlib
 import json
 import os
+import secrets
 import shutil
+import signal
 import socket
 import subprocess
+from pathlib import Path
 
 import pytest
 
-from harness import run
+from harness import cgroups_of, mounts_below, processes_of, run, wait_for
 from images import BUSYBOX, busybox_layer, layer
 
 
@@ -252,6 +256,48 @@ def test_only_what_changed_is_done_again(project):
     assert shown(project) == "slow\ntwo\n"
     assert changed.seconds < 20
     assert build(project, "--no-cache").text.count("Using cache") == 0
+
+
+def commands(text: str) -> list[str]:
+    """The processes whose command line that is."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if path.read_bytes().replace(b"\0", b" ").strip() == text.encode():
+                found.append(path.parent.name)
+    return found
+
+
+def mounts_anywhere(folder) -> list[str]:
+    """In the mount namespace of any process."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/mountinfo"):
+        with contextlib.suppress(OSError):
+            found += mounts_below(folder, path.parent.name)
+    return found
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_nothing_is_left_of_a_build_that_was_broken_off(project, how):
+    """In the midst of a step: its processes and mounts end with compose, what the builder has kept goes with the next build."""
+    sleep = f"sleep {secrets.randbelow(10**6) + 10**6}"
+    project.write("Dockerfile", f"FROM base\nRUN echo before >/a\nRUN {sleep} & {sleep}\n")
+    project.file("services: {x: {network_mode: none, build: {context: ., network: host}}}")
+    child = project.popen("build")
+    wait_for(lambda: len(commands(sleep)) == 2, "the step to run", 30)
+    containers = [path.name for path in project.run_root.glob("buildah/uses/*/runtime/*")]
+    assert containers and cgroups_of(containers) and mounts_anywhere(project.root / "buildah")
+    assert not mounts_below(project.root / "buildah"), "its mounts are its own"
+    child.send_signal(how)
+    child.wait(30)
+    wait_for(lambda: not commands(sleep) and not processes_of(project.tmp), "its processes to end", 5)
+    assert not mounts_anywhere(project.root / "buildah")
+    project.write("Dockerfile", "FROM base\nRUN echo before >/a\nRUN echo after >>/a\nCMD cat /a\n")
+    assert build(project).text.count("Using cache") == 1, "the step before it was not lost"
+    assert shown(project) == "before\nafter\n"
+    assert json.loads((project.root / "buildah/overlay-containers/containers.json").read_text()) == []
+    assert not cgroups_of(containers)
+    assert not list(project.run_root.glob("buildah/uses/*")) and not list((project.root / "images/tmp").iterdir())
 
 
 def test_pull_of_bases(project, registry):

@@ -24,7 +24,6 @@ enum { DOCKERFILE_MAX = 16 << 20, TAIL = 10 };
 struct building {
     struct buildah buildah;
     const struct build_request *request;
-    struct work work; /* the inline Dockerfile, the image ID file */
     char *dockerfile; /* path, NULL: the builder finds it (URL contexts) */
     char **argv;
     char *step;       /* the last "STEP n/m: ..." seen */
@@ -94,7 +93,7 @@ static int find_dockerfile(struct building *b, struct err *err)
     const struct build *build = b->request->build;
     if (!build->dockerfile_inline)
         return build_dockerfile_path(b->request, &b->dockerfile, err);
-    b->dockerfile = work_path(&b->work, "Dockerfile");
+    b->dockerfile = work_path(&b->buildah.work, "Dockerfile");
     return fs_write_atomic(b->dockerfile, build->dockerfile_inline,
                            strlen(build->dockerfile_inline), 0600, false, err);
 }
@@ -277,7 +276,7 @@ static int leave_bases_to_builder(struct building *b, struct err *err)
     static const char conf[] = "unqualified-search-registries = [\"docker.io\"]\n"
                                "short-name-mode = \"disabled\"\n";
     const struct build_request *q = b->request;
-    char *path AUTOFREE = work_path(&b->work, "registries.conf");
+    char *path AUTOFREE = work_path(&b->buildah.work, "registries.conf");
     if (fs_write_atomic(path, conf, sizeof(conf) - 1, 0600, false, err) < 0)
         return -1;
     arg2(b, "--registries-conf", path);
@@ -448,6 +447,8 @@ static int make_command(struct building *b, const char *id_file, struct err *err
     arg2(b, "--format", "docker"); /* OCI's has no HEALTHCHECK, SHELL and ONBUILD */
     arg2(b, "--iidfile", id_file);
     isolation_arguments(&b->argv);
+    char *runtime AUTOFREE = buildah_runtime_root(&b->buildah);
+    argf(b, "--runtime-flag", "root=%s", runtime);
     if (b->dockerfile)
         arg2(b, "--file", b->dockerfile);
     else if (build->dockerfile)
@@ -596,13 +597,13 @@ static int take_result(struct building *b, const char *id_file, struct image **o
 
 static int run(struct building *b, struct image **out, struct err *err)
 {
-    struct image_store *store = b->buildah.store;
-    if (work_begin(store, &b->work, err) < 0 || find_dockerfile(b, err) < 0)
+    if (find_dockerfile(b, err) < 0)
         return -1;
-    char *id_file AUTOFREE = work_path(&b->work, "id");
+    char *id_file AUTOFREE = work_path(&b->buildah.work, "id");
     if (make_command(b, id_file, err) < 0)
         return -1;
     struct stream_command c = {.argv = (const char *const *)b->argv,
+                               .env = (const char *const *)b->buildah.env,
                                .line = on_line,
                                .ctx = b,
                                .cancel = b->request->cancel};
@@ -616,11 +617,10 @@ static int run(struct building *b, struct image **out, struct err *err)
 int call_build(struct image_store *store, const struct build_request *q, struct image **image,
                struct err *err)
 {
-    struct building b = {.request = q, .work = WORK_INIT};
+    struct building b = {.request = q};
     int rc = buildah_open(store, q->cancel, &b.buildah, err);
     if (rc == 0)
         rc = run(&b, image, err);
-    work_end(&b.work);
     buildah_release(&b.buildah);
     free(b.dockerfile);
     strv_free(b.argv);

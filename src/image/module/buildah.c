@@ -1,57 +1,81 @@
 #include "image/module/buildah.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <fts.h>
 #include <openssl/evp.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "base/fs.h"
 #include "base/mem.h"
-#include "base/subprocess.h"
 #include "image/module/assemble.h"
 #include "image/module/publish.h"
+#include "image/module/stream.h"
 #include "image/module/tarsplit.h"
 
 enum { STORAGE_MAX = 256 << 20 };
+/* What buildah hangs below TMPDIR for RUN --mount=type=ssh: ".buildah-ssh-sockNUMBER/ssh_auth_sock". */
+enum { SOCKET_BELOW_TMP = 48 };
+static const char RUNTIME[] = "runtime"; /* in a run folder: the OCI runtime's own */
 
-static bool in_path(const char *program)
+static char *find_program(const char *name)
 {
     const char *path = getenv("PATH");
     char *copy AUTOFREE = xstrdup(path ? path : "/usr/sbin:/usr/bin:/sbin:/bin");
     char *save = NULL;
     for (char *dir = strtok_r(copy, ":", &save); dir; dir = strtok_r(NULL, ":", &save)) {
-        char *file AUTOFREE = path_join(dir, program);
+        char *file AUTOFREE = path_join(dir, name);
         if (access(file, X_OK) == 0)
-            return true;
+            return STEAL(file);
     }
-    return false;
-}
-
-int buildah_open(struct image_store *store, image_cancel cancel, struct buildah *b, struct err *err)
-{
-    if (!in_path("buildah"))
-        return err_set(err, ERR_UNAVAILABLE,
-                       "building needs buildah, which is not installed: apt-get install buildah");
-    *b = (struct buildah){store, path_join(store->paths.root, "buildah"),
-                          path_join(store->paths.run, "buildah"), cancel};
-    return 0;
-}
-
-void buildah_release(struct buildah *b)
-{
-    free(b->root);
-    free(b->run);
+    return NULL;
 }
 
 char **buildah_command(const struct buildah *b, const char *command)
 {
-    const char *const argv[] = {"buildah",          "--root",  b->root, "--runroot", b->run,
-                                "--storage-driver", "overlay", command, NULL};
+    /* cgroupfs: systemd would take the process IDs of buildah's own namespace for those of the
+     * machine. */
+    const char *const argv[] = {
+        b->program, "--root",           b->root,    "--runroot", b->run, "--storage-driver",
+        "overlay",  "--cgroup-manager", "cgroupfs", command,     NULL};
     return strv_dup(argv);
+}
+
+char *buildah_runtime_root(const struct buildah *b)
+{
+    return path_join(b->run, RUNTIME);
+}
+
+static void keep_last_line(void *ctx, const char *line)
+{
+    char **last = ctx;
+    if (!*line)
+        return;
+    free(*last);
+    *last = xstrdup(line);
+}
+
+/* One of its quick commands: of what it says the last line tells why it failed. */
+static int run(const struct buildah *b, char **argv, image_cancel cancel, struct err *err)
+{
+    char *last AUTOFREE = xstrdup("it says nothing");
+    struct stream_command c = {.argv = (const char *const *)argv,
+                               .env = (const char *const *)b->env,
+                               .line = keep_last_line,
+                               .ctx = &last,
+                               .cancel = cancel};
+    if (stream_run(&c, err) < 0)
+        return -1;
+    if (WIFEXITED(c.status) && WEXITSTATUS(c.status) == 0)
+        return 0;
+    return err_set(err, ERR_IO, "buildah: %.500s", last);
 }
 
 /* A list of the storage: an array of objects. *list NULL: there is none yet. */
@@ -91,18 +115,143 @@ static bool has_name(const json_t *image, const char *name)
     return false;
 }
 
-static int run(char **argv, struct err *err)
+/* ---- what the dead left */
+
+static char **names_in(const char *folder)
 {
-    struct strbuf out AUTOBUF = STRBUF_INIT;
-    struct subprocess p = {.argv = (const char *const *)argv, .out = &out, .err = &out};
-    if (subprocess_run(&p, err) < 0)
+    char **names = xcalloc(1, sizeof(*names));
+    DIR *d = opendir(folder);
+    struct dirent *e;
+    while (d && (e = readdir(d)))
+        if (e->d_name[0] != '.')
+            strv_push(&names, e->d_name);
+    if (d)
+        closedir(d);
+    return names;
+}
+
+/* The groups of containers that have ended without their runtime: it names them after the
+ * container. */
+static void remove_cgroups(char **containers)
+{
+    char *const top[] = {"/sys/fs/cgroup", NULL};
+    FTS *tree = containers[0] ? fts_open(top, FTS_PHYSICAL | FTS_NOSTAT | FTS_NOCHDIR, NULL) : NULL;
+    FTSENT *e;
+    while (tree && (e = fts_read(tree)))
+        for (size_t i = 0; e->fts_info == FTS_DP && containers[i]; i++)
+            if (strstr(e->fts_path, containers[i]))
+                rmdir(e->fts_path);
+    if (tree)
+        fts_close(tree);
+}
+
+static void remove_run(const char *run)
+{
+    char *runtime AUTOFREE = path_join(run, RUNTIME);
+    char **containers AUTOSTRV = names_in(runtime);
+    remove_cgroups(containers);
+    fs_remove_all(run, NULL);
+}
+
+static void remove_containers(const struct buildah *b)
+{
+    json_t *containers AUTOJSON = NULL;
+    if (read_list(b, "overlay-containers/containers.json", &containers, NULL) < 0 ||
+        !json_array_size(containers))
+        return;
+    char **argv AUTOSTRV = buildah_command(b, "rm");
+    strv_push(&argv, "--all");
+    run(b, argv, NULL, NULL);
+}
+
+/* Of uses whose work folder is gone, as it is swept when its owner is dead. */
+static void remove_runs(const struct buildah *b)
+{
+    char *uses AUTOFREE = path_dir(b->run), *tmp AUTOFREE = path_dir(b->work.dir);
+    char **ids AUTOSTRV = names_in(uses);
+    for (size_t i = 0; ids[i]; i++) {
+        char *run AUTOFREE = path_join(uses, ids[i]), *work AUTOFREE = path_join(tmp, ids[i]);
+        if (!fs_exists(work))
+            remove_run(run);
+    }
+}
+
+/* Where nobody else uses the storage. What cannot be cleared away now is tried again by the next. */
+static void clear_away(const struct buildah *b)
+{
+    if (flock(b->lock, LOCK_EX | LOCK_NB) < 0)
+        return;
+    remove_runs(b);
+    remove_containers(b);
+}
+
+/* Builders read an environment of ours: their temporary files lie in the work folder, which is
+ * swept when we are killed. */
+static char **environment(const char *tmp)
+{
+    char *value AUTOFREE = xasprintf("TMPDIR=%s", tmp);
+    char **env = NULL;
+    bool fits = strlen(tmp) + SOCKET_BELOW_TMP < sizeof(((struct sockaddr_un *)0)->sun_path);
+    for (char **e = environ; *e; e++)
+        if (!fits || !starts_with(*e, "TMPDIR="))
+            strv_push(&env, *e);
+    if (fits)
+        strv_push(&env, value);
+    return env;
+}
+
+/* What buildah finds out about the kernel it files there too: one folder for all uses. */
+static int make_run(const struct buildah *b, struct err *err)
+{
+    char *shared AUTOFREE = xasprintf("%s/buildah/overlay", b->store->paths.run);
+    char *link AUTOFREE = path_join(b->run, "overlay");
+    if (fs_mkdir_p(shared, 0700, err) < 0 || fs_mkdir_p(b->run, 0700, err) < 0)
         return -1;
-    if (WIFEXITED(p.status) && WEXITSTATUS(p.status) == 0)
-        return 0;
-    while (out.len && out.buf[out.len - 1] == '\n')
-        strbuf_setlen(&out, out.len - 1);
-    const char *last = strrchr(out.buf, '\n');
-    return err_set(err, ERR_IO, "buildah: %.500s", last ? last + 1 : out.buf);
+    return symlink(shared, link) < 0 ? err_sys(err, errno, "link %s", link) : 0;
+}
+
+static int take_lock(struct buildah *b, struct err *err)
+{
+    char *path AUTOFREE = path_join(b->root, "compose.lock");
+    if (fs_mkdir_p(b->root, 0700, err) < 0)
+        return -1;
+    b->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (b->lock < 0)
+        return err_sys(err, errno, "open %s", path);
+    clear_away(b);
+    while (flock(b->lock, LOCK_SH) < 0)
+        if (errno != EINTR)
+            return err_sys(err, errno, "lock %s", path);
+    return 0;
+}
+
+int buildah_open(struct image_store *store, image_cancel cancel, struct buildah *b, struct err *err)
+{
+    *b = (struct buildah){.store = store, .cancel = cancel, .work = WORK_INIT, .lock = -1};
+    b->program = find_program("buildah");
+    if (!b->program)
+        return err_set(err, ERR_UNAVAILABLE,
+                       "building needs buildah, which is not installed: apt-get install buildah");
+    if (work_begin(store, &b->work, err) < 0)
+        return -1;
+    b->root = path_join(store->paths.root, "buildah");
+    b->run = xasprintf("%s/buildah/uses/%s", store->paths.run, path_base(b->work.dir));
+    b->env = environment(b->work.dir);
+    return make_run(b, err) < 0 ? -1 : take_lock(b, err);
+}
+
+void buildah_release(struct buildah *b)
+{
+    if (b->lock >= 0)
+        clear_away(b); /* a build that was broken off has left its containers */
+    if (b->run)
+        remove_run(b->run);
+    fd_close_ptr(&b->lock);
+    work_end(&b->work);
+    free(b->program);
+    free(b->root);
+    free(b->run);
+    strv_free(b->env);
 }
 
 /* The image as the builder gets it. buildah refuses images whose config has no history of their
@@ -203,16 +352,14 @@ static int make_view(struct work *work, const struct handover *h, char **path, s
 
 static int pull_view(struct buildah *b, const struct handover *h, struct err *err)
 {
-    struct work work AUTOWORK = WORK_INIT;
     char *view AUTOFREE = NULL;
-    if (work_begin(b->store, &work, err) < 0 || assembly_pin(&work, h->image, err) < 0 ||
-        make_view(&work, h, &view, err) < 0)
+    if (assembly_pin(&b->work, h->image, err) < 0 || make_view(&b->work, h, &view, err) < 0)
         return -1;
     char **argv AUTOSTRV = buildah_command(b, "pull");
     char *source AUTOFREE = xasprintf("oci:%s:image", view);
     strv_push(&argv, "--quiet");
     strv_push(&argv, source);
-    return run(argv, err);
+    return run(b, argv, b->cancel, err);
 }
 
 static int take_locked(struct buildah *b, const struct handover *h, const char *name,
@@ -229,7 +376,7 @@ static int take_locked(struct buildah *b, const struct handover *h, const char *
     char **argv AUTOSTRV = buildah_command(b, "tag");
     strv_push(&argv, h->id + 7);
     strv_push(&argv, name);
-    return run(argv, err);
+    return run(b, argv, b->cancel, err);
 }
 
 int buildah_take(struct buildah *b, const struct image *image, const char *name, struct err *err)
@@ -338,10 +485,11 @@ static void use_known_blobs(struct image_store *store, struct image *image)
     image_list_release(&list);
 }
 
-static int give(struct give *g, struct work *work, const char *id, const char *config_text,
-                const char *const *names, struct image **image, struct err *err)
+static int give(struct give *g, const char *id, const char *config_text, const char *const *names,
+                struct image **image, struct err *err)
 {
     struct buildah *b = g->b;
+    struct work *work = &b->work;
     char own_id[72];
     json_t *images AUTOJSON = NULL, *layers AUTOJSON = NULL, *config AUTOJSON = NULL;
     if (read_list(b, "overlay-images/images.json", &images, err) < 0 ||
@@ -377,12 +525,9 @@ static int give(struct give *g, struct work *work, const char *id, const char *c
 int buildah_give(struct buildah *b, const char *id, const char *config, const char *const *names,
                  struct err *err)
 {
-    struct work work AUTOWORK = WORK_INIT;
     struct give g = {.b = b};
     struct image *image = NULL;
-    int rc = work_begin(b->store, &work, err);
-    if (rc == 0)
-        rc = give(&g, &work, id, config, names, &image, err);
+    int rc = give(&g, id, config, names, &image, err);
     strv_free(g.ids);
     image_free(image);
     return rc < 0 ? err_wrap(err, "take the image from the builder") : 0;

@@ -8,18 +8,26 @@
 #include "image/module/layer.h"
 #include "image/transfer.h"
 
+/* One use of it. Working containers are of the storage, so that each user holds its lock, shared,
+ * and whoever finds himself alone clears away what others could not, because they were killed. */
 struct buildah {
     struct image_store *store;
-    char *root, *run;
     image_cancel cancel;
+    struct work work; /* temporary files, of buildah too; pins */
+    char *program;
+    char *root, *run; /* its storage; what it keeps of this use, in RUN/buildah/uses/ID */
+    char **env;
+    int lock;
 };
 
-/* ERR_UNAVAILABLE names the package when buildah is not installed. */
+/* ERR_UNAVAILABLE names the package when buildah is not installed. To be released in any case. */
 int buildah_open(struct image_store *store, image_cancel cancel, struct buildah *b,
                  struct err *err);
 void buildah_release(struct buildah *b);
-/* "buildah", its storage options; heap vector to append to. */
+/* The program, its storage options and the command; heap vector to append to. */
 char **buildah_command(const struct buildah *b, const char *command);
+/* The folder in which the OCI runtime keeps what it knows of this use's containers, heap. */
+char *buildah_runtime_root(const struct buildah *b);
 
 /* Makes sure that buildah knows the image under this full name. */
 int buildah_take(struct buildah *b, const struct image *image, const char *name, struct err *err);

@@ -3,10 +3,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
-#include <spawn.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <linux/sched.h>
 
 #include "base/fd.h"
 #include "base/mem.h"
@@ -38,32 +43,46 @@ static void put_lines(struct stream_command *c, struct strbuf *pending, bool end
     strbuf_consume(pending, done);
 }
 
-static int spawn(const struct stream_command *c, int out, pid_t *pid)
+/* In the copy of a process with threads: only what is safe in a signal handler. Returns where it
+ * could not become the program. */
+static void become(const struct stream_command *c, int null, int out)
 {
-    int null AUTOCLOSE = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    posix_spawn_file_actions_t fa;
-    posix_spawnattr_t attr;
-    posix_spawn_file_actions_init(&fa);
-    posix_spawnattr_init(&attr);
-    posix_spawn_file_actions_adddup2(&fa, null, 0);
-    posix_spawn_file_actions_adddup2(&fa, out, 1);
-    posix_spawn_file_actions_adddup2(&fa, out, 2);
-    if (c->cwd)
-        posix_spawn_file_actions_addchdir_np(&fa, c->cwd);
-    sigset_t none, defaults;
+    struct pollfd reader = {.fd = out, .events = POLLOUT};
+    sigset_t none;
     sigemptyset(&none);
-    sigfillset(&defaults);
-    posix_spawnattr_setsigmask(&attr, &none);
-    posix_spawnattr_setsigdefault(&attr, &defaults);
-    /* A group of its own: Ctrl-C is the caller's to pass on, and the end reaches grandchildren. */
-    posix_spawnattr_setpgroup(&attr, 0);
-    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
-                                        POSIX_SPAWN_SETPGROUP);
-    int rc = posix_spawnp(pid, c->argv[0], &fa, &attr, (char *const *)c->argv,
-                          c->env ? (char *const *)c->env : environ);
-    posix_spawn_file_actions_destroy(&fa);
-    posix_spawnattr_destroy(&attr);
-    return rc;
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* ours is the thread that waits for it */
+    /* Ours may have ended before that: nobody reads then. */
+    if (poll(&reader, 1, 0) < 0 || reader.revents & POLLERR)
+        return;
+    setpgid(0, 0); /* Ctrl-C is the caller's to pass on */
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0 ||
+        mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0 ||
+        dup2(null, 0) < 0 || dup2(out, 1) < 0 || dup2(out, 2) < 0)
+        return;
+    execve(c->argv[0], (char *const *)c->argv, (char *const *)c->env);
+}
+
+/* failure: a pipe that says errno where the program could not be started. */
+static int spawn(const struct stream_command *c, int out, int failure, pid_t *pid, int *pidfd)
+{
+    struct clone_args how = {
+        .flags = CLONE_NEWPID | CLONE_NEWNS | CLONE_PIDFD | CLONE_CLEAR_SIGHAND, /* Linux 5.5 */
+        .pidfd = (uintptr_t)pidfd,
+        .exit_signal = SIGCHLD,
+    };
+    int null AUTOCLOSE = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (null < 0)
+        return -1;
+    *pid = (pid_t)syscall(SYS_clone3, &how, sizeof(how));
+    if (*pid == 0) {
+        become(c, null, out);
+        int why = errno;
+        if (write(failure, &why, sizeof(why)) < 0)
+            _exit(126);
+        _exit(127);
+    }
+    return *pid < 0 ? -1 : 0;
 }
 
 /* Until the process is gone and what it said is read. A grandchild may hold the pipe for ever. */
@@ -71,7 +90,7 @@ static void pump(struct stream_command *c, int fd, pid_t pid, int pidfd)
 {
     struct strbuf pending AUTOBUF = STRBUF_INIT;
     char chunk[16384];
-    int64_t ended = 0; /* when the group was asked to end */
+    int64_t ended = 0; /* when it was asked to end */
     bool gone = false, open = true;
     while (open) {
         struct pollfd fds[2] = {{.fd = fd, .events = POLLIN},
@@ -90,9 +109,9 @@ static void pump(struct stream_command *c, int fd, pid_t pid, int pidfd)
         gone = gone || fds[1].revents;
         if (c->cancel && atomic_load(c->cancel) && !gone) {
             if (!ended)
-                kill(-pid, SIGTERM);
+                kill(pid, SIGTERM);
             else if (time_monotonic() - ended > GRACE)
-                kill(-pid, SIGKILL);
+                kill(pid, SIGKILL);
             ended = ended ? ended : time_monotonic();
         }
     }
@@ -101,21 +120,29 @@ static void pump(struct stream_command *c, int fd, pid_t pid, int pidfd)
 
 int stream_run(struct stream_command *c, struct err *err)
 {
-    int pipe_fds[2];
-    pid_t pid;
-    if (pipe2(pipe_fds, O_CLOEXEC) < 0)
+    int out[2], failure[2];
+    if (pipe2(out, O_CLOEXEC) < 0)
         return err_sys(err, errno, "pipe");
-    int rc = spawn(c, pipe_fds[1], &pid);
-    close(pipe_fds[1]);
-    if (rc) {
-        close(pipe_fds[0]);
-        return err_sys(err, rc, "%s", c->argv[0]);
+    int said AUTOCLOSE = out[0];
+    if (pipe2(failure, O_CLOEXEC) < 0) {
+        close(out[1]);
+        return err_sys(err, errno, "pipe");
     }
-    int pidfd AUTOCLOSE = fd_pidfd(pid);
-    pump(c, pipe_fds[0], pid, pidfd);
-    close(pipe_fds[0]);
+    int failed AUTOCLOSE = failure[0], pidfd AUTOCLOSE = -1, why = 0;
+    pid_t pid;
+    int rc = spawn(c, out[1], failure[1], &pid, &pidfd);
+    why = errno;
+    close(out[1]);
+    close(failure[1]);
+    if (rc < 0)
+        return err_sys(err, why, "%s", c->argv[0]);
+    bool started = read(failed, &why, sizeof(why)) <= 0;
+    if (started)
+        pump(c, said, pid, pidfd);
     while (waitpid(pid, &c->status, 0) < 0 && errno == EINTR)
         ;
+    if (!started)
+        return err_sys(err, why, "%s", c->argv[0]);
     if (c->cancel && atomic_load(c->cancel))
         return err_set(err, ERR_CANCELLED, "cancelled");
     return 0;
