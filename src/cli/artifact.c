@@ -217,7 +217,7 @@ static int pack_file(struct packer *p, const char *path, const char *extends_nam
     p->file = path;
     p->dir = extends_name ? dir : p->project->working_dir;
     p->text = text;
-    int rc = yaml_parse(p->arena, path, text, n, &stream, &diag);
+    int rc = yaml_parse(p->arena, path, text, n, NULL, &stream, &diag);
     if (rc < 0)
         err_set(err, ERR_INVALID, "%s cannot be read", path);
     else

@@ -379,7 +379,8 @@ const struct command cmd_config = {
     .details =
         "Parse, resolve and render compose file in canonical format\n\n"
         "--explain PATH tells which file, line and column gave a value, by way of which extends, "
-        "include or merge key, from which variables, and what it overrode, newest first. A key "
+        "include, alias or merge key, from which variables, and what it overrode, newest first. A "
+        "key "
         "with dots or brackets is written [\"KEY\"].\n\n"
         "With --format json what is wrong with the files goes to stderr for programs, one object a "
         "line: level (error, warning), message, file, line, column, hint, notes (a list of the "

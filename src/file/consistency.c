@@ -376,7 +376,7 @@ static void report_cycle(struct visit *v, size_t start)
         const char *to = all[v->way[i + 1 < v->depth ? i + 1 : start]].key;
         const struct node_pair *edge = node_pair(node_get(from->value, "depends_on"), to);
         if (i == start)
-            diag_error(c->pass->diag, &edge->key_mark, "dependency cycle detected: %s", text.buf);
+            pass_error(c->pass, NULL, &edge->key_mark, "dependency cycle detected: %s", text.buf);
         else
             diag_note(c->pass->diag, &edge->key_mark, "\"%s\" depends on \"%s\" here", from->key,
                       to);

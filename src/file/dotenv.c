@@ -71,7 +71,7 @@ static int bad_name(const struct reader *r, const char *at, const char *start)
     struct mark m = here(r);
     const char *nl = memchr(start, '\n', (size_t)(r->end - start));
     int n = (int)((nl ? nl : r->end) - start);
-    m.col = (int)(at - start) + 1;
+    m.col = (unsigned)(at - start) + 1;
     diag_error(r->pass->diag, &m, "unexpected character \"%c\" in variable name \"%.*s\"", *at,
                n > 60 ? 60 : n, start);
     return -1;

@@ -183,10 +183,25 @@ static void add_taken(const struct search *s, struct explain_step *step)
         .name = name, .value = v->value, .from = TEMPLATE_FROM_VARIABLE, .mark = v->origin};
 }
 
+/* The aliases that put in what stands at mark; not that of a merge key, which says it itself. */
+static void add_aliases(const struct search *s, struct explain_step *step, const struct way *way)
+{
+    const struct origin_alias *a = origins_alias_of(s->pass->origins, &step->mark);
+    for (; a && step->ways_n < EXPLAIN_WAYS_MAX; a = origins_alias_of(s->pass->origins, &a->mark)) {
+        const struct way *merge = way;
+        while (merge && !(streq(merge->how, "merge key") && merge->mark.line == a->mark.line &&
+                          streq(merge->mark.file, a->mark.file)))
+            merge = merge->up;
+        if (!merge)
+            step->ways[step->ways_n++] = (struct explain_way){.how = "alias", .mark = a->mark};
+    }
+}
+
 static void add_step(struct search *s, enum explain_kind kind, struct mark mark,
                      const struct node *value, const struct way *way)
 {
     struct explain_step step = {.kind = kind, .mark = mark, .value = value};
+    add_aliases(s, &step, way);
     for (; way && step.ways_n < EXPLAIN_WAYS_MAX; way = way->up)
         step.ways[step.ways_n++] = (struct explain_way){.how = way->how, .mark = way->mark};
     if (value) {

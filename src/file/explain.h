@@ -14,7 +14,8 @@ enum explain_kind {
     EXPLAIN_REPLACED,   /* !override: the same, with a value of its own */
 };
 
-/* How a place came into the project: "extends", "include", "merge key", "env file", "label file". */
+/* How a place came into the project: "alias", "merge key", "extends", "include", "env file",
+ * "label file". */
 struct explain_way {
     const char *how;
     struct mark mark;

@@ -70,7 +70,7 @@ static struct extended_file *read_file(struct scope *scope, const char *path,
     for (size_t i = 0; i < file.stream.n; i++) {
         const struct yaml_document *doc = &file.stream.docs[i];
         if (doc->root->kind != NODE_MAPPING) {
-            diag_error(l->pass.diag, &doc->root->mark, "the top level must be a mapping");
+            pass_error(&l->pass, NULL, &doc->root->mark, "the top level must be a mapping");
             return f;
         }
         if (!l->options->no_interpolate)
@@ -87,7 +87,7 @@ static struct extended_file *read_file(struct scope *scope, const char *path,
     f->services = node_get(root, "services");
     f->broken = !node_is(f->services, NODE_MAPPING);
     if (f->broken)
-        diag_error(l->pass.diag, mark, "cannot extend from %s: it has no services", file.name);
+        pass_error(&l->pass, NULL, mark, "cannot extend from %s: it has no services", file.name);
     return f;
 }
 
@@ -100,7 +100,7 @@ static bool closes_cycle(struct scope *scope, const struct link *chain,
             break;
     if (!at)
         return false;
-    struct diag *d = scope->loader->pass.diag;
+    const struct pass *p = &scope->loader->pass;
     char *path = xstrdup(service);
     for (const struct link *l = chain; l; l = l->up) {
         char *longer = xasprintf("%s -> %s", l->service, path);
@@ -109,10 +109,10 @@ static bool closes_cycle(struct scope *scope, const struct link *chain,
         if (l == at)
             break;
     }
-    diag_error(d, &chain->mark, "circular extends: %s", path);
+    pass_error(p, NULL, &chain->mark, "circular extends: %s", path);
     free(path);
     for (const struct link *l = chain; l != at; l = l->up)
-        diag_note(d, &l->up->mark, "\"%s\" extends \"%s\" here", l->up->service, l->service);
+        diag_note(p->diag, &l->up->mark, "\"%s\" extends \"%s\" here", l->up->service, l->service);
     return true;
 }
 

@@ -30,7 +30,7 @@ static struct node *as_list(struct loader *l, struct node *n, const char *key)
         ok = n->seq.v[i]->kind == NODE_STRING;
     if (ok)
         return n;
-    diag_error(l->pass.diag, &n->mark, "include: %s: want a string or a list of strings", key);
+    pass_error(&l->pass, NULL, &n->mark, "include: %s: want a string or a list of strings", key);
     return NULL;
 }
 
@@ -44,7 +44,7 @@ static bool read_entry(struct loader *l, struct node *n, struct entry *e)
         return !n->faulty;
     }
     if (n->kind != NODE_MAPPING && n->kind != NODE_NULL) {
-        diag_error(l->pass.diag, &n->mark, "include: want a path or a mapping, not a %s",
+        pass_error(&l->pass, NULL, &n->mark, "include: want a path or a mapping, not a %s",
                    node_kind_name(n));
         return false;
     }
@@ -63,7 +63,7 @@ static bool read_entry(struct loader *l, struct node *n, struct entry *e)
     }
     struct node *folder = node_get(n, "project_directory");
     if (node_given(folder) && !node_str(folder) && folder->kind != NODE_INT) {
-        diag_error(l->pass.diag, &folder->mark, "include: project_directory: want a string");
+        pass_error(&l->pass, NULL, &folder->mark, "include: project_directory: want a string");
         return false;
     }
     e->project_directory = node_given(folder) ? node_text(l->pass.arena, folder) : NULL;
@@ -83,15 +83,12 @@ static bool closes_cycle(const struct scope *scope, const char *path, const stru
         at = at->up;
     if (!at && scope->depth < INCLUDE_DEPTH_MAX)
         return false;
-    struct diag *d = scope->loader->pass.diag;
-    if (!at) {
-        diag_error(d, mark, "include nested deeper than %d", INCLUDE_DEPTH_MAX);
-        return true;
-    }
-    diag_error(d, mark, "include cycle: %s includes itself",
-               paths_display(scope->loader->pass.arena, scope->loader->cwd, path));
-    for (const struct scope *s = scope; s != at; s = s->up)
-        diag_note(d, &s->included_at, "by way of this include");
+    const struct pass *p = &scope->loader->pass;
+    if (!at)
+        pass_error(p, NULL, mark, "include nested deeper than %d", INCLUDE_DEPTH_MAX);
+    else
+        pass_error(p, NULL, mark, "include cycle: %s includes itself",
+                   paths_display(p->arena, scope->loader->cwd, path));
     return true;
 }
 
@@ -123,11 +120,13 @@ static int read_env(const struct scope *scope, const struct entry *e, const char
         const struct node *item = e->env_files->seq.v[i];
         const char *path = paths_join(a, *item->string == '/' ? "" : scope->dir, item->string);
         if (!fs_exists(path)) {
-            diag_error(l->pass.diag, &item->mark, "include: env file %s not found", path);
+            pass_error(&l->pass, NULL, &item->mark, "include: env file %s not found", path);
             rc = -1;
         } else {
             rc = dotenv_load(&l->pass, path, paths_display(a, l->cwd, path), NULL, scope->env, NULL,
                              &vars, &l->unset);
+            if (rc)
+                diag_note(l->pass.diag, &item->mark, "the file is named here");
         }
     }
     env_merge(env, scope->env);
@@ -155,7 +154,7 @@ static void import_section(struct loader *l, const struct node *from, struct nod
         if (!same) {
             node_set(l->pass.arena, target, pair->key, pair->key_mark, pair->value);
         } else if (!node_equal(same->value, pair->value)) {
-            diag_error(l->pass.diag, &same->key_mark,
+            pass_error(&l->pass, NULL, &same->key_mark,
                        "%s.%s conflicts with the one of an included file", section, pair->key);
             diag_note(l->pass.diag, &pair->key_mark, "included from here");
         }
@@ -173,7 +172,7 @@ static void include_entry(struct scope *scope, struct node *root, const struct e
         return;
     if (++l->includes > INCLUDES_MAX) {
         if (l->includes == INCLUDES_MAX + 1)
-            diag_error(l->pass.diag, &e->node->mark, "more than %d includes", INCLUDES_MAX);
+            pass_error(&l->pass, NULL, &e->node->mark, "more than %d includes", INCLUDES_MAX);
         return;
     }
     struct loaded_file *files = arena_array(a, struct loaded_file, n);
@@ -221,7 +220,7 @@ void include_apply(struct scope *scope, struct node *root)
     if (list->kind == NODE_NULL)
         return;
     if (list->kind != NODE_SEQUENCE) {
-        diag_error(l->pass.diag, &list->mark, "include: want a list, not a %s",
+        pass_error(&l->pass, NULL, &list->mark, "include: want a list, not a %s",
                    node_kind_name(list));
         return;
     }

@@ -40,6 +40,15 @@ static void unset(void *ctx, const char *name)
     diag_suggest(w->pass->diag, near.best);
 }
 
+/* A variable that is required is set, but to nothing. */
+static void note_empty(const struct walk *w, const char *name)
+{
+    const struct env_value *v = map_get(&w->env->vars, name);
+    if (v)
+        diag_note(w->pass->diag, &v->origin, "%s is empty%s", name,
+                  v->origin.file ? "" : " in the environment");
+}
+
 static void report(const struct walk *w, const struct place *at, const struct template_error *e)
 {
     const struct pass *p = w->pass;
@@ -60,6 +69,7 @@ static void report(const struct walk *w, const struct place *at, const struct te
                        e->what, e->reason);
         else
             pass_error(p, at, mark, "%s: required variable %s is missing a value", path, e->what);
+        note_empty(w, e->what);
         break;
     case TEMPLATE_TOO_DEEP:
         pass_error(p, at, mark, "%s: variable references nested deeper than %d", path,
@@ -203,8 +213,10 @@ int interpolate_string(const struct pass *p, const struct node *n, const struct 
     struct walk w = {.pass = p, .env = env, .seen = seen, .node = n};
     struct template_vars vars = {.lookup = lookup, .unset = unset, .ctx = &w};
     struct template_error e;
-    if (!template_substitute(p->arena, n->string, &vars, out, &e))
+    if (!template_substitute(p->arena, n->string, &vars, out, &e)) {
+        origins_text(p->origins, n, env);
         return 0;
+    }
     struct place at = {.key = "name"};
     report(&w, &at, &e);
     return -1;

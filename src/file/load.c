@@ -34,17 +34,17 @@ int loader_read(struct loader *l, const char *path, const struct mark *mark,
                             : fs_read(path, YAML_FILE_MAX, &text, &len, &err);
     out->path = path;
     out->name = standard_input ? "<stdin>" : paths_display(l->pass.arena, l->cwd, path);
-    out->stream = (struct yaml_stream){.history = l->origins.history};
+    out->stream = (struct yaml_stream){0};
     if (rc) {
-        diag_error(l->pass.diag, mark, "%s", err.msg);
+        pass_error(&l->pass, NULL, mark, "%s", err.msg);
         return -1;
     }
     diag_source(l->pass.diag, out->name, text, len);
     origins_file(&l->origins, l->pass.arena, out->name, mark);
     size_t errors = l->pass.diag->errors;
-    rc = yaml_parse(l->pass.arena, out->name, text, len, &out->stream, l->pass.diag);
-    if (l->pass.diag->errors > errors && mark)
-        diag_note(l->pass.diag, mark, "%s is read because of this", out->name);
+    rc = yaml_parse(l->pass.arena, out->name, text, len, &l->origins, &out->stream, l->pass.diag);
+    if (l->pass.diag->errors > errors)
+        origins_note(&l->pass, NULL, &(struct mark){.file = out->name});
     return rc;
 }
 
@@ -55,7 +55,7 @@ static void check_version(struct loader *l, struct node *root, const char *file)
         return;
     const struct node *v = version->value;
     if (v->kind != NODE_STRING || v->tag == TAG_TIMESTAMP)
-        diag_error(l->pass.diag, &v->mark,
+        pass_error(&l->pass, NULL, &v->mark,
                    "version: want a string, not %s%s: remove the key, which has no effect",
                    v->kind == NODE_NULL  ? ""
                    : v->kind == NODE_INT ? "an "
@@ -74,7 +74,7 @@ static struct node *add_document(struct scope *scope, const struct loaded_file *
     struct loader *l = scope->loader;
     const struct pass *p = &l->pass;
     if (doc->root->kind != NODE_MAPPING) {
-        diag_error(p->diag, &doc->root->mark, "the top level must be a mapping, not %s%s",
+        pass_error(p, NULL, &doc->root->mark, "the top level must be a mapping, not %s%s",
                    doc->root->kind == NODE_NULL ? "" : "a ",
                    doc->root->kind == NODE_NULL ? "empty" : node_kind_name(doc->root));
         return model;
@@ -154,7 +154,7 @@ static const char *name_in_files(struct session *s)
     if (!l->options->no_normalize)
         name = project_name_normalize(l->pass.arena, name);
     if (!*name)
-        diag_error(l->pass.diag, &found->mark, "the project name is empty");
+        pass_error(&l->pass, NULL, &found->mark, "the project name is empty");
     return name;
 }
 

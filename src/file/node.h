@@ -29,13 +29,17 @@ enum node_tag {
     TAG_UINT64,    /* of a number: an integer over INT64_MAX, whose digits are raw */
 };
 
-/* Where a node stands; line and col count from 1, 0: not from a file. */
+/* Lines and columns of the largest file fit (YAML_FILE_MAX); aliases over the limit are not told of. */
+enum { MARK_BITS = 25, ALIAS_BITS = 14, MARK_MAX = (1 << MARK_BITS) - 1, ALIASES_MAX = 16383 };
+
+/* Where a node stands; line and col count from 1, 0: not from a file. alias: the one that put a copy
+ * of it where it is (origins_alias()), 0: none. */
 struct mark {
     const char *file;
-    int line, col;
+    uint64_t line : MARK_BITS, col : MARK_BITS, alias : ALIAS_BITS;
 };
 
-/* False where either is not from a file. */
+/* The same place, by way of whichever alias. False where either is not from a file. */
 bool mark_equal(const struct mark *a, const struct mark *b);
 
 struct field;

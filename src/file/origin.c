@@ -4,11 +4,12 @@
 
 #include "base/mem.h"
 
-enum { VALUE_SHOWN = 100, EXTENDS_SHOWN = 10 };
+enum { VALUE_SHOWN = 100, WAY_SHOWN = 10 };
 
 void origins_release(struct origins *o)
 {
     vec_release(&o->texts);
+    vec_release(&o->aliases);
     vec_release(&o->extends);
     map_release(&o->files);
 }
@@ -16,7 +17,7 @@ void origins_release(struct origins *o)
 void origins_text(struct origins *o, const struct node *n, const struct env *env)
 {
     if (o)
-        vec_push(&o->texts, (struct origin_text){.node = n, .text = n->string, .env = env});
+        vec_push(&o->texts, (struct origin_text){.mark = n->mark, .text = n->string, .env = env});
 }
 
 void origins_file(struct origins *o, struct arena *a, const char *file, const struct mark *by)
@@ -34,6 +35,14 @@ void origins_extends(struct origins *o, struct origin_extends extends)
         vec_push(&o->extends, extends);
 }
 
+unsigned origins_alias(struct origins *o, struct origin_alias alias)
+{
+    if (!o || o->aliases.n == ALIASES_MAX)
+        return 0;
+    vec_push(&o->aliases, alias);
+    return (unsigned)o->aliases.n;
+}
+
 const struct mark *origins_of_file(const struct origins *o, const char *file)
 {
     return o && file ? map_get(&o->files, file) : NULL;
@@ -43,9 +52,14 @@ const struct origin_text *origins_text_at(const struct origins *o, const struct 
 {
     if (o)
         vec_foreach (&o->texts, it)
-            if (mark_equal(&it->node->mark, mark))
+            if (mark_equal(&it->mark, mark))
                 return it;
     return NULL;
+}
+
+const struct origin_alias *origins_alias_of(const struct origins *o, const struct mark *mark)
+{
+    return o && mark->alias ? &o->aliases.v[mark->alias - 1] : NULL;
 }
 
 struct listing {
@@ -114,9 +128,9 @@ static bool is_within(const struct origin_range *r, const struct mark *mark)
 /* From the service to the one whose text holds mark, by way of what each extends. */
 static void note_extends(const struct pass *p, const char *service, const struct mark *mark)
 {
-    const struct origin_extends *way[EXTENDS_SHOWN];
+    const struct origin_extends *way[WAY_SHOWN];
     size_t n = 0;
-    while (service && n < EXTENDS_SHOWN) {
+    while (service && n < WAY_SHOWN) {
         const struct origin_extends *next = NULL;
         vec_foreach (&p->origins->extends, it)
             if (streq(it->service, service))
@@ -127,7 +141,7 @@ static void note_extends(const struct pass *p, const char *service, const struct
         if (is_within(&next->base_range, mark))
             break;
         service = streq(next->base, service) ? NULL : next->base;
-        if (!service || n == EXTENDS_SHOWN)
+        if (!service || n == WAY_SHOWN)
             return;
     }
     while (n--)
@@ -135,10 +149,21 @@ static void note_extends(const struct pass *p, const char *service, const struct
                   way[n]->service);
 }
 
+/* The chain of aliases from what is at mark outwards; the place of the last one. */
+static struct mark note_aliases(const struct pass *p, struct mark mark)
+{
+    const struct origin_alias *alias;
+    for (int n = 0; n < WAY_SHOWN && (alias = origins_alias_of(p->origins, &mark)); n++) {
+        diag_note(p->diag, &alias->mark, "it comes in here, through *%s", alias->name);
+        mark = alias->mark;
+    }
+    return mark;
+}
+
 /* The chain of statements that brought the file in. */
 static void note_files(const struct pass *p, const char *file)
 {
-    for (int depth = 0; depth < EXTENDS_SHOWN; depth++) {
+    for (int depth = 0; depth < WAY_SHOWN; depth++) {
         const struct mark *by = origins_of_file(p->origins, file);
         if (!by)
             return;
@@ -154,7 +179,8 @@ void origins_note(const struct pass *p, const char *service, const struct mark *
     const struct origin_text *text = origins_text_at(p->origins, mark);
     if (text)
         origins_variables(p, text, note_variable, (void *)p);
+    const struct mark outer = note_aliases(p, *mark);
     if (service)
-        note_extends(p, service, mark);
-    note_files(p, mark->file);
+        note_extends(p, service, &outer);
+    note_files(p, outer.file);
 }

@@ -17,12 +17,12 @@ const char *remote_fetch(const struct pass *pass, const struct load_options *opt
 {
     struct err err AUTOERR = ERR_INIT;
     if (!options->remote || !starts_with(path, "oci://")) {
-        diag_error(pass->diag, mark, "%s: remote Compose files are not supported", path);
+        pass_error(pass, NULL, mark, "%s: remote Compose files are not supported", path);
         return NULL;
     }
     char *local AUTOFREE = options->remote(options->remote_ctx, path, &err);
     if (!local) {
-        diag_error(pass->diag, mark, "failed to pull OCI resource \"%s\": %s",
+        pass_error(pass, NULL, mark, "failed to pull OCI resource \"%s\": %s",
                    path + strlen("oci://"), err.msg);
         return NULL;
     }

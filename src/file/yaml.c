@@ -8,12 +8,19 @@
 #include "base/mem.h"
 #include "base/vec.h"
 #include "file/history.h"
+#include "file/origin.h"
 #include "file/pass.h"
 #include "file/scalar.h"
 
 #define MERGE_TAG "tag:yaml.org,2002:merge"
 
 enum { KEYS_MAX = 1024, KEY_LENGTH_MAX = 32, TEXT_BLOCK = 4096 };
+
+/* An alias that is being carried out: what its nodes carry in their marks. What had come into the
+ * anchor by another alias came by both; the last such pair is remembered. */
+struct expansion {
+    unsigned alias, from, to;
+};
 
 struct composer {
     yaml_parser_t parser;
@@ -23,8 +30,10 @@ struct composer {
     bool special_tags; /* !reset or !override is somewhere in the text */
     struct diag *diag;
     struct map anchors; /* name -> struct anchor */
+    struct origins *origins;
     struct history *history;
     size_t nodes, alias_nodes;
+    struct expansion expansion;
     int depth;
     VEC(struct node_pair) open; /* members of the collections at work; of sequences the values */
     const char *keys[KEYS_MAX]; /* one copy of each key that is used again, by hash */
@@ -67,9 +76,15 @@ struct anchor {
     bool open; /* still being composed: an alias to it would contain itself */
 };
 
+static unsigned count_from_1(size_t n)
+{
+    return n < MARK_MAX ? (unsigned)n + 1 : MARK_MAX;
+}
+
 static struct mark mark_of(const struct composer *c, const yaml_mark_t *m)
 {
-    return (struct mark){.file = c->file, .line = (int)m->line + 1, .col = (int)m->column + 1};
+    return (struct mark){
+        .file = c->file, .line = count_from_1(m->line), .col = count_from_1(m->column)};
 }
 
 static struct mark mark_at(const struct composer *c, size_t offset)
@@ -117,6 +132,22 @@ static int next_event(struct composer *c, yaml_event_t *e)
     return yaml_parser_parse(&c->parser, e) ? 0 : syntax_error(c);
 }
 
+/* The mark as copies of what stands there have it. */
+static struct mark expand_mark(struct composer *c, struct mark m)
+{
+    struct expansion *e = &c->expansion;
+    if (m.alias && m.alias != e->from) {
+        struct origin_alias inner = c->origins->aliases.v[m.alias - 1];
+        inner.mark = expand_mark(c, inner.mark);
+        e->to = origins_alias(c->origins, inner);
+        e->from = m.alias;
+    }
+    unsigned alias = m.alias ? e->to : e->alias;
+    if (alias)
+        m.alias = alias;
+    return m;
+}
+
 /* Copies what an anchor names, NULL where a bound is hit. Nodes with !reset are gone where the
  * anchor stands, so they are not copied; their effect does not reach the aliases. */
 static struct node *expand_alias(struct composer *c, const struct node *n, int depth)
@@ -125,6 +156,7 @@ static struct node *expand_alias(struct composer *c, const struct node *n, int d
         return NULL;
     struct node *copy = arena_new_of(c->arena, struct node);
     *copy = *n;
+    copy->mark = expand_mark(c, n->mark);
     if (n->kind == NODE_SEQUENCE) {
         copy->seq.v = arena_array(c->arena, struct node *, n->seq.n);
         copy->seq.cap = n->seq.n;
@@ -146,6 +178,7 @@ static struct node *expand_alias(struct composer *c, const struct node *n, int d
             struct node_pair pair = n->map.v[i];
             if (pair.value->tag == TAG_RESET)
                 continue;
+            pair.key_mark = expand_mark(c, pair.key_mark);
             pair.value = expand_alias(c, pair.value, depth + 1);
             if (!pair.value)
                 return NULL;
@@ -173,6 +206,9 @@ static int compose_alias(struct composer *c, const yaml_event_t *e, struct node 
         diag_note(c->diag, &anchor->node->mark, "the anchor is here");
         return -1;
     }
+    c->expansion = (struct expansion){
+        .alias = origins_alias(
+            c->origins, (struct origin_alias){.name = arena_strdup(c->arena, name), .mark = m})};
     *out = expand_alias(c, anchor->node, c->depth);
     if (*out)
         return 0;
@@ -548,11 +584,16 @@ static int compose_stream(struct composer *c, struct yaml_stream *out)
 }
 
 int yaml_parse(struct arena *a, const char *file, const char *text, size_t len,
-               struct yaml_stream *out, struct diag *d)
+               struct origins *origins, struct yaml_stream *out, struct diag *d)
 {
-    *out = (struct yaml_stream){.history = out->history};
-    struct composer c = {
-        .arena = a, .file = file, .text = text, .len = len, .diag = d, .history = out->history};
+    *out = (struct yaml_stream){0};
+    struct composer c = {.arena = a,
+                         .file = file,
+                         .text = text,
+                         .len = len,
+                         .diag = d,
+                         .origins = origins,
+                         .history = origins ? origins->history : NULL};
     c.special_tags = has_special_tags(text, len);
     if (!yaml_parser_initialize(&c.parser)) {
         diag_error(d, NULL, "out of memory");

@@ -44,12 +44,14 @@ struct yaml_document {
 struct yaml_stream {
     struct yaml_document *docs;
     size_t n;
-    struct history *history; /* in: where merge keys are recorded, NULL: nowhere */
 };
 
+struct origins;
+
 /* Duplicate and non-string keys are reported and left out. file must live as long as the tree.
- * -1 where the syntax does not allow to read on; the errors are in d in any case. */
+ * origins: where aliases and merge keys are recorded, NULL: nowhere. -1 where the syntax does not
+ * allow to read on; the errors are in d in any case. */
 int yaml_parse(struct arena *a, const char *file, const char *text, size_t len,
-               struct yaml_stream *out, struct diag *d);
+               struct origins *origins, struct yaml_stream *out, struct diag *d);
 
 #endif

@@ -12,7 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     struct arena *a = arena_new();
     struct diag d AUTODIAG = DIAG_INIT;
     struct yaml_stream stream = {0};
-    if (yaml_parse(a, "compose.yaml", (const char *)data, n, &stream, &d) < 0 && !d.errors)
+    if (yaml_parse(a, "compose.yaml", (const char *)data, n, NULL, &stream, &d) < 0 && !d.errors)
         __builtin_trap();
     struct strbuf out AUTOBUF = STRBUF_INIT;
     diag_render(&d, DIAG_ERROR, false, &out);

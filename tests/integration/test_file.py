@@ -503,6 +503,28 @@ def test_explain_tells_where_a_value_comes_from(project):
                                      "    3 |     image: nginx:${TAG:-old}", "      |            ^~~~~~~~~~~~~~~~"]
 
 
+def test_explain_tells_the_aliases(project):
+    project.write("compose.yaml", """\
+x-ports: &ports ["80:80"]
+x-base: &base
+  ports: *ports
+  logging: {driver: none}
+services:
+  web:
+    <<: *base
+    image: a
+  api: {image: a, ports: *ports}
+""")
+
+    def via(path: str) -> list:
+        (step, ) = explain(project, path)[1]["steps"]
+        return [(way["how"], way["line"], way["column"]) for way in step["via"]]
+
+    assert via("services.web.logging.driver") == [("merge key", 7, 5)]
+    assert via("services.web.ports[0]") == [("alias", 3, 10), ("merge key", 7, 5)]
+    assert via("services.api.ports[0]") == [("alias", 9, 26)]
+
+
 @pytest.mark.parametrize("path, message", [
     ("services.wbe.image", 'services has no "wbe"; did you mean "web"?'),
     ("services.web.imge", 'services.web has no "imge"; did you mean "image"?'),

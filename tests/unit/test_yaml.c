@@ -21,7 +21,7 @@ struct fixture {
 static struct fixture parse_n(const char *text, size_t len, int want)
 {
     struct fixture f = {.arena = arena_new(), .diag = DIAG_INIT};
-    int rc = yaml_parse(f.arena, "f.yaml", text, len, &f.stream, &f.diag);
+    int rc = yaml_parse(f.arena, "f.yaml", text, len, NULL, &f.stream, &f.diag);
     assert_int_equal(rc, want);
     return f;
 }
