@@ -170,9 +170,9 @@ static void add_variables(const struct search *s, struct explain_step *step)
 /* "- NAME" and "NAME:" of an environment take the value of the variable. */
 static void add_taken(const struct search *s, struct explain_step *step)
 {
-    if (s->parts_n < 4 || !s->parts[2].key || !streq(s->parts[2].key, "environment"))
+    const char *name = s->parts_n < 4 ? NULL : s->parts[3].key;
+    if (!name || !s->parts[2].key || !streq(s->parts[2].key, "environment"))
         return;
-    const char *name = s->parts[3].key;
     bool bare = step->value->kind == NODE_NULL ||
                 (node_str(step->value) && streq(step->value->string, name));
     const struct env_value *v = bare ? map_get(&s->env->vars, name) : NULL;

@@ -525,6 +525,12 @@ services:
     assert via("services.api.ports[0]") == [("alias", 9, 26)]
 
 
+def test_explain_of_a_list_as_it_is_written(project):
+    project.write("compose.yaml", "services:\n  web:\n    image: a\n    environment: [A=$B, HOME]\n")
+    told = json.loads(project("config", "--no-interpolate", "--explain", "services.web.environment[1]", "--format", "json").out)
+    assert told["value"] == "HOME" and told["steps"][0]["column"] == 25
+
+
 @pytest.mark.parametrize("path, message", [
     ("services.wbe.image", 'services has no "wbe"; did you mean "web"?'),
     ("services.web.imge", 'services.web has no "imge"; did you mean "image"?'),

@@ -28,7 +28,8 @@ static void test_source_line_and_caret(void **state)
     (void)state;
     struct diag d AUTODIAG = DIAG_INIT;
     add_source(&d, "compose.yaml", "services:\n  web:\n    ports:\n      - \"80x:80\"\n");
-    diag_error(&d, &(struct mark){"compose.yaml", 4, 9}, "invalid port \"%s\"", "80x");
+    diag_error(&d, &(struct mark){.file = "compose.yaml", .line = 4, .col = 9},
+               "invalid port \"%s\"", "80x");
     assert_rendered(&d, "compose.yaml:4:9: error: invalid port \"80x\"\n"
                         "    4 |       - \"80x:80\"\n"
                         "      |         ^~~~~~~~\n");
@@ -39,7 +40,7 @@ static void test_columns_are_characters_and_tabs_stay(void **state)
     (void)state;
     struct diag d AUTODIAG = DIAG_INIT;
     add_source(&d, "f", "\xc3\xa9\xc3\xa9:\t\xc3\xa4x, y\n");
-    diag_error(&d, &(struct mark){"f", 1, 5}, "here");
+    diag_error(&d, &(struct mark){.file = "f", .line = 1, .col = 5}, "here");
     assert_rendered(&d, "f:1:5: error: here\n"
                         "    1 | \xc3\xa9\xc3\xa9:\t\xc3\xa4x, y\n"
                         "      |    \t^~\n");
@@ -50,9 +51,9 @@ static void test_order_notes_and_hints(void **state)
     (void)state;
     struct diag d AUTODIAG = DIAG_INIT;
     add_source(&d, "a", "1\n2\n3\n");
-    diag_error(&d, &(struct mark){"a", 3, 1}, "third");
-    diag_error(&d, &(struct mark){"a", 1, 1}, "first");
-    diag_note(&d, &(struct mark){"other", 7, 2}, "because");
+    diag_error(&d, &(struct mark){.file = "a", .line = 3, .col = 1}, "third");
+    diag_error(&d, &(struct mark){.file = "a", .line = 1, .col = 1}, "first");
+    diag_note(&d, &(struct mark){.file = "other", .line = 7, .col = 2}, "because");
     diag_error(&d, NULL, "nowhere");
     diag_suggest(&d, "somewhere");
     diag_warning(&d, NULL, "not an error");
@@ -69,8 +70,8 @@ static void test_repetitions_are_dropped_with_their_notes(void **state)
     (void)state;
     struct diag d AUTODIAG = DIAG_INIT;
     for (int i = 0; i < 3; i++) {
-        diag_error(&d, &(struct mark){"a", 1, 1}, "same");
-        diag_note(&d, &(struct mark){"a", 2, 1}, "note");
+        diag_error(&d, &(struct mark){.file = "a", .line = 1, .col = 1}, "same");
+        diag_note(&d, &(struct mark){.file = "a", .line = 2, .col = 1}, "note");
         diag_suggest(&d, "word");
     }
     assert_int_equal(d.errors, 1);
@@ -82,7 +83,8 @@ static void test_count_is_bounded(void **state)
     (void)state;
     struct diag d AUTODIAG = DIAG_INIT;
     for (int i = 0; i < DIAG_MAX + 5; i++)
-        diag_error(&d, &(struct mark){"a", i + 1, 1}, "error %d", i);
+        diag_error(&d, &(struct mark){.file = "a", .line = (unsigned)i + 1, .col = 1}, "error %d",
+                   i);
     assert_int_equal(d.errors, DIAG_MAX + 5);
     struct strbuf out AUTOBUF = STRBUF_INIT;
     diag_render(&d, DIAG_ERROR, false, &out);
@@ -94,7 +96,7 @@ static void test_terminals_are_safe(void **state)
     (void)state;
     struct diag d AUTODIAG = DIAG_INIT;
     add_source(&d, "a", "x\033[31mred\n");
-    diag_error(&d, &(struct mark){"a", 1, 1}, "bad \033[31m\nvalue");
+    diag_error(&d, &(struct mark){.file = "a", .line = 1, .col = 1}, "bad \033[31m\nvalue");
     assert_rendered(&d, "a:1:1: error: bad ?[31m value\n"
                         "    1 | x?[31mred\n"
                         "      | ^~~~~~~~~\n");
@@ -104,8 +106,8 @@ static void test_json(void **state)
 {
     (void)state;
     struct diag d AUTODIAG = DIAG_INIT;
-    diag_error(&d, &(struct mark){"a", 1, 2}, "wrong");
-    diag_note(&d, &(struct mark){"b", 3, 4}, "see");
+    diag_error(&d, &(struct mark){.file = "a", .line = 1, .col = 2}, "wrong");
+    diag_note(&d, &(struct mark){.file = "b", .line = 3, .col = 4}, "see");
     json_t *j AUTOJSON = diag_to_json(&d);
     json_t *first = json_array_get(j, 0);
     assert_string_equal(jstr(first, "level", ""), "error");
