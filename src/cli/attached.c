@@ -179,7 +179,7 @@ static void on_stop_event(void *ctx, const char *name, const json_t *event)
         progress_show(&a->stop_progress, event);
     } else if (streq(name, "error")) {
         struct err err AUTOERR = ERR_INIT;
-        error_of_event(event, &err);
+        error_of_event(event, a->o->project, &err);
         fail(a, &err);
     } else if (streq(name, "done")) {
         finish(a);
@@ -324,7 +324,7 @@ static void on_container(struct attached *a, const json_t *event)
         .service = (char *)jstr(event, "service", ""),
         .project = (char *)a->o->project->name,
     };
-    if (!in_set(a, a->o->selected, c.service))
+    if (!in_set(a, a->o->selected, c.service) || jbool(event, "oneoff", false))
         return;
     if (streq(action, "start")) {
         attach(a);
@@ -395,7 +395,7 @@ static void on_event(void *ctx, const char *name, const json_t *event)
         cli_info(a->cli, "%s", jstr(event, "message", ""));
     } else if (streq(name, "error")) {
         struct err err AUTOERR = ERR_INIT;
-        error_of_event(event, &err);
+        error_of_event(event, a->o->project, &err);
         fail(a, &err);
     } else if (streq(name, "idle") || streq(name, "done")) {
         if (a->phase == PHASE_ATTACHED)

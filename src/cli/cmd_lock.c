@@ -52,17 +52,6 @@ static int add_use(struct locking *l, const char *service, const char *image, co
     return 0;
 }
 
-/* What another service builds is no image of a registry. */
-static bool is_built(const struct project *p, const char *image)
-{
-    for (size_t i = 0; i < p->services_n; i++) {
-        char *name AUTOFREE = service_image_name(p, &p->services[i]);
-        if (p->services[i].build && streq(name, image))
-            return true;
-    }
-    return false;
-}
-
 static int add_bases(struct locking *l, const struct service *s, bool asked, struct err *err)
 {
     const struct build_request request = {
@@ -80,7 +69,7 @@ static int add_bases(struct locking *l, const struct service *s, bool asked, str
                  s->name, why.msg);
     }
     for (size_t i = 0; i < n; i++) {
-        if (rc == 0 && !is_built(l->project, bases[i].image))
+        if (rc == 0 && !image_is_built(l->project, bases[i].image))
             rc = add_use(l, s->name, bases[i].image, bases[i].platform, asked, err);
         free(bases[i].image);
         free(bases[i].platform);
@@ -102,8 +91,14 @@ static int add_service(struct locking *l, const struct service *s, bool asked, s
         return -1;
     for (size_t i = 0; i < s->mounts_n; i++) {
         const char *source = s->mounts[i].source;
-        if (s->mounts[i].type == MOUNT_IMAGE && source && !is_built(l->project, source) &&
+        if (s->mounts[i].type == MOUNT_IMAGE && source && !image_is_built(l->project, source) &&
             add_use(l, s->name, source, NULL, asked, err) < 0)
+            return -1;
+    }
+    for (size_t i = 0; i < s->pre_start_n; i++) {
+        const char *image = s->pre_start[i].image;
+        if (image && !image_is_built(l->project, image) &&
+            add_use(l, s->name, image, s->platform, asked, err) < 0)
             return -1;
     }
     return 0;

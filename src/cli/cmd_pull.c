@@ -51,7 +51,12 @@ static char *skip_reason(struct cli *cli, const struct args *args, const struct 
 static int pull(struct cli *cli, const struct args *args, const struct project *p,
                 const bool *selected, struct err *err)
 {
-    struct image_job *jobs AUTOFREE = xcalloc(p->services_n + 1, sizeof(*jobs));
+    size_t max = p->services_n;
+    for (size_t i = 0; i < p->services_n; i++)
+        max += p->services[i].pre_start_n;
+    struct image_job *jobs AUTOFREE = xcalloc(max + 1, sizeof(*jobs));
+    struct service *steps AUTOFREE = xcalloc(max + 1, sizeof(*steps));
+    char **names AUTOSTRV = NULL;
     struct map pulling AUTOMAP = MAP_INIT;
     struct progress skipped;
     size_t n = 0;
@@ -76,6 +81,24 @@ static int pull(struct cli *cli, const struct args *args, const struct project *
             .may_fail = args_bool(args, "ignore-pull-failures") || s->build,
         };
     }
+    /* Images of pre_start steps, as the reference does: those that a service has are pulled already. */
+    for (size_t i = 0, k = 0; i < p->services_n; i++)
+        for (size_t h = 0; selected[i] && h < p->services[i].pre_start_n; h++) {
+            const char *image = p->services[i].pre_start[h].image;
+            if (!image || map_get(&pulling, image) || image_is_built(p, image))
+                continue;
+            char *name AUTOFREE = xasprintf("%s pre_start[%zu]", p->services[i].name, h);
+            strv_push(&names, name);
+            steps[k] = (struct service){.name = names[k], .platform = p->services[i].platform};
+            map_set(&pulling, image, (void *)names[k]);
+            jobs[n++] = (struct image_job){
+                .kind = JOB_PULL,
+                .service = &steps[k++],
+                .image = image,
+                .policy = IMAGE_PULL_ALWAYS,
+                .may_fail = args_bool(args, "ignore-pull-failures"),
+            };
+        }
     progress_flush(&skipped);
     progress_release(&skipped);
     struct image_jobs all = {.project = p, .v = jobs, .n = n, .quiet_pull = quiet};

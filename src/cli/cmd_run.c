@@ -84,7 +84,7 @@ static void on_event(void *ctx, const char *name, const json_t *event)
         s->up = true;
     } else if (streq(name, "error")) {
         s->failed = true;
-        error_of_event(event, &s->err);
+        error_of_event(event, NULL, &s->err);
     } else if (is_own(s, event) && streq(action, "die")) {
         s->died = true;
         s->exit_code = (int)jint(event, "exit_code", 0);

@@ -1,6 +1,7 @@
 #include "cli/dialog.h"
 
 #include <signal.h>
+#include <string.h>
 
 #include "base/fs.h"
 #include "base/mem.h"
@@ -48,9 +49,15 @@ void progress_show(struct progress *p, const json_t *event)
                           .id = id, .status = status, .state = state, .reasons = reasons});
 }
 
-int error_of_event(const json_t *event, struct err *err)
+int error_of_event(const json_t *event, const struct project *p, struct err *err)
 {
-    err_set(err, ERR_IO, "%s", jstr(event, "message", "the supervisor gave no reason"));
+    const char *message = jstr(event, "message", "the supervisor gave no reason");
+    char *at AUTOFREE = place_of_path(p, json_object_get(event, "path"));
+    int first = (int)strcspn(message, "\n"); /* the cause follows in lines of its own */
+    if (at)
+        err_set(err, ERR_IO, "%.*s (%s)%s", first, message, at, message + first);
+    else
+        err_set(err, ERR_IO, "%s", message);
     if (err)
         err->exit_code = (int)jint(event, "exit", 1);
     return -1;
@@ -71,7 +78,7 @@ static void on_event(void *ctx, const char *name, const json_t *event)
         d->exit_code = (int)jint(event, "exit", 0);
     } else if (streq(name, "error")) {
         d->failed = true;
-        error_of_event(event, &d->err);
+        error_of_event(event, d->progress.project, &d->err);
     }
     if (d->hooks && d->hooks->event)
         d->hooks->event(d->hooks->ctx, name, event);

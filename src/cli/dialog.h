@@ -11,8 +11,9 @@ enum { EXIT_INTERRUPTED = 130 };
 
 /* Shows a "progress" event. */
 void progress_show(struct progress *p, const json_t *event);
-/* The error of an "error" event: its message and exit code. Returns -1. */
-int error_of_event(const json_t *event, struct err *err);
+/* The error of an "error" event: its message, with the place of what is at fault in p (NULL: not
+ * known), and exit code. Returns -1. */
+int error_of_event(const json_t *event, const struct project *p, struct err *err);
 
 /* What a command wants to see of the events besides; any may be NULL. */
 struct dialog_hooks {

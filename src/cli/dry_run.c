@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/vec.h"
 #include "cli/reasons.h"
+#include "engine/pre_start.h"
 #include "model/decode.h"
 #include "net/network.h"
 #include "volume/volume.h"
@@ -146,6 +147,30 @@ static void add_restarted(const struct rehearsal *r, record_list *l)
         }
 }
 
+/* Does the container start before any other of its service? */
+static bool is_first(const struct rehearsal *r, const struct container_record *c)
+{
+    for (size_t i = 0; i < r->list.n; i++) {
+        const struct container_record *other = &r->list.v[i];
+        if (!other->oneoff && streq(other->service, c->service) &&
+            (container_is_up(other) || other < c))
+            return false;
+    }
+    return true;
+}
+
+static void rehearse_pre_start(struct rehearsal *r, const struct container_record *c)
+{
+    const json_t *service = json_object_get(project_services(c->config), c->service);
+    size_t i;
+    json_t *step;
+    json_array_foreach (json_object_get(service, "pre_start"), i, step) {
+        char *name AUTOFREE = pre_start_name(jstr(c->config, "separator", "-"), c->name, i);
+        if (jbool(step, "per_replica", false) || is_first(r, c))
+            rehearse(r, "Container", name, "Starting", "Exited", NULL);
+    }
+}
+
 static void rehearse_verb(struct rehearsal *r, const struct verb *v)
 {
     record_list l = {0};
@@ -158,6 +183,8 @@ static void rehearse_verb(struct rehearsal *r, const struct verb *v)
         const struct container_record *c = take_next(&l, v->dependents_first);
         if (rehearsal_flag(r, "stop") && container_is_up(c))
             rehearse(r, "Container", c->name, "Stopping", "Stopped", NULL);
+        if (streq(v->op, "start"))
+            rehearse_pre_start(r, c);
         rehearse(r, "Container", c->name, v->begin, v->end, NULL);
     }
     vec_release(&l);

@@ -1,6 +1,7 @@
 /* --dry-run of up and create: the plan of the engine, told in the order in which it would happen. */
 #include "base/mem.h"
 #include "cli/dry_run.h"
+#include "engine/pre_start.h"
 #include "engine/plan.h"
 
 static void stop_ahead(struct rehearsal *r, const struct plan_slot *slot)
@@ -58,15 +59,43 @@ static void wait_for(struct rehearsal *r, const struct plan *plan, const struct 
     }
 }
 
+static bool stays_up(const struct plan_slot *slot)
+{
+    return slot->action == PLAN_KEEP && container_is_up(slot->have);
+}
+
+/* Does the container start before any other of its service? */
+static bool is_first(const struct plan *plan, const struct plan_slot *slot)
+{
+    for (size_t i = 0; i < plan->slots.n; i++) {
+        const struct plan_slot *other = &plan->slots.v[i];
+        if (other->service == slot->service && (other < slot || stays_up(other)))
+            return false;
+    }
+    return true;
+}
+
+static void run_pre_start(struct rehearsal *r, const struct plan *plan,
+                          const struct plan_slot *slot, const char *container)
+{
+    const struct service *s = &r->project->services[slot->service];
+    for (size_t i = 0; i < s->pre_start_n; i++) {
+        char *name AUTOFREE = pre_start_name(r->project->separator, container, i);
+        if (s->pre_start[i].per_replica || is_first(plan, slot))
+            rehearse(r, "Container", name, "Starting", "Exited", NULL);
+    }
+}
+
 static void start_container(struct rehearsal *r, const struct plan *plan,
                             const struct plan_slot *slot)
 {
     char *name AUTOFREE = name_of(r, slot);
-    if (slot->action == PLAN_KEEP && container_is_up(slot->have)) {
+    if (stays_up(slot)) {
         rehearse(r, "Container", name, NULL, "Running", NULL);
         return;
     }
     wait_for(r, plan, &r->project->services[slot->service]);
+    run_pre_start(r, plan, slot, name);
     rehearse(r, "Container", name, "Starting", "Started", NULL);
 }
 

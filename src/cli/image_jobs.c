@@ -52,6 +52,16 @@ char *service_image_name(const struct project *p, const struct service *s)
     return s->image ? xstrdup(s->image) : xasprintf("%s%s%s", p->name, p->separator, s->name);
 }
 
+bool image_is_built(const struct project *p, const char *image)
+{
+    for (size_t i = 0; i < p->services_n; i++) {
+        char *name AUTOFREE = service_image_name(p, &p->services[i]);
+        if (p->services[i].build && streq(name, image))
+            return true;
+    }
+    return false;
+}
+
 const char *build_secret_id(const struct file_mount *secret)
 {
     const char *target = secret->target; /* made absolute for containers */

@@ -48,5 +48,7 @@ int image_jobs_run(struct cli *cli, struct image_jobs *jobs, const char *title, 
 const char *build_secret_id(const struct file_mount *secret);
 /* The name of a service's image: image:, else <project>-<service>; heap. */
 char *service_image_name(const struct project *p, const struct service *s);
+/* Is it what a service of the project builds, and so no image of a registry? */
+bool image_is_built(const struct project *p, const char *image);
 
 #endif

@@ -5,6 +5,7 @@
 #include "base/fs.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "cli/image_jobs.h"
 #include "image/image.h"
 #include "image/reference.h"
 
@@ -175,7 +176,7 @@ static int pin_mounts(const struct lockfile *lock, struct project *p, struct ser
     for (size_t i = 0; i < s->mounts_n; i++) {
         struct service_mount *m = &s->mounts[i];
         const char *old = m->source;
-        if (m->type != MOUNT_IMAGE || !old)
+        if (m->type != MOUNT_IMAGE || !old || image_is_built(p, old))
             continue;
         if (pin(lock, p, s, old, NULL, &m->source, err) < 0)
             return -1;
@@ -184,6 +185,23 @@ static int pin_mounts(const struct lockfile *lock, struct project *p, struct ser
             if (target && streq(target, m->target))
                 put(p, list->seq.v[k], "source", m->source);
         }
+    }
+    return 0;
+}
+
+/* A step that has the service's image is pinned with it, or built. */
+static int pin_pre_start(const struct lockfile *lock, struct project *p, struct service *s,
+                         struct node *section, struct err *err)
+{
+    struct node *list = node_get(section, "pre_start");
+    for (size_t i = 0; i < s->pre_start_n; i++) {
+        struct hook *step = &s->pre_start[i];
+        if (!step->image || image_is_built(p, step->image))
+            continue;
+        if (pin(lock, p, s, step->image, s->platform, &step->image, err) < 0)
+            return -1;
+        if (node_is(list, NODE_SEQUENCE) && i < list->seq.n)
+            put(p, list->seq.v[i], "image", step->image);
     }
     return 0;
 }
@@ -202,7 +220,7 @@ static int apply(const struct lockfile *lock, struct project *p, const bool *sel
                 return -1;
             put(p, section, "image", s->image);
         }
-        if (pin_mounts(lock, p, s, section, err) < 0)
+        if (pin_mounts(lock, p, s, section, err) < 0 || pin_pre_start(lock, p, s, section, err) < 0)
             return -1;
     }
     return 0;

@@ -274,9 +274,10 @@ void logview_hook(struct logview *v, const char *id, const char *short_name, con
     struct source *s = source_find(v, id);
     logview_drain(v);
     bool color = v->options.color && s;
+    int pad = v->width - text_width(short_name);
     if (v->options.prefix)
         strbuf_addf(&v->out, "%s%s -> %*s | %s", color ? s->color : "", short_name,
-                    v->width - text_width(short_name), "", color ? "\033[0m" : "");
+                    pad > 0 ? pad : 0, "", color ? "\033[0m" : "");
     strbuf_addf(&v->out, "%s\n", text);
     flush(v);
 }

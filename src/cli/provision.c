@@ -71,8 +71,8 @@ struct plan {
     struct map pulling; /* image name -> its pull */
     struct image_job *pulls, *builds;
     size_t pulls_n, builds_n;
-    struct service *mounts; /* stand-ins for images that are only mounted */
-    char **mount_names;
+    struct service *extras; /* stand-ins for images that are no service's */
+    char **extra_names;
 };
 
 static int find_image(struct plan *plan, const struct service *s, const char *name, bool *found,
@@ -153,27 +153,41 @@ static bool is_built(const struct plan *plan, const char *name)
     return false;
 }
 
-/* Images that a service mounts (type: image) are pulled when they are missing, under the name that
- * the reference gives them. */
-static int plan_mounts(struct plan *plan, const struct service *s, struct err *err)
+/* An image that a service needs besides its own is pulled when it is missing, and shown as name. */
+static int plan_extra(struct plan *plan, const char *image, const char *platform, char *take_name,
+                      struct err *err)
 {
-    for (size_t i = 0; i < s->mounts_n; i++) {
-        const char *image = s->mounts[i].source;
-        bool found;
-        if (s->mounts[i].type != MOUNT_IMAGE || !image || is_built(plan, image))
-            continue;
-        const struct service wanted = {.name = s->name};
-        if (find_image(plan, &wanted, image, &found, err) < 0)
+    char *name AUTOFREE = take_name;
+    const struct service wanted = {.name = name, .platform = platform};
+    static const struct policy missing = {0};
+    bool found;
+    if (is_built(plan, image))
+        return 0;
+    if (find_image(plan, &wanted, image, &found, err) < 0)
+        return -1;
+    if (found || map_get(&plan->pulling, image) || streq(plan->options->pull, "never"))
+        return 0;
+    size_t n = strv_len((const char *const *)plan->extra_names);
+    strv_push(&plan->extra_names, name);
+    plan->extras[n] = (struct service){.name = plan->extra_names[n], .platform = platform};
+    add_pull(plan, &plan->extras[n], image, &missing, false);
+    return 0;
+}
+
+/* What it mounts (type: image), under the name that the reference gives it, and what its pre_start
+ * steps run in. */
+static int plan_extras(struct plan *plan, const struct service *s, struct err *err)
+{
+    for (size_t i = 0; i < s->mounts_n; i++)
+        if (s->mounts[i].type == MOUNT_IMAGE && s->mounts[i].source &&
+            plan_extra(plan, s->mounts[i].source, NULL, xasprintf("%s:volume %zu", s->name, i),
+                       err) < 0)
             return -1;
-        if (found || map_get(&plan->pulling, image) || streq(plan->options->pull, "never"))
-            continue;
-        size_t n = strv_len((const char *const *)plan->mount_names);
-        char *name AUTOFREE = xasprintf("%s:volume %zu", s->name, i);
-        strv_push(&plan->mount_names, name);
-        plan->mounts[n] = (struct service){.name = plan->mount_names[n]};
-        const struct policy missing = {0};
-        add_pull(plan, &plan->mounts[n], image, &missing, false);
-    }
+    for (size_t i = 0; i < s->pre_start_n; i++)
+        if (s->pre_start[i].image &&
+            plan_extra(plan, s->pre_start[i].image, s->platform,
+                       xasprintf("%s pre_start[%zu]", s->name, i), err) < 0)
+            return -1;
     return 0;
 }
 
@@ -219,16 +233,16 @@ static int run_plan(struct plan *plan, struct err *err)
 
 int provision(struct cli *cli, struct project *p, const struct provision *options, struct err *err)
 {
-    size_t mounts_n = 0;
+    size_t extras_n = 0;
     for (size_t i = 0; i < p->services_n; i++)
-        mounts_n += p->services[i].mounts_n;
+        extras_n += p->services[i].mounts_n + p->services[i].pre_start_n;
     struct plan plan = {
         .cli = cli,
         .project = p,
         .options = options,
-        .pulls = xcalloc(p->services_n + mounts_n + 1, sizeof(struct image_job)),
+        .pulls = xcalloc(p->services_n + extras_n + 1, sizeof(struct image_job)),
         .builds = xcalloc(p->services_n + 1, sizeof(struct image_job)),
-        .mounts = xcalloc(mounts_n + 1, sizeof(struct service)),
+        .extras = xcalloc(extras_n + 1, sizeof(struct service)),
     };
     char **names AUTOSTRV = NULL;
     int rc = 0;
@@ -242,7 +256,7 @@ int provision(struct cli *cli, struct project *p, const struct provision *option
     }
     for (size_t i = 0; i < p->services_n && rc == 0; i++) {
         if (options->selected[i])
-            rc = plan_mounts(&plan, &p->services[i], err);
+            rc = plan_extras(&plan, &p->services[i], err);
     }
     if (rc == 0)
         rc = run_plan(&plan, err);
@@ -252,8 +266,8 @@ int provision(struct cli *cli, struct project *p, const struct provision *option
     map_release(&plan.pulling);
     free(plan.pulls);
     free(plan.builds);
-    free(plan.mounts);
-    strv_free(plan.mount_names);
+    free(plan.extras);
+    strv_free(plan.extra_names);
     if (rc == 0)
         rc = models_run(cli, p, options->selected, options->quiet_pull, err);
     if (rc == 0)

@@ -77,10 +77,9 @@ static const struct node *step_into(const struct node *n, const json_t *step, st
     return pair->value;
 }
 
-/* The place of what the path leads to, or of the nearest thing around it that is there. */
-static char *place_of(const struct project *p, const json_t *path)
+char *place_of_path(const struct project *p, const json_t *path)
 {
-    const struct node *n = p->document;
+    const struct node *n = p ? p->document : NULL;
     struct mark mark = {0};
     for (size_t i = 0; n && i < json_array_size(path); i++)
         n = step_into(n, json_array_get(path, i), &mark);
@@ -94,7 +93,7 @@ static json_t *resolve(const json_t *reason, const struct project *p)
     const char *text = jstr(reason, "text", NULL);
     json_t *out = json_object();
     if (path) {
-        char *field AUTOFREE = field_of(path), *at AUTOFREE = p ? place_of(p, path) : NULL;
+        char *field AUTOFREE = field_of(path), *at AUTOFREE = place_of_path(p, path);
         jset_str(out, "field", field);
         if (old || now) {
             bool sensitive = is_sensitive(path);

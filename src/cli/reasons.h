@@ -10,6 +10,10 @@
  * ("compose.yaml:7"), where known. p NULL: no places. NULL for NULL; new reference. */
 json_t *reasons_resolve(const json_t *reasons, const struct project *p);
 
+/* The place in the files of what the path leads to, or of the nearest thing around it: "compose.yaml:7".
+ * NULL: not known. Heap. */
+char *place_of_path(const struct project *p, const json_t *path);
+
 /* One of them in a line: `environment.A: "1" -> "2" (compose.yaml:7)`. Heap. */
 char *reason_line(const json_t *reason);
 

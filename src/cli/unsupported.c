@@ -84,14 +84,12 @@ struct rule {
         *options; /* keys that are known where the path ends in "*"; NULL: all count */
 };
 
-#define HOOKS   "hooks are not run"
 #define DEVICES "no device is passed to the container"
 #define SWARM   "it means something in a swarm only"
 #define WINDOWS "it means something on Windows only"
 #define BUILDER "images are built by buildah, for one platform and without attestations"
 
 static const struct rule rules[] = {
-    {"services", "service", "pre_start", HOOKS, NULL, NULL},
     {"services", "service", "gpus", DEVICES, NULL, NULL},
     {"services", "service", "deploy.resources.reservations.devices", DEVICES, NULL, NULL},
     {"services", "service", "deploy.placement", SWARM, NULL, NULL},

@@ -15,6 +15,7 @@
 #include "engine/connect.h"
 #include "engine/hooks.h"
 #include "engine/launch.h"
+#include "engine/pre_start.h"
 #include "engine/stop.h"
 
 static const int64_t SECOND = 1000000000;
@@ -645,10 +646,17 @@ void container_adopt(struct container *c)
         container_remove(c, true);
         return;
     }
+    if (pre_start_made(c)) {
+        /* Its operation is gone. Volumes stay: some are those of the container that it was made for. */
+        c->remove_wanted = true;
+        c->stop_timeout = 0;
+    }
     if (!lives) {
         /* It may have been interrupted while it prepared. */
         if (fs_exists(run))
             begin_clean(c);
+        else
+            container_step(c);
         return;
     }
     if (!container_service(c))
@@ -664,10 +672,9 @@ void container_adopt(struct container *c)
         c->pidfd = fd_pidfd(c->record.pid);
         launch_health(c);
     }
-    if (launch_link(c, &err) < 0) {
+    if (launch_link(c, &err) < 0)
         c->lost = true;
-        container_step(c);
-    }
+    container_step(c);
 }
 
 static void on_timer_closed(uv_handle_t *h)

@@ -14,6 +14,57 @@
 
 enum { LINE_MAX_BYTES = 16 << 10 };
 
+struct hook_output {
+    struct engine *engine;
+    char *id, *name, *service;
+    struct strbuf line; /* unfinished */
+};
+
+struct hook_output *hook_output_new(struct engine *e, const char *id, const char *name,
+                                    const char *service)
+{
+    struct hook_output *o = xcalloc(1, sizeof(*o));
+    *o = (struct hook_output){.engine = e,
+                              .id = xstrdup(id),
+                              .name = xstrdup(name),
+                              .service = xstrdup(service),
+                              .line = STRBUF_INIT};
+    return o;
+}
+
+static void tell_line(struct hook_output *o)
+{
+    json_t *event AUTOJSON = json_pack("{s:s, s:s, s:s, s:s}", "event", "hook", "id", o->id, "name",
+                                       o->name, "service", o->service);
+    json_t *text = json_string(o->line.buf);
+    json_object_set_new(event, "text", text ? text : json_string("(not UTF-8)"));
+    server_broadcast(o->engine->server, event);
+    strbuf_setlen(&o->line, 0);
+}
+
+void hook_output_add(struct hook_output *o, const char *data, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (data[i] == '\n' || o->line.len >= LINE_MAX_BYTES)
+            tell_line(o);
+        if (data[i] != '\n' && data[i])
+            strbuf_addch(&o->line, data[i]);
+    }
+}
+
+void hook_output_free(struct hook_output *o)
+{
+    if (!o)
+        return;
+    if (o->line.len)
+        tell_line(o);
+    strbuf_release(&o->line);
+    free(o->id);
+    free(o->name);
+    free(o->service);
+    free(o);
+}
+
 struct hooks {
     struct container *c;
     const struct hook *list;
@@ -21,8 +72,8 @@ struct hooks {
     void (*done)(struct container *c, struct err *err);
     struct exec_job *job;
     char *process_file;
-    struct strbuf line; /* of output, unfinished */
-    uv_timer_t *defer;  /* begins the first one, in a turn of its own */
+    struct hook_output *output;
+    uv_timer_t *defer; /* begins the first one, in a turn of its own */
 };
 
 static void begin_next(struct hooks *h);
@@ -37,31 +88,15 @@ static void hooks_free(struct hooks *h)
     if (h->process_file)
         unlink(h->process_file);
     free(h->process_file);
-    strbuf_release(&h->line);
+    hook_output_free(h->output);
     uv_close((uv_handle_t *)h->defer, on_freed);
     free(h);
-}
-
-static void tell_line(struct hooks *h)
-{
-    const struct container_record *r = &h->c->record;
-    json_t *o AUTOJSON = json_pack("{s:s, s:s, s:s, s:s}", "event", "hook", "id", r->id, "name",
-                                   r->name, "service", r->service);
-    json_t *text = json_string(h->line.buf);
-    json_object_set_new(o, "text", text ? text : json_string("(not UTF-8)"));
-    server_broadcast(h->c->engine->server, o);
-    strbuf_setlen(&h->line, 0);
 }
 
 static void on_output(void *arg, const char *data, size_t n)
 {
     struct hooks *h = arg;
-    for (size_t i = 0; i < n; i++) {
-        if (data[i] == '\n' || h->line.len >= LINE_MAX_BYTES)
-            tell_line(h);
-        if (data[i] != '\n' && data[i])
-            strbuf_addch(&h->line, data[i]);
-    }
+    hook_output_add(h->output, data, n);
 }
 
 /* Hands over and is gone. */
@@ -79,8 +114,8 @@ static void on_ended(void *arg, int code, bool timed_out)
     struct err err AUTOERR = ERR_INIT;
     (void)timed_out; /* it has no time limit */
     h->job = NULL;
-    if (h->line.len)
-        tell_line(h);
+    hook_output_free(h->output);
+    h->output = NULL;
     if (code) {
         err_set(&err, ERR_INVALID, "%s hook exited with status %d", h->c->record.service, code);
         finish(h, &err);
@@ -135,7 +170,9 @@ static int start_one(struct hooks *h, const struct hook *hook, struct err *err)
 static void begin_next(struct hooks *h)
 {
     struct err err AUTOERR = ERR_INIT;
-    log_trace("%s: hook %zu of %zu", h->c->record.name, h->at + 1, h->n);
+    const struct container_record *r = &h->c->record;
+    log_trace("%s: hook %zu of %zu", r->name, h->at + 1, h->n);
+    h->output = hook_output_new(h->c->engine, r->id, r->name, r->service);
     if (start_one(h, &h->list[h->at], &err) < 0) {
         err_wrap(&err, "%s hook", h->c->record.service);
         finish(h, &err);
@@ -151,7 +188,7 @@ struct hooks *hooks_start(struct container *c, const struct hook *list, size_t n
                           void (*done)(struct container *c, struct err *err))
 {
     struct hooks *h = xcalloc(1, sizeof(*h));
-    *h = (struct hooks){.c = c, .list = list, .n = n, .done = done, .line = STRBUF_INIT};
+    *h = (struct hooks){.c = c, .list = list, .n = n, .done = done};
     h->defer = xcalloc(1, sizeof(*h->defer));
     uv_timer_init(c->engine->loop, h->defer);
     h->defer->data = h;

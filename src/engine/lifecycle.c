@@ -9,6 +9,7 @@
 #include "engine/container.h"
 #include "engine/operation.h"
 #include "engine/order.h"
+#include "engine/pre_start.h"
 
 struct verb_item {
     struct container *c;
@@ -20,6 +21,7 @@ struct verb {
     /* Goes on with one container; sets item->done. */
     void (*step)(struct operation *op, struct verb_item *item);
     VEC(struct verb_item) items;
+    struct pre_starts pre_starts; /* of start */
 };
 
 static void tell(struct operation *op, const struct verb_item *item, const char *text,
@@ -72,6 +74,7 @@ static bool verb_step(struct operation *op)
 {
     struct verb *v = op->data;
     bool busy = false, moved;
+    pre_starts_step(&v->pre_starts);
     do {
         moved = busy = false;
         vec_foreach (&v->items, item) {
@@ -83,14 +86,16 @@ static bool verb_step(struct operation *op)
             busy |= !item->done;
         }
     } while (moved && busy);
-    return !busy;
+    return !busy && !pre_starts_busy(&v->pre_starts);
 }
 
 static void verb_release(struct operation *op)
 {
     struct verb *v = op->data;
-    if (v)
-        vec_release(&v->items);
+    if (!v)
+        return;
+    pre_starts_release(&v->pre_starts);
+    vec_release(&v->items);
     free(v);
 }
 
@@ -170,6 +175,16 @@ static void settle_start(struct operation *op, struct verb_item *item)
     item->done = true;
 }
 
+/* What comes back after a reboot does so by its restart policy: without these steps. */
+static bool pre_started(struct operation *op, struct verb_item *item)
+{
+    struct verb *v = op->data;
+    enum verdict ready = op->kind == &op_start ? pre_starts_judge(&v->pre_starts, op, item->c)
+                                               : HOLDS;
+    item->done = ready == BROKEN;
+    return ready == HOLDS;
+}
+
 static void step_start(struct operation *op, struct verb_item *item)
 {
     struct container *c = item->c;
@@ -184,7 +199,7 @@ static void step_start(struct operation *op, struct verb_item *item)
         enum verdict ready = conditions_judge(c, NULL, NULL, &err);
         if (ready == BROKEN)
             fail(op, item, &err);
-        if (ready != HOLDS)
+        if (ready != HOLDS || !pre_started(op, item))
             return;
         item->stage = 1;
         tell(op, item, "Starting", "working");

@@ -84,6 +84,7 @@ static void operation_free(struct operation *op)
     if (op->deadline)
         uv_close((uv_handle_t *)op->deadline, on_deadline_closed);
     err_release(&op->failure);
+    json_decref(op->culprit);
     json_decref(op->request);
     free(op);
 }
@@ -94,8 +95,8 @@ static void operation_finish(struct operation *op)
     if (op->client) {
         if (op->failure.msg) {
             int exit_code = op->failure.exit_code ? op->failure.exit_code : 1;
-            operation_send(op, json_pack("{s:s, s:s, s:i}", "event", "error", "message",
-                                         op->failure.msg, "exit", exit_code));
+            operation_send(op, json_pack("{s:s, s:s, s:i, s:O*}", "event", "error", "message",
+                                         op->failure.msg, "exit", exit_code, "path", op->culprit));
             client_finish(op->client, false);
         } else {
             operation_send(
@@ -195,6 +196,13 @@ void operation_fail(struct operation *op, struct err *err)
         err_move(&op->failure, err);
 }
 
+void operation_blame(struct operation *op, json_t *take_path)
+{
+    if (!op->failure.msg && !op->culprit)
+        op->culprit = json_incref(take_path);
+    json_decref(take_path);
+}
+
 bool operation_flag(const struct operation *op, const char *name)
 {
     return jbool(op->options, name, false);
@@ -212,21 +220,23 @@ char **operation_services(const struct operation *op)
     return json_array_size(a) ? jarray_to_strv(a) : NULL;
 }
 
-static void add_log_tail(const struct container *c, struct strbuf *sb)
+char *container_last_words(const struct container *c)
 {
+    struct strbuf sb = STRBUF_INIT;
     char *dir AUTOFREE = paths_container(c->engine->paths, c->record.project, c->record.id);
     struct logfile *log;
     struct log_record r;
     if (logfile_open(dir, 5, 0, &log, NULL) < 0)
-        return;
+        return strbuf_detach(&sb);
     while (logfile_next(log, &r, NULL) == 1) {
         size_t n = r.len;
         while (n && (r.text[n - 1] == '\n' || r.text[n - 1] == '\r'))
             n--;
-        strbuf_addstr(sb, "\n  | ");
-        strbuf_add(sb, r.text, n < 500 ? n : 500);
+        strbuf_addstr(&sb, "\n  | ");
+        strbuf_add(&sb, r.text, n < 500 ? n : 500);
     }
     logfile_close(log);
+    return strbuf_detach(&sb);
 }
 
 char *container_cause(const struct container *c)
@@ -241,6 +251,7 @@ char *container_cause(const struct container *c)
         strbuf_addstr(&sb, "\n  last probe: ");
         strbuf_add(&sb, r->health_output, n);
     }
-    add_log_tail(c, &sb);
+    char *words AUTOFREE = container_last_words(c);
+    strbuf_addstr(&sb, words);
     return strbuf_detach(&sb);
 }

@@ -30,6 +30,7 @@ struct operation {
     bool begun, cancelled; /* cancelled: begin nothing further */
     bool attach;           /* keep the client for container events afterwards */
     struct err failure;
+    json_t *culprit; /* what of the project failed, see operation_blame() */
     int exit_code;
     uv_timer_t *deadline; /* heap; NULL: none */
     bool expired;         /* the deadline passed */
@@ -61,6 +62,9 @@ void operation_send(struct operation *op, json_t *take_event);
 /* Keeps the first failure. Takes the error's content. */
 void operation_fail(struct operation *op, struct err *err);
 
+/* Before operation_fail(): the path of what is at fault in the project, for its place in the files. */
+void operation_blame(struct operation *op, json_t *take_path);
+
 /* Options of the request, with defaults. */
 bool operation_flag(const struct operation *op, const char *name);
 /* Seconds as ns; -1 where not given. */
@@ -74,5 +78,7 @@ extern const struct operation_kind op_up, op_create, op_down, op_start, op_stop,
 /* "\n  last probe: ...", "\n  exited with code 1", "\n  | log line": why a container is not as it
  * should be, in lines to follow an error's first one. Heap. */
 char *container_cause(const struct container *c);
+/* "\n  | log line" for each of its last ones. Heap. */
+char *container_last_words(const struct container *c);
 
 #endif

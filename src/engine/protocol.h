@@ -51,15 +51,15 @@
  *   {"event":"waiting","message":M}     another operation holds the project; this one follows
  *   {"event":"up"}                      attach: everything is started
  *   {"event":"container","action":A,"time":ns,"id":I,"name":N,"service":S,"number":n,"image":R
- *        [,"exit_code":c,"health":h,"signal":s,"restarting":bool,"oom":bool,"labels":{}]}
+ *        [,"oneoff":bool,"exit_code":c,"health":h,"signal":s,"restarting":bool,"oom":bool,"labels":{}]}
  *       A: create start die stop kill restart oom health_status pause unpause destroy
  *   {"event":"hook","id":I,"name":N,"service":S,"text":T}   a line of a hook, where "container" goes
  *   {"event":"idle"}                    attach: no container of the operation runs any more
  *   {"event":"created","id":I,"name":N}
  *   {"event":"done"[,"exit":c]}
  *   {"event":"handover"}                a newer client finds no supervisor any more: it starts one
- *   {"event":"error","message":M,"exit":c}
- *       M may have several lines: the cause (last probe output, log tail, exit code) below the
+ *   {"event":"error","message":M,"exit":c[,"path":[key or index, ...]]}
+ *       path: what of the project is at fault. M may have several lines: the cause (last probe output, log tail, exit code) below the
  * first */
 #ifndef ENGINE_PROTOCOL_H
 #define ENGINE_PROTOCOL_H

@@ -5,17 +5,12 @@
 #include "base/mem.h"
 #include "base/units.h"
 #include "engine/container.h"
-#include "engine/create.h"
-#include "engine/resources.h"
+#include "engine/oneoff.h"
 #include "engine/up.h"
 
 struct run {
-    struct project_ref *ref; /* the project with the changed service */
-    struct resource_job *resources;
-    bool making; /* resources_make() was called */
-    bool *selected;
+    struct oneoff task;
     struct container *c;
-    bool started;
 };
 
 static void replace(json_t *service, const char *key, const json_t *options, const char *option)
@@ -76,6 +71,7 @@ static json_t *changed_service(const json_t *original, const json_t *options)
     json_object_del(s, "container_name");
     json_object_del(s, "healthcheck");
     json_object_del(s, "restart");
+    json_object_del(s, "pre_start");
     json_object_del(s, "post_start");
     json_object_del(s, "pre_stop");
     json_object_set_new(s, "tty", json_boolean(jbool(options, "tty", false)));
@@ -100,16 +96,8 @@ static int run_begin(struct operation *op, struct err *err)
     struct run *r = xcalloc(1, sizeof(*r));
     op->data = r;
     op->attach = true;
-
-    json_t *original = json_object_get(services, name);
-    json_t *slice AUTOJSON = project_slice(e->project, name);
-    json_object_set_new(project_services(slice), name, changed_service(original, op->options));
-    if (project_ref_new(slice, json_object_get(op->request, "environment"), true, &r->ref, err) < 0)
-        return -1;
-    r->selected = xcalloc(1, sizeof(*r->selected));
-    r->selected[0] = true;
-    r->resources = resources_survey(op, r->ref, r->selected, false);
-    return 0;
+    return oneoff_begin(&r->task, op, e->project, name,
+                        changed_service(json_object_get(services, name), op->options), err);
 }
 
 static int next_oneoff_number(const struct engine *e, const char *service)
@@ -125,24 +113,20 @@ static int next_oneoff_number(const struct engine *e, const char *service)
 
 static int create(struct operation *op, struct run *r)
 {
-    const struct service *s = &r->ref->project->services[0];
+    const struct project *p = r->task.ref->project;
+    const struct service *s = &p->services[0];
     char suffix[13];
     random_hex(6, suffix);
-    const char *sep = r->ref->project->separator;
+    const char *sep = p->separator;
     char *name AUTOFREE = xasprintf("%s%s%s%srun%s%s", op->engine->project_name, sep, s->name, sep,
                                     sep, suffix);
     struct container_spec spec = {
-        .project = r->ref,
-        .service = s,
         .number = next_oneoff_number(op->engine, s->name),
-        .image_id = r->resources->facts.image_ids[0],
-        .inputs = r->resources->facts.inputs[0],
-        .oneoff = true,
         .name = jstr(op->options, "name", name),
         .labels = json_object_get(op->options, "labels"),
     };
     struct err err AUTOERR = ERR_INIT;
-    r->c = container_create(op->engine, &spec, &err);
+    r->c = oneoff_create(&r->task, op->engine, &spec, &err);
     if (!r->c) {
         operation_fail(op, &err);
         return -1;
@@ -160,21 +144,15 @@ static int create(struct operation *op, struct run *r)
 static bool run_step(struct operation *op)
 {
     struct run *r = op->data;
-    struct resource_job *resources = r->resources;
-    if (!resources || !(r->making ? resources->done : resources->surveyed))
-        return !resources;
-    if (resources->err.msg) {
-        operation_fail(op, &resources->err);
-        return true;
-    }
-    if (!r->making) {
-        r->making = true;
-        resources_make(resources);
-        return false;
-    }
     if (!r->c) {
-        resources_report(r->resources);
-        if (op->cancelled || create(op, r) < 0)
+        struct err err AUTOERR = ERR_INIT;
+        if (!r->task.resources)
+            return true;
+        if (!oneoff_ready(&r->task, &err))
+            return false;
+        if (err.msg)
+            operation_fail(op, &err);
+        if (op->failure.msg || op->cancelled || create(op, r) < 0)
             return true;
         container_start(r->c);
         return false;
@@ -196,9 +174,7 @@ static void run_release(struct operation *op)
     struct run *r = op->data;
     if (!r)
         return;
-    resource_job_free(r->resources);
-    project_ref_put(r->ref);
-    free(r->selected);
+    oneoff_release(&r->task);
     free(r);
 }
 

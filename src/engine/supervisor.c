@@ -181,6 +181,8 @@ void engine_container_event(struct engine *e, const struct container *c, const c
                                    c->record.id, "name", c->record.name, "service",
                                    c->record.service, "number", c->record.number);
     jset_str(o, "image", c->record.image);
+    if (c->record.oneoff)
+        json_object_set_new(o, "oneoff", json_true());
     json_object_set(o, "labels", c->record.labels);
     if (take_extra)
         json_object_update(o, take_extra);

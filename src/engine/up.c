@@ -16,6 +16,7 @@
 #include "base/version.h"
 #include "engine/condition.h"
 #include "engine/container.h"
+#include "engine/pre_start.h"
 #include "engine/up_create.h"
 #include "model/decode.h"
 
@@ -34,6 +35,7 @@ struct up {
     bool *selected, *targeted; /* by service; targeted: named, or all when none was */
     bool *waived;              /* by service: a dependency that is not required failed, told once */
     struct creation creation;
+    struct pre_starts pre_starts;
     enum stage stage;
 };
 
@@ -174,6 +176,11 @@ static void step_start_slot(struct operation *op, struct up *up, struct slot *sl
             slot->state = SLOT_STARTED;
             return;
         }
+        enum verdict ready = pre_starts_judge(&up->pre_starts, op, c);
+        if (ready == BROKEN)
+            slot->state = SLOT_FAILED;
+        if (ready != HOLDS)
+            return;
         container_told(op, c, "Starting", "working", NULL);
         slot->state = SLOT_STARTING;
         container_start(c);
@@ -202,13 +209,14 @@ static void step_start_slot(struct operation *op, struct up *up, struct slot *sl
 static bool step_start(struct operation *op, struct up *up)
 {
     bool busy = false;
+    pre_starts_step(&up->pre_starts);
     vec_foreach (&up->creation.slots, slot)
         if (slot->c)
             step_start_slot(op, up, slot);
     vec_foreach (&up->creation.slots, slot)
         busy |= slot->state == SLOT_STARTING ||
                 (slot->state == SLOT_CREATED && !op->cancelled && !op->failure.msg);
-    return !busy;
+    return !busy && !pre_starts_busy(&up->pre_starts);
 }
 
 /* --- wait --- */
@@ -359,6 +367,7 @@ static void up_release(struct operation *op)
     struct up *up = op->data;
     if (!up)
         return;
+    pre_starts_release(&up->pre_starts);
     creation_release(&up->creation);
     project_ref_put(up->ref);
     free(up->selected);

@@ -1,4 +1,4 @@
-"""post_start, pre_stop: when they run, as whom, and what becomes of one that fails."""
+"""pre_start, post_start, pre_stop: when they run, as whom, and what becomes of one that fails."""
 
 import os
 import signal
@@ -134,3 +134,178 @@ def test_attached_up_shows_what_hooks_say(project):
     rest, _ = up.communicate(timeout=20)
     assert "a-1 ->  | bye\n" in rest
     assert "out" not in project.logs(), "it is no output of the container"
+
+
+# --- pre_start
+
+
+def test_pre_start_runs_once_before_the_service(project):
+    """Before the first container of a service starts, in containers of its own that leave nothing."""
+    file(project, scale=2, restart="always", pre_start=[note("one"), note("two")], post_start=[note("up")])
+    project.up()
+    assert noted(project) == ["one", "two", "up", "up"] and len(project.ps()) == 2 == len(project.records())
+    project.up()
+    assert len(noted(project)) == 4, "nothing to start"
+    project.up("--scale", "a=3")
+    assert noted(project)[4:] == ["up"], "another one beside those that run"
+    pid = project.pid("a")
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: project.pid("a") not in (0, pid) and project.state("a") == "running", "the restart by policy")
+    project("restart")
+    assert set(noted(project)[5:]) == {"up"}
+    before = len(noted(project))
+    project.up("--force-recreate")
+    assert noted(project)[before:] == ["one", "two", "up", "up"]
+    project("stop")
+    project("start")
+    assert noted(project)[before + 4:] == ["one", "two", "up", "up"]
+
+
+def test_what_a_pre_start_step_has(project):
+    """The service's image, environment, mounts and networks; user and privileges of its own."""
+    look = ["sh", "-c", 'echo "$$(id -u) $$(pwd) $$A $$B $$(grep CapEff /proc/self/status | cut -f2) $$(cat /conf) $$(nslookup db | grep -c 10.9.8.7)" >> /data/hooks']
+    service = sleeper(user="app", working_dir="/srv", environment={"A": "service", "B": "service"}, cap_add=["SYS_ADMIN"],
+                      volumes=["data:/data"], configs=[{"source": "conf", "target": "/conf"}], depends_on=["db"],
+                      networks=["front"], container_name="named", ports=["127.0.0.1:18099:80"],
+                      pre_start=[{"command": "sh -c 'chmod 777 /data; touch /data/hooks; chmod 666 /data/hooks'", "user": "root"},
+                                 {"command": look},
+                                 {"command": look, "user": "0", "privileged": True, "working_dir": "/tmp", "environment": {"B": "hook"}},
+                                 {"image": "other", "command": ["-c", "echo other $$(id -u) $$A $$WHO >> /data/hooks"]}])
+    other = {"build": ".", "image": "other", "profiles": ["x"]}
+    write(project, {"a": service, "other": other, "db": sleeper(networks={"front": {"ipv4_address": "10.9.8.7"}})}, volumes={"data": None},
+          networks={"front": {"ipam": {"config": [{"subnet": "10.9.8.0/24"}]}}}, configs={"conf": {"content": "written"}})
+    project.write("Dockerfile", 'FROM base\nENV WHO=entry\nENTRYPOINT ["sh"]\n')
+    project("build", "other")
+    project.up()
+    plain, privileged, other = project.sh("a", "cat /data/hooks").splitlines()
+    assert plain == "1000 /srv service service 0000000000000000 written 1"
+    assert privileged.startswith("0 /tmp service hook ") and int(privileged.split()[4], 16) > 0xA80425FB
+    assert privileged.endswith("written 1")
+    assert other == "other 0 service entry"
+
+
+def test_pre_start_and_anonymous_volumes(project):
+    """What a step leaves in one is there for the container, and stays when that is replaced."""
+    volumes = {"volumes": ["/cache", "data:/data"], "stop_grace_period": "0s"}
+    write(project, {"a": sleeper(pre_start=[{"command": ["sh", "-c", "echo $$(cat /cache/n)x > /cache/n"]}], **volumes)},
+          volumes={"data": None})
+    project.up()
+    assert project.sh("a", "cat /cache/n") == "x"
+    project.up("--force-recreate")
+    assert project.sh("a", "cat /cache/n") == "xx"
+    project.up("--force-recreate", "-V")
+    assert project.sh("a", "cat /cache/n") == "x"
+    assert len(list((project.root / "volumes").iterdir())) == 3
+
+
+def test_failing_pre_start(project):
+    """The service does not start, nor what depends on it; where the step stands is said. The next up tries again."""
+    project.file("""
+        services:
+          a:
+            image: base
+            init: true
+            command: sleep 600
+            volumes: ["data:/data"]
+            pre_start:
+              - command: ["sh", "-c", "echo first >> /data/hooks"]
+              - command: ["sh", "-c", "echo because >&2; test -e /data/ok || exit 3"]
+              - command: ["sh", "-c", "echo third >> /data/hooks"]
+          web:
+            image: base
+            command: sleep 600
+            init: true
+            depends_on: [a]
+        volumes:
+          data:
+    """)
+    failed = project.up(code=1)
+    assert 'service "a" pre_start[1] exited with code 3 (compose.yaml:9)\n  | because\n' in failed.err
+    assert [r["status"] for r in project.records()] == ["created", "created"], "and nothing of the steps"
+    assert "exited with code 3" in project("start", "a", code=1).err
+    data = project.root / "volumes" / f"{project.name}_data" / "_data"
+    (data / "ok").write_text("")
+    project.up()
+    assert project.state("a") == project.state("web") == "running"
+    assert noted(project) == ["first"] * 3 + ["third"]
+
+
+def test_pre_start_that_cannot_run(project):
+    file(project, pre_start=[{"command": ["nosuch"]}])
+    assert 'service "a" pre_start[0]: ' in project.up(code=1).err
+    file(project, pre_start=[{"image": "localhost:1/none", "command": "true"}])
+    assert project.up(code=1).err and project.state("a") == "created"
+    assert not [r for r in project.records() if r["oneoff"]]
+
+
+def test_pre_start_per_replica(project):
+    each = note("each") | {"per_replica": True}
+    file(project, scale=2, pre_start=[note("once"), each])
+    project.up()
+    assert noted(project) == ["once", "each", "each"]
+    project.up("--scale", "a=3")
+    assert noted(project)[3:] == ["each"]
+
+
+def test_pre_start_of_an_attached_up(project):
+    """What it says is shown; its end is no end of the service."""
+    say = {"command": ["sh", "-c", "echo out; echo err >&2; printf part"]}
+    file(project, pre_start=[say])
+    up = project.popen("up", "--abort-on-container-exit")
+    wait_for(lambda: project.state("a") == "running", "it to run")
+    up.send_signal(signal.SIGINT)
+    out, _ = up.communicate(timeout=20)
+    for word in ("out", "err", "part"):
+        assert f"a pre_start[0] ->  | {word}\n" in out
+    assert "Aborting" not in out and "exited with code 0" not in out
+    assert "out" not in project.logs()
+
+
+def test_pre_start_in_a_dry_run(project):
+    file(project, scale=2, pre_start=[note("once"), note("each") | {"per_replica": True}])
+    name = project.name
+    told = project("--dry-run", "up", "-d").err
+    assert f"Container {name}-a-1-pre_start-1  Exited" in told and f"Container {name}-a-1-pre_start-2  Exited" in told
+    assert f"Container {name}-a-2-pre_start-1" not in told and f"Container {name}-a-2-pre_start-2  Exited" in told
+    project.up()
+    assert "pre_start" not in project("--dry-run", "up", "-d").err
+    project("stop")
+    assert f"Container {name}-a-1-pre_start-1  Exited" in project("--dry-run", "start").err
+
+
+def hanging_start(project):
+    file(project, pre_start=[{"command": "sleep 777"}])
+    up = project.popen("up", "-d")
+    wait_for(lambda: any(r["oneoff"] and r["pid"] for r in project.records()), "the step to run")
+    return up
+
+
+def steps_of(project) -> list[dict]:
+    return [r for r in project.records() if r["oneoff"]]
+
+
+def test_interrupted_pre_start(project):
+    up = hanging_start(project)
+    up.send_signal(signal.SIGINT)
+    up.communicate(timeout=20)
+    wait_for(lambda: not steps_of(project), "the step to go")
+    assert project.state("a") == "created"
+
+
+def test_down_ends_a_pre_start(project):
+    hanging_start(project)
+    project("down", timeout=20)
+    assert not project.records()
+
+
+def test_pre_start_and_the_death_of_the_supervisor(project):
+    """The step is not carried on, as nobody would start the service after it; the next up runs it anew."""
+    up = hanging_start(project)
+    os.kill(project.supervisor(), signal.SIGKILL)
+    up.communicate(timeout=20)
+    assert up.returncode != 0
+    wait_for(lambda: not steps_of(project), "the step to go")
+    assert project.record("a")["status"] == "created"
+    file(project, pre_start=[note("again")])
+    project.up()
+    assert noted(project) == ["again"]
