@@ -125,6 +125,7 @@ static int build(struct cli *cli, const struct args *args, struct project *p, co
     struct lockfile lock AUTOLOCKFILE = {0};
     struct build_pin *pins AUTOFREE = NULL;
     struct build_flags flags = {
+        .all_platforms = true,
         .no_cache = args_bool(args, "no-cache"),
         .pull = args_bool(args, "pull"),
         .quiet = args_bool(args, "quiet"),

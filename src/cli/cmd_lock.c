@@ -52,10 +52,12 @@ static int add_use(struct locking *l, const char *service, const char *image, co
     return 0;
 }
 
-static int add_bases(struct locking *l, const struct service *s, bool asked, struct err *err)
+/* all: what `build` starts from, else what `up` does. */
+static int add_bases(struct locking *l, const struct service *s, bool all, bool asked,
+                     struct err *err)
 {
     const struct build_request request = {
-        .service = s->name, .build = s->build, .platform = s->platform};
+        .service = s->name, .build = s->build, .all_platforms = all, .platform = s->platform};
     struct err why AUTOERR = ERR_INIT;
     struct build_base *bases = NULL;
     size_t n = 0;
@@ -65,8 +67,9 @@ static int add_bases(struct locking *l, const struct service *s, bool asked, str
             err_move(err, &why);
             return err_wrap(err, "service \"%s\"", s->name);
         }
-        cli_warn(l->cli, "service \"%s\": %s: the images that it is built from are not locked",
-                 s->name, why.msg);
+        if (!all)
+            cli_warn(l->cli, "service \"%s\": %s: the images that it is built from are not locked",
+                     s->name, why.msg);
     }
     for (size_t i = 0; i < n; i++) {
         if (rc == 0 && !image_is_built(l->project, bases[i].image))
@@ -75,17 +78,39 @@ static int add_bases(struct locking *l, const struct service *s, bool asked, str
         free(bases[i].platform);
     }
     free(bases);
-    const struct key_values *contexts = &s->build->additional_contexts;
-    for (size_t i = 0; i < contexts->n && rc == 0; i++)
-        if (contexts->v[i].value && starts_with(contexts->v[i].value, "docker-image://"))
-            rc = add_use(l, s->name, contexts->v[i].value + strlen("docker-image://"), s->platform,
-                         asked, err);
     return rc;
+}
+
+static int add_contexts(struct locking *l, const struct service *s, const char *platform,
+                        bool asked, struct err *err)
+{
+    static const char image[] = "docker-image://";
+    const struct key_values *contexts = &s->build->additional_contexts;
+    for (size_t i = 0; i < contexts->n; i++) {
+        const char *value = contexts->v[i].value;
+        if (value && starts_with(value, image) &&
+            add_use(l, s->name, value + strlen(image), platform, asked, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int add_build(struct locking *l, const struct service *s, bool asked, struct err *err)
+{
+    const struct strings *platforms = &s->build->platforms;
+    if (add_bases(l, s, false, asked, err) < 0 || add_contexts(l, s, s->platform, asked, err) < 0)
+        return -1;
+    if (platforms->n < 2)
+        return 0;
+    for (size_t i = 0; i < platforms->n; i++)
+        if (add_contexts(l, s, platforms->v[i], asked, err) < 0)
+            return -1;
+    return add_bases(l, s, true, asked, err);
 }
 
 static int add_service(struct locking *l, const struct service *s, bool asked, struct err *err)
 {
-    if (s->build && add_bases(l, s, asked, err) < 0)
+    if (s->build && add_build(l, s, asked, err) < 0)
         return -1;
     if (s->image && !s->build && add_use(l, s->name, s->image, s->platform, asked, err) < 0)
         return -1;

@@ -215,11 +215,28 @@ static void build_parts_release(struct build_parts *p)
     free(p->ssh);
 }
 
+/* build.platforms must name what runs: of the service's own platform: this has been said already. */
+static int check_platform(const struct worker *w, struct err *err)
+{
+    const struct strings *list = &w->job->service->build->platforms;
+    const char *platform = platform_of(w);
+    bool found = !platform || !list->n;
+    for (size_t i = 0; i < list->n && !found; i++)
+        found = streq(list->v[i], platform);
+    return found ? 0
+                 : err_set(err, ERR_INVALID,
+                           "service \"%s\" build.platforms does not support value set by "
+                           "DOCKER_DEFAULT_PLATFORM: %s",
+                           w->job->service->name, platform);
+}
+
 static int run_build(struct worker *w, struct err *err)
 {
     const struct project *p = w->runner->jobs->project;
     const struct build_flags *flags = w->runner->jobs->build;
     const struct service *s = w->job->service;
+    if (check_platform(w, err) < 0)
+        return -1;
     struct build_parts parts = {0};
     strv_push(&parts.names, w->job->image);
     for (size_t i = 0; i < s->build->tags.n; i++)
@@ -243,6 +260,7 @@ static int run_build(struct worker *w, struct err *err)
         .service_images_n = images_n,
         .args = {parts.args, args_n},
         .labels = {labels, ARRAY_SIZE(labels)},
+        .all_platforms = flags->all_platforms,
         .platform = platform_of(w),
         .ssh = parts.ssh,
         .no_cache = flags->no_cache,
@@ -254,7 +272,7 @@ static int run_build(struct worker *w, struct err *err)
         .ctx = w,
         .cancel = &w->runner->cancel,
     };
-    int rc = image_build(w->runner->store, &request, NULL, err);
+    int rc = image_build(w->runner->store, &request, err);
     build_parts_release(&parts);
     return rc;
 }

@@ -23,6 +23,7 @@ struct image_job {
 };
 
 struct build_flags {
+    bool all_platforms; /* of build.platforms; else the one that is to run */
     bool no_cache, pull, quiet;
     int64_t memory;
     const char *const *args;      /* "K=V" or "K" of the environment */

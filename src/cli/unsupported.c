@@ -42,11 +42,6 @@ static bool relabels_nothing(const struct node *n)
     return !label || streq(s + strlen("label="), "disable");
 }
 
-static bool is_one(const struct node *n)
-{
-    return n->kind == NODE_SEQUENCE && n->seq.n <= 1;
-}
-
 /* The kernel has no such knob in cgroup v2. */
 static bool is_cgroup_v1(const struct node *n)
 {
@@ -87,7 +82,7 @@ struct rule {
 #define DEVICES "no device is passed to the container"
 #define SWARM   "it means something in a swarm only"
 #define WINDOWS "it means something on Windows only"
-#define BUILDER "images are built by buildah, for one platform and without attestations"
+#define BUILDER "images are built by buildah, without attestations"
 
 static const struct rule rules[] = {
     {"services", "service", "gpus", DEVICES, NULL, NULL},
@@ -110,7 +105,6 @@ static const struct rule rules[] = {
     {"services", "service", "logging.driver", "json-file is used", is_our_log_driver, NULL},
     {"services", "service", "logging.options.*", "no driver here knows it", NULL, log_options},
     {"services", "service", "networks.*.driver_opts.*", "endpoints have no options", NULL, none},
-    {"services", "service", "build.platforms", BUILDER, is_one, NULL},
     {"services", "service", "build.isolation", WINDOWS, is_default, NULL},
     {"services", "service", "build.entitlements", BUILDER, NULL, NULL},
     {"services", "service", "build.provenance", BUILDER, is_false, NULL},

@@ -5,7 +5,7 @@
 
 #include "image/transfer.h"
 
-enum { IMAGE_MODULE_VERSION = 3 }; /* the program refuses a module of another version */
+enum { IMAGE_MODULE_VERSION = 4 }; /* the program refuses a module of another version */
 
 struct image_module {
     int version;
@@ -22,7 +22,7 @@ struct image_module {
     int (*bases)(const struct build_request *, struct build_base **, size_t *, struct err *);
     int (*lint)(const struct build_request *, void (*)(void *, const char *, const char *, size_t),
                 void *, struct err *);
-    int (*build)(struct image_store *, const struct build_request *, struct image **, struct err *);
+    int (*build)(struct image_store *, const struct build_request *, struct err *);
     int (*artifact_push)(struct image_store *, const struct artifact_push_request *, struct err *);
     int (*artifact_pull)(const struct artifact_pull_request *, struct artifact *, struct err *);
 };

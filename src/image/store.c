@@ -98,14 +98,18 @@ static int resolve_image(struct image_store *store, const char *digest,
     if (depth == 0)
         return err_set(err, ERR_CORRUPT, "index %s is nested too deeply", digest);
     struct image_platform own;
-    if (!platform) {
+    bool any = !platform; /* this machine's where there is one */
+    if (any) {
         image_platform_parse(NULL, &own, NULL);
         platform = &own;
     }
     const json_t *chosen = index_choose(manifest, platform);
+    if (!chosen && any)
+        chosen = json_array_get(json_object_get(manifest, "manifests"), 0);
     if (!chosen)
         return platform_missing(platform, err);
-    if (resolve_image(store, jstr(chosen, "digest", ""), platform, depth - 1, out, err) < 0)
+    if (resolve_image(store, jstr(chosen, "digest", ""), any ? NULL : platform, depth - 1, out,
+                      err) < 0)
         return -1;
     free((*out)->index_digest);
     (*out)->index_digest = xstrdup(digest);

@@ -118,11 +118,10 @@ int image_lint(const struct build_request *request,
     return m ? m->lint(request, warn, ctx, err) : -1;
 }
 
-int image_build(struct image_store *store, const struct build_request *request,
-                struct image **image, struct err *err)
+int image_build(struct image_store *store, const struct build_request *request, struct err *err)
 {
     const struct image_module *m = module_get(err);
-    return m ? m->build(store, request, image, err) : -1;
+    return m ? m->build(store, request, err) : -1;
 }
 
 int artifact_push(struct image_store *store, const struct artifact_push_request *request,

@@ -210,7 +210,8 @@ struct build_request {
     size_t service_images_n;
     struct key_values args;   /* besides build->args: --build-arg wins */
     struct key_values labels; /* besides build->labels: com.docker.compose.* */
-    const char *platform;     /* NULL: build->platforms' only one, else this machine's */
+    bool all_platforms;       /* an image of all build->platforms, where there are several */
+    const char *platform;     /* else, NULL: build->platforms' only one, else this machine's */
     const char *const *ssh;   /* besides build->ssh: --ssh */
     bool no_cache, pull;      /* besides build's: command-line flags */
     /* NULL: any; else the digests of all images that it may start from (ERR_NOT_FOUND) */
@@ -236,9 +237,8 @@ int image_lint(const struct build_request *request,
                void (*warn)(void *ctx, const char *rule, const char *message, size_t line),
                void *ctx, struct err *err);
 
-/* Builds with buildah and brings the result into the store under all its names. *image (may be
- * NULL) is the caller's. A failing step is named in err, with the end of its output. */
-int image_build(struct image_store *store, const struct build_request *request,
-                struct image **image, struct err *err);
+/* Builds with buildah and brings the result into the store under all its names; of several platforms
+ * it is an index. A failing step is named in err, with the end of its output. */
+int image_build(struct image_store *store, const struct build_request *request, struct err *err);
 
 #endif

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness import cgroups_of, mounts_below, processes_of, run, wait_for
-from images import BUSYBOX, busybox_layer, layer
+from images import ARCH, BUSYBOX, busybox_layer, layer
 
 
 def build(project, *options, **more):
@@ -298,6 +298,71 @@ def test_nothing_is_left_of_a_build_that_was_broken_off(project, how):
     assert json.loads((project.root / "buildah/overlay-containers/containers.json").read_text()) == []
     assert not cgroups_of(containers)
     assert not list(project.run_root.glob("buildah/uses/*")) and not list((project.root / "images/tmp").iterdir())
+
+
+def foreign(program: bytes) -> bytes:
+    """The same, as if for another processor: ELF's e_machine."""
+    return program[:18] + (b"\xf3" if ARCH == "arm64" else b"\xb7") + program[19:]
+
+
+OTHER = "riscv64" if ARCH == "arm64" else "arm64"
+
+
+def test_several_platforms(project, make_project, registry):
+    """One index in the store: run takes this machine's image, push takes all, and only `build` makes more than one."""
+    name = f"{registry.host}/many:1"
+    project.write(f"{ARCH}/cat", Path(BUSYBOX).read_bytes(), 0o755)
+    project.write(f"{OTHER}/cat", foreign(Path(BUSYBOX).read_bytes()), 0o755)
+    project.write("Dockerfile", """
+        FROM --platform=$BUILDPLATFORM base AS cross
+        ARG TARGETARCH
+        RUN echo "for $TARGETARCH" >/word
+        FROM scratch
+        ARG TARGETARCH
+        COPY $TARGETARCH/cat /bin/cat
+        COPY --from=cross /word /word
+        CMD ["/bin/cat", "/word"]
+        """)
+    project.file(f"services: {{x: {{image: '{name}', network_mode: none, build: {{context: ., network: host, tags: ['too:2'], "
+                 f"labels: {{l: v}}, platforms: [linux/{ARCH}, linux/{OTHER}]}}}}}}")
+    result = build(project)
+    assert f"x | [linux/{OTHER}] [1/2] STEP 1/3: FROM base AS cross\n" in result.err
+    assert shown(project) == f"for {ARCH}\n"
+    rows = [json.loads(line) for line in project("image", "ls", "--format", "json").out.splitlines()]
+    assert sorted(row["Repository"] for row in rows) == [f"{registry.host}/many", "base", "too"]
+    assert project("image", "fsck", "--deep").out == "0 findings\n"
+
+    project("push", "-q")
+    index = json.loads(run("skopeo", "inspect", "--raw", "--tls-verify=false", f"docker://{name}").stdout)
+    assert [entry["platform"] for entry in index["manifests"]] == [{"architecture": a, "os": "linux"} for a in (ARCH, OTHER)]
+    other = make_project()
+    for arch in (ARCH, OTHER):
+        other("image", "pull", "-q", "--platform", f"linux/{arch}", name)
+        info = inspect(other, name)
+        assert info["Architecture"] == arch and info["Config"]["Labels"]["l"] == "v" and info["Config"]["Cmd"] == ["/bin/cat", "/word"]
+        words = list((other.root / "images/layers").glob("*/fs/word"))
+        assert any(path.read_text() == f"for {arch}\n" for path in words)
+
+    again = build(project)
+    assert again.text.count("STEP") - 2 == again.text.count("Using cache") + 2, "all but FROM comes from the cache"
+    project("image", "rm", "too:2"), project("image", "rm", name)
+    assert project("image", "ls", "-q").out.count("\n") == 1, "all of it is gone"
+    project("create", "--build")
+    stored = json.loads((project.root / "images/index.json").read_text())["manifests"]
+    assert not [entry for entry in stored if "index" in entry["mediaType"]], "up needs one"
+
+
+def test_platforms_that_cannot_be_built(project):
+    project.write("sh", foreign(Path(BUSYBOX).read_bytes()), 0o755)
+    project.write("Dockerfile", "FROM scratch\nCOPY sh /bin/sh\nRUN true\n")
+    project.file(f"services: {{x: {{build: {{context: ., network: host, platforms: [linux/{OTHER}]}}}}}}")
+    assert f"this machine runs no programs of linux/{OTHER}: apt-get install qemu-user-static" in build(project, code=1).err
+    project.write("Dockerfile", "FROM --platform=$BUILDPLATFORM base AS b\nFROM base\nCOPY --from=b / /\n")
+    twice = build(project, code=1).err
+    assert f"image base is wanted for linux/{ARCH} and for linux/{OTHER}: the builder takes a name for one platform only" in twice
+    project.file(f"services: {{x: {{build: {{context: ., platforms: [linux/{ARCH}, linux/{OTHER}]}}}}}}")
+    wrong = build(project, env={"DOCKER_DEFAULT_PLATFORM": "linux/s390x"}, code=1).err
+    assert 'service "x" build.platforms does not support value set by DOCKER_DEFAULT_PLATFORM: linux/s390x' in wrong
 
 
 def test_pull_of_bases(project, registry):

@@ -601,10 +601,10 @@ def test_what_is_not_honoured_is_warned_about_with_its_place(project):
             (13, 'service "web": networks.net.driver_opts.com.docker.network.endpoint.ifname "x" is'),
             (15, 'service "web": deploy.placement is'), (16, 'service "web": deploy.update_config is'),
             (17, 'service "web": deploy.resources.reservations.devices is'),
-            (18, 'service "web": build.provenance "mode=max" is'), (18, 'service "web": build.platforms is'),
+            (18, 'service "web": build.provenance "mode=max" is'),
             (21, 'network "net": ipam.driver "mine" is'),
             (22, 'network "net": driver_opts.other "x" is')):
         assert err.count(f"{what} not supported: ") == 1, (what, err)
         assert f"compose.yaml:{line}:" in next(text for text in err.splitlines() if what in text)
-    assert err.count("is not supported") == 16
+    assert err.count("is not supported") == 15
     assert "not supported" not in project("config", "-q").err

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from harness import run
-from images import busybox_layer, layer
+from images import ARCH, busybox_layer, layer
 
 
 def lock_of(project) -> dict[str, dict]:
@@ -164,6 +164,20 @@ def test_locked_images_of_mounts_and_builds(project, registry):
     (project.dir / "compose.lock").write_text(json.dumps(lock))
     result = project("build", "--locked", code=1)
     assert base in result.err and "compose lock" in result.err
+
+
+def test_bases_of_all_platforms(project, registry):
+    """What `build` starts from for each of its platforms, and what `up` does for this machine's."""
+    name, other = says(registry, "1"), says(registry, "2", "other:1")
+    project.write("Dockerfile", f"FROM {name}\n")
+    project.file(f"""
+        services:
+          x: {{build: {{context: ., platforms: [linux/riscv64, linux/s390x], additional_contexts: {{c: "docker-image://{other}"}}}}}}
+        """)
+    project("lock")
+    entries = json.loads((project.dir / "compose.lock").read_text())["images"]
+    assert {(entry["image"], entry["platform"]) for entry in entries} == \
+        {(image, platform) for image in (name, other) for platform in ("linux/riscv64", "linux/s390x", f"linux/{ARCH}")}
 
 
 def test_config_digests(project, registry):

@@ -67,9 +67,33 @@ static void test_build_args_win(void **state)
     assert_string_equal(bases, "debian:13");
 }
 
+static void test_from_scratch(void **state)
+{
+    static const struct {
+        const char *text, *target;
+        bool yes;
+    } cases[] = {
+        {"FROM scratch\n", NULL, true},
+        {"FROM debian\n", NULL, false},
+        {"FROM debian AS b\nFROM scratch\nCOPY --from=b / /\n", NULL, true},
+        {"FROM scratch AS A\nFROM a AS b\nFROM B\n", NULL, true},
+        {"FROM scratch AS a\nFROM debian\n", "A", true},
+        {"FROM scratch\nFROM debian\n", "0", true},
+        {"FROM debian AS scratched\nFROM scratched\n", NULL, false},
+        {"ARG B=scratch\nFROM $B\n", NULL, true},
+        {"FROM\n", NULL, false},
+        {"", "x", false},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+        assert_int_equal(dockerfile_from_scratch(cases[i].text, NULL, cases[i].target),
+                         cases[i].yes);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_bases),
-                                       cmocka_unit_test(test_build_args_win)};
+                                       cmocka_unit_test(test_build_args_win),
+                                       cmocka_unit_test(test_from_scratch)};
     return cmocka_run_group_tests_name("dockerfile", tests, NULL, NULL);
 }

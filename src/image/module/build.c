@@ -24,8 +24,12 @@ enum { DOCKERFILE_MAX = 16 << 20, TAIL = 10 };
 struct building {
     struct buildah buildah;
     const struct build_request *request;
+    const char *platform; /* the one that is built now, NULL: this machine's */
+    bool several;         /* ... it is not the only one */
+    bool from_scratch;
     char *dockerfile; /* path, NULL: the builder finds it (URL contexts) */
     char **argv;
+    struct map given; /* the builder's IDs of images -> what the Dockerfile calls them, heap */
     char *step;       /* the last "STEP n/m: ..." seen */
     char *tail[TAIL]; /* the last lines, a ring */
     size_t lines;
@@ -33,8 +37,10 @@ struct building {
 
 static void say(struct building *b, const char *line)
 {
-    if (b->request->output)
-        b->request->output(b->request->ctx, line);
+    if (!b->request->output)
+        return;
+    char *prefixed AUTOFREE = b->several ? xasprintf("[%s] %s", b->platform, line) : NULL;
+    b->request->output(b->request->ctx, prefixed ? prefixed : line);
 }
 
 static void arg(struct building *b, const char *text)
@@ -115,21 +121,26 @@ static char **build_args(const struct build_request *q)
     return args;
 }
 
-const char *build_platform(const struct build_request *q)
+const char **build_platforms(const struct build_request *q)
 {
-    if (q->platform && *q->platform)
-        return q->platform;
-    return q->build->platforms.n == 1 ? q->build->platforms.v[0] : NULL;
+    const struct strings *list = &q->build->platforms;
+    const char **platforms = xcalloc(list->n + 2, sizeof(*platforms));
+    if (q->all_platforms && list->n > 1)
+        memcpy(platforms, list->v, list->n * sizeof(*platforms));
+    else if (q->platform && *q->platform)
+        platforms[0] = q->platform;
+    else if (list->n == 1)
+        platforms[0] = list->v[0];
+    return platforms;
 }
 
 /* What BuildKit defines before the first FROM. */
-char **build_platform_args(const struct build_request *q)
+char **build_platform_args(const struct build_request *q, const char *platform)
 {
-    const char *platform_text = build_platform(q);
     struct image_platform own, target;
     char text[96];
     image_platform_parse(NULL, &own, NULL);
-    if (image_platform_parse(platform_text, &target, NULL) < 0)
+    if (image_platform_parse(platform, &target, NULL) < 0)
         target = own;
     char **args = xcalloc(1, sizeof(*args));
     const struct {
@@ -185,9 +196,10 @@ static int pinned_name(const struct build_request *q, const struct reference *re
                    "image %s for %s is not in the lock file: run \"compose lock\"", name, text);
 }
 
-/* Makes an image known to the builder under its full name. pinned: the lock file has a say. */
-static int provide(struct building *b, const char *name, const char *platform, bool pinned,
-                   char **full, struct err *err)
+/* Gives an image to the builder, which then has it as a build context of that name: no list of
+ * registries and no tag of the builder's own has a say in what it is. pinned: the lock file has. */
+static int provide(struct building *b, const char *context, const char *name, const char *platform,
+                   bool pinned, struct err *err)
 {
     const struct build_request *q = b->request;
     struct reference ref AUTOREFERENCE = REFERENCE_INIT;
@@ -207,17 +219,14 @@ static int provide(struct building *b, const char *name, const char *platform, b
     struct image *image;
     if (call_pull(b->buildah.store, &pull, &image, NULL, err) < 0)
         return -1;
-    /* The builder's storage takes no name with a digest. */
-    if (ref.digest && !ref.tag)
-        ref.tag = xstrndup(ref.digest + 7, 32);
-    free(ref.digest);
-    ref.digest = NULL;
-    char *full_name AUTOFREE = reference_name(&ref);
-    int rc = buildah_take(&b->buildah, image, full_name, err);
+    char id[65];
+    int rc = buildah_take(&b->buildah, image, id, err);
     image_free(image);
-    if (rc == 0)
-        *full = STEAL(full_name);
-    return rc;
+    if (rc < 0)
+        return err_wrap(err, "image %s", name);
+    argf(b, "--build-context", "%s=docker-image://%s", context, id);
+    free(map_set(&b->given, id, xstrdup(context)));
+    return 0;
 }
 
 /* "service:NAME" and "docker-image://NAME" stand for an image; NULL: it is a folder or URL. */
@@ -241,14 +250,11 @@ static int add_contexts(struct building *b, struct err *err)
         if (!image && starts_with(value, "service:"))
             return err_set(err, ERR_INVALID, "additional context %s: %s has no image", kv->key,
                            value);
-        char *full AUTOFREE = NULL;
         bool pinned = !starts_with(value, "service:"); /* what is built here has no digest there */
-        if (image && provide(b, image, build_platform(q), pinned, &full, err) < 0)
-            return err_wrap(err, "additional context %s", kv->key);
-        if (full)
-            argf(b, "--build-context", "%s=docker-image://%s", kv->key, full);
-        else
+        if (!image)
             argf(b, "--build-context", "%s=%s", kv->key, value);
+        else if (provide(b, kv->key, image, b->platform, pinned, err) < 0)
+            return err_wrap(err, "additional context %s", kv->key);
     }
     return 0;
 }
@@ -284,6 +290,31 @@ static int leave_bases_to_builder(struct building *b, struct err *err)
     return 0;
 }
 
+static const char *platform_for(const struct building *b, const struct base_image *base)
+{
+    return base->platform ? base->platform : b->platform;
+}
+
+/* The builder knows a context by its name alone. */
+static int one_platform(const struct building *b, const base_images *bases,
+                        const struct base_image *base, struct err *err)
+{
+    struct image_platform platform;
+    char want[96], have[96];
+    if (image_platform_parse(platform_for(b, base), &platform, err) < 0)
+        return -1;
+    image_platform_format(&platform, want);
+    vec_foreach (bases, other)
+        if (streq(other->name, base->name) &&
+            image_platform_parse(platform_for(b, other), &platform, NULL) == 0 &&
+            !streq(image_platform_format(&platform, have), want))
+            return err_set(err, ERR_INVALID,
+                           "image %s is wanted for %s and for %s: the builder takes a name for one "
+                           "platform only",
+                           base->name, want, have);
+    return 0;
+}
+
 /* Images that the Dockerfile names: afterwards the builder needs no registry. */
 static int add_bases(struct building *b, struct err *err)
 {
@@ -293,20 +324,18 @@ static int add_bases(struct building *b, struct err *err)
         return leave_bases_to_builder(b, err);
     if (fs_read(b->dockerfile, DOCKERFILE_MAX, &text, NULL, err) < 0)
         return -1;
-    char **args AUTOSTRV = build_platform_args(q);
+    char **args AUTOSTRV = build_platform_args(q, b->platform);
+    b->from_scratch = dockerfile_from_scratch(text, (const char *const *)args, q->build->target);
     base_images bases;
     dockerfile_bases(text, (const char *const *)args, &bases);
     int rc = 0;
     vec_foreach (&bases, base) {
-        if (build_has_context(q->build, base->name))
+        if (rc < 0 || build_has_context(q->build, base->name))
             continue;
-        char *full AUTOFREE = NULL;
-        const char *platform = base->platform ? base->platform : build_platform(q);
-        rc = provide(b, base->name, platform, !is_service_image(q, base->name), &full, err);
-        if (rc < 0)
-            break;
-        if (!streq(full, base->name)) /* short names: no search list of the builder's own */
-            argf(b, "--build-context", "%s=docker-image://%s", base->name, full);
+        rc = one_platform(b, &bases, base, err);
+        if (rc == 0)
+            rc = provide(b, base->name, base->name, platform_for(b, base),
+                         !is_service_image(q, base->name), err);
     }
     base_images_release(&bases);
     if (rc == 0)
@@ -457,8 +486,8 @@ static int make_command(struct building *b, const char *id_file, struct err *err
         arg(b, "--no-cache");
     if (build->target)
         arg2(b, "--target", build->target);
-    if (build_platform(q))
-        arg2(b, "--platform", build_platform(q));
+    if (b->platform)
+        arg2(b, "--platform", b->platform);
     char **args AUTOSTRV = build_args(q);
     for (size_t i = 0; args[i]; i++)
         arg2(b, "--build-arg", args[i]);
@@ -479,9 +508,21 @@ static int make_command(struct building *b, const char *id_file, struct err *err
     return 0;
 }
 
-static void on_line(void *ctx, const char *line)
+/* "FROM ID" with the name that the Dockerfile has there, heap. */
+static char *with_name(const struct building *b, const char *line)
+{
+    const char *id = strstr(line, ": FROM ");
+    id = id ? id + strlen(": FROM ") : line;
+    size_t n = strcspn(id, " ");
+    char *word AUTOFREE = xstrndup(id, n);
+    const char *name = map_get(&b->given, word);
+    return name ? xasprintf("%.*s%s%s", (int)(id - line), line, name, id + n) : xstrdup(line);
+}
+
+static void on_line(void *ctx, const char *text)
 {
     struct building *b = ctx;
+    char *line AUTOFREE = with_name(b, text);
     /* "STEP 2/5: RUN ...", in builds of several stages "[1/2] STEP 2/5: ...". */
     const char *step = line[0] == '[' ? strstr(line, "] STEP ") : NULL;
     step = step ? step + 2 : line;
@@ -495,12 +536,25 @@ static void on_line(void *ctx, const char *line)
     say(b, line);
 }
 
+/* A step of another machine's: the kernel runs it where binfmt_misc knows an interpreter. */
+static bool is_foreign(const struct building *b)
+{
+    struct image_platform own, target;
+    return image_platform_parse(NULL, &own, NULL) == 0 &&
+           image_platform_parse(b->platform, &target, NULL) == 0 &&
+           !image_platform_match(&own, &target);
+}
+
 static int build_failed(struct building *b, int status, struct err *err)
 {
     struct strbuf tail AUTOBUF = STRBUF_INIT;
     size_t first = b->lines > TAIL ? b->lines - TAIL : 0;
     for (size_t i = first; i < b->lines; i++)
         strbuf_addf(&tail, "\n  | %s", b->tail[i % TAIL]);
+    if (is_foreign(b) && strstr(tail.buf, "exec format error"))
+        strbuf_addf(&tail,
+                    "\nthis machine runs no programs of %s: apt-get install qemu-user-static",
+                    b->platform);
     char how[64];
     if (WIFSIGNALED(status))
         snprintf(how, sizeof(how), "ended by signal %d", WTERMSIG(status));
@@ -549,6 +603,21 @@ static void set_labels(json_t *labels, const struct key_values *list)
                             json_string(list->v[i].value ? list->v[i].value : ""));
 }
 
+/* Layers upon nothing are the same for all platforms, and so buildah takes them from its cache with
+ * the config of another one. */
+static void set_platform(json_t *config, const char *text)
+{
+    struct image_platform p;
+    if (image_platform_parse(text, &p, NULL) < 0)
+        return;
+    jset_str(config, "os", p.os);
+    jset_str(config, "architecture", p.architecture);
+    if (p.variant[0])
+        jset_str(config, "variant", p.variant);
+    else
+        json_object_del(config, "variant");
+}
+
 /* The config that buildah made, with the labels of the build: given to buildah each would be a step
  * of its own. *id is its digest. */
 static int labelled_config(struct building *b, const char *built, char **text, char id[72],
@@ -566,39 +635,51 @@ static int labelled_config(struct building *b, const char *built, char **text, c
     json_t *labels = json_object_get(section, "Labels");
     set_labels(labels, &b->request->build->labels);
     set_labels(labels, &b->request->labels);
+    if (b->from_scratch)
+        set_platform(config, b->platform);
     *text = json_dumps(config, JSON_COMPACT);
     digest_of(*text, strlen(*text), id);
     return 0;
 }
 
-static int take_result(struct building *b, const char *id_file, struct image **out, struct err *err)
+/* The image that the builder has made, into the store; manifests: where it is one of several. */
+static int take_result(struct building *b, const char *id_file, char **names, json_t *manifests,
+                       struct err *err)
 {
     struct image_store *store = b->buildah.store;
-    char **names AUTOSTRV = NULL;
+    struct manifest_descriptor m;
+    struct image *image = NULL;
     char *built AUTOFREE = NULL, *config AUTOFREE = NULL, id[72];
-    if (full_names(b->request, &names, err) < 0 || fs_read(id_file, 256, &built, NULL, err) < 0)
+    if (fs_read(id_file, 256, &built, NULL, err) < 0)
         return -1;
     built[strcspn(built, "\n")] = '\0';
     if (!digest_valid(built))
         return err_set(err, ERR_CORRUPT, "the builder names its image \"%s\"", built);
     if (labelled_config(b, built, &config, id, err) < 0)
         return -1;
-    struct image *image = NULL;
-    int rc;
-    if (image_find(store, id, NULL, &image, NULL) == 0 && image->layer_dirs)
-        rc = name_existing(store, image, names, err);
-    else
-        rc = buildah_give(&b->buildah, built, config, (const char *const *)names, err);
-    image_free(image);
-    if (rc < 0 || !out)
+    if (!manifests && image_find(store, id, NULL, &image, NULL) == 0 && image->layer_dirs) {
+        int rc = name_existing(store, image, names, err);
+        image_free(image);
         return rc;
-    return image_find(store, id, NULL, out, err);
+    }
+    image_free(image);
+    if (buildah_give(&b->buildah, built, config, &m, err) < 0)
+        return -1;
+    if (!manifests)
+        return publish_entry(store, MEDIA_OCI_MANIFEST, m.digest, m.size,
+                             (const char *const *)names, NULL, false, NULL, err);
+    json_t *parsed AUTOJSON = json_loads(config, 0, NULL), *platform = json_object();
+    static const char *const members[] = {"architecture", "os", "variant"};
+    for (size_t i = 0; i < ARRAY_SIZE(members); i++)
+        jset_str(platform, members[i], jstr(parsed, members[i], NULL));
+    json_array_append_new(manifests,
+                          json_pack("{s:s,s:s,s:I,s:o}", "mediaType", MEDIA_OCI_MANIFEST, "digest",
+                                    m.digest, "size", (json_int_t)m.size, "platform", platform));
+    return 0;
 }
 
-static int run(struct building *b, struct image **out, struct err *err)
+static int build_one(struct building *b, char **names, json_t *manifests, struct err *err)
 {
-    if (find_dockerfile(b, err) < 0)
-        return -1;
     char *id_file AUTOFREE = work_path(&b->buildah.work, "id");
     if (make_command(b, id_file, err) < 0)
         return -1;
@@ -611,21 +692,53 @@ static int run(struct building *b, struct image **out, struct err *err)
         return -1;
     if (!WIFEXITED(c.status) || WEXITSTATUS(c.status))
         return build_failed(b, c.status, err);
-    return take_result(b, id_file, out, err);
+    return take_result(b, id_file, names, manifests, err);
 }
 
-int call_build(struct image_store *store, const struct build_request *q, struct image **image,
-               struct err *err)
+static void forget_output(struct building *b)
+{
+    strv_free(b->argv);
+    free(b->step);
+    for (size_t i = 0; i < TAIL; i++)
+        free(b->tail[i]);
+    b->argv = NULL;
+    b->step = NULL;
+    memset(b->tail, 0, sizeof(b->tail));
+    b->lines = 0;
+}
+
+/* One platform after the other, each from the cache of its own; nothing has a name before all are
+ * made. */
+static int run(struct building *b, struct err *err)
+{
+    const char **platforms AUTOFREE = build_platforms(b->request);
+    char **names AUTOSTRV = NULL;
+    if (full_names(b->request, &names, err) < 0 || find_dockerfile(b, err) < 0)
+        return -1;
+    b->several = platforms[0] && platforms[1];
+    json_t *manifests AUTOJSON = b->several ? json_array() : NULL;
+    size_t i = 0;
+    do {
+        b->platform = platforms[i];
+        int rc = build_one(b, names, manifests, err);
+        forget_output(b);
+        if (rc < 0)
+            return b->several ? err_wrap(err, "platform %s", b->platform) : -1;
+    } while (platforms[i] && platforms[++i]);
+    return manifests ? publish_index(&b->buildah.work, manifests, (const char *const *)names, err)
+                     : 0;
+}
+
+int call_build(struct image_store *store, const struct build_request *q, struct err *err)
 {
     struct building b = {.request = q};
     int rc = buildah_open(store, q->cancel, &b.buildah, err);
     if (rc == 0)
-        rc = run(&b, image, err);
+        rc = run(&b, err);
     buildah_release(&b.buildah);
     free(b.dockerfile);
-    strv_free(b.argv);
-    free(b.step);
-    for (size_t i = 0; i < TAIL; i++)
-        free(b.tail[i]);
+    map_foreach (&b.given, it)
+        free(it->value);
+    map_release(&b.given);
     return rc < 0 ? err_wrap(err, "build of service \"%s\"", q->service) : 0;
 }

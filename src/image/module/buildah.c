@@ -16,7 +16,6 @@
 #include "base/fs.h"
 #include "base/mem.h"
 #include "image/module/assemble.h"
-#include "image/module/publish.h"
 #include "image/module/stream.h"
 #include "image/module/tarsplit.h"
 
@@ -103,16 +102,6 @@ static const json_t *find(const json_t *list, const char *id)
         if (streq(jstr(item, "id", ""), id))
             return item;
     return NULL;
-}
-
-static bool has_name(const json_t *image, const char *name)
-{
-    size_t i;
-    json_t *item;
-    json_array_foreach (json_object_get(image, "names"), i, item)
-        if (json_is_string(item) && streq(json_string_value(item), name))
-            return true;
-    return false;
 }
 
 /* ---- what the dead left */
@@ -362,24 +351,15 @@ static int pull_view(struct buildah *b, const struct handover *h, struct err *er
     return run(b, argv, b->cancel, err);
 }
 
-static int take_locked(struct buildah *b, const struct handover *h, const char *name,
-                       struct err *err)
+static int take_locked(struct buildah *b, const struct handover *h, struct err *err)
 {
     json_t *images AUTOJSON = NULL;
     if (read_list(b, "overlay-images/images.json", &images, err) < 0)
         return -1;
-    const json_t *known = find(images, h->id + 7);
-    if (known && has_name(known, name))
-        return 0;
-    if (!known && pull_view(b, h, err) < 0)
-        return -1;
-    char **argv AUTOSTRV = buildah_command(b, "tag");
-    strv_push(&argv, h->id + 7);
-    strv_push(&argv, name);
-    return run(b, argv, b->cancel, err);
+    return find(images, h->id + 7) ? 0 : pull_view(b, h, err);
 }
 
-int buildah_take(struct buildah *b, const struct image *image, const char *name, struct err *err)
+int buildah_take(struct buildah *b, const struct image *image, char id[65], struct err *err)
 {
     struct stop stop = {b->cancel, NULL};
     char digest[72];
@@ -392,10 +372,11 @@ int buildah_take(struct buildah *b, const struct image *image, const char *name,
         handover_release(&h);
         return -1;
     }
-    int rc = take_locked(b, &h, name, err);
+    int rc = take_locked(b, &h, err);
     layout_unlock_digest(b->store, digest, lock);
+    memcpy(id, h.id + 7, 65);
     handover_release(&h);
-    return rc < 0 ? err_wrap(err, "hand image %s to the builder", name) : 0;
+    return rc < 0 ? err_wrap(err, "hand it to the builder") : 0;
 }
 
 /* It is filed under the base64 of its digest. */
@@ -485,8 +466,8 @@ static void use_known_blobs(struct image_store *store, struct image *image)
     image_list_release(&list);
 }
 
-static int give(struct give *g, const char *id, const char *config_text, const char *const *names,
-                struct image **image, struct err *err)
+static int give(struct give *g, const char *id, const char *config_text, struct image **image,
+                struct manifest_descriptor *manifest, struct err *err)
 {
     struct buildah *b = g->b;
     struct work *work = &b->work;
@@ -506,7 +487,7 @@ static int give(struct give *g, const char *id, const char *config_text, const c
     if (assembly_pin(work, *image, err) < 0)
         return -1;
     struct assembly a = {.work = work,
-                         .image = names[0] ? names[0] : id,
+                         .image = id,
                          .cancel = b->cancel,
                          .layers = *image,
                          .fetch = give_layer,
@@ -518,16 +499,15 @@ static int give(struct give *g, const char *id, const char *config_text, const c
     for (size_t i = 0; i < n; i++)
         descriptors[i] = (struct layer_descriptor){
             (*image)->layers[i].digest, (*image)->layers[i].media_type, (*image)->layers[i].size};
-    char published[72];
-    return publish_image(work, config_text, descriptors, n, names, published, err);
+    return publish_manifest(work, config_text, descriptors, n, own_id, manifest, err);
 }
 
-int buildah_give(struct buildah *b, const char *id, const char *config, const char *const *names,
-                 struct err *err)
+int buildah_give(struct buildah *b, const char *id, const char *config,
+                 struct manifest_descriptor *manifest, struct err *err)
 {
     struct give g = {.b = b};
     struct image *image = NULL;
-    int rc = give(&g, id, config, names, &image, err);
+    int rc = give(&g, id, config, &image, manifest, err);
     strv_free(g.ids);
     image_free(image);
     return rc < 0 ? err_wrap(err, "take the image from the builder") : 0;

@@ -6,6 +6,7 @@
 
 #include "image/layout.h"
 #include "image/module/layer.h"
+#include "image/module/publish.h"
 #include "image/transfer.h"
 
 /* One use of it. Working containers are of the storage, so that each user holds its lock, shared,
@@ -29,14 +30,14 @@ char **buildah_command(const struct buildah *b, const char *command);
 /* The folder in which the OCI runtime keeps what it knows of this use's containers, heap. */
 char *buildah_runtime_root(const struct buildah *b);
 
-/* Makes sure that buildah knows the image under this full name. */
-int buildah_take(struct buildah *b, const struct image *image, const char *name, struct err *err);
+/* Makes sure that buildah has the image; id holds 65 bytes: what it is called there. */
+int buildah_take(struct buildah *b, const struct image *image, char id[65], struct err *err);
 
 /* The config of an image of buildah's: what id is the digest of; heap. */
 int buildah_config(const struct buildah *b, const char *id, char **text, struct err *err);
 /* Brings an image of buildah's into the store (layers that are there stay) with this config, which
- * has the layers of its own, and gives it the names. */
-int buildah_give(struct buildah *b, const char *id, const char *config, const char *const *names,
-                 struct err *err);
+ * has the layers of its own. The manifest has no name yet. */
+int buildah_give(struct buildah *b, const char *id, const char *config,
+                 struct manifest_descriptor *manifest, struct err *err);
 
 #endif

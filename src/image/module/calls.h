@@ -25,8 +25,7 @@ int call_bases(const struct build_request *request, struct build_base **bases, s
 int call_lint(const struct build_request *request,
               void (*warn)(void *ctx, const char *rule, const char *message, size_t line),
               void *ctx, struct err *err);
-int call_build(struct image_store *store, const struct build_request *request, struct image **image,
-               struct err *err);
+int call_build(struct image_store *store, const struct build_request *request, struct err *err);
 int call_artifact_push(struct image_store *store, const struct artifact_push_request *request,
                        struct err *err);
 int call_artifact_pull(const struct artifact_pull_request *request, struct artifact *artifact,

@@ -74,6 +74,22 @@ int call_lint(const struct build_request *q,
     return 0;
 }
 
+static void add_bases(const struct build_request *q, const char *text, const char *platform,
+                      struct build_base **bases, size_t *n)
+{
+    base_images found;
+    char **args AUTOSTRV = build_platform_args(q, platform);
+    dockerfile_bases(text, (const char *const *)args, &found);
+    *bases = xrealloc(*bases, (*n + found.n + 1) * sizeof(**bases));
+    vec_foreach (&found, base) {
+        if (build_has_context(q->build, base->name))
+            continue;
+        const char *want = base->platform ? base->platform : platform;
+        (*bases)[(*n)++] = (struct build_base){xstrdup(base->name), want ? xstrdup(want) : NULL};
+    }
+    base_images_release(&found);
+}
+
 /* ERR_UNAVAILABLE: the Dockerfile is somewhere else, its images are not known. */
 int call_bases(const struct build_request *q, struct build_base **bases, size_t *n, struct err *err)
 {
@@ -84,17 +100,10 @@ int call_bases(const struct build_request *q, struct build_base **bases, size_t 
         return -1;
     if (!text)
         return err_set(err, ERR_UNAVAILABLE, "its Dockerfile is not on this machine");
-    base_images found;
-    char **args AUTOSTRV = build_platform_args(q);
-    dockerfile_bases(text, (const char *const *)args, &found);
-    *bases = xcalloc(found.n + 1, sizeof(**bases));
-    vec_foreach (&found, base) {
-        if (build_has_context(q->build, base->name))
-            continue;
-        const char *platform = base->platform ? base->platform : build_platform(q);
-        (*bases)[(*n)++] = (struct build_base){xstrdup(base->name),
-                                               platform ? xstrdup(platform) : NULL};
-    }
-    base_images_release(&found);
+    const char **platforms AUTOFREE = build_platforms(q);
+    size_t i = 0;
+    do {
+        add_bases(q, text, platforms[i], bases, n);
+    } while (platforms[i] && platforms[++i]);
     return 0;
 }

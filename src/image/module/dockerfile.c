@@ -12,11 +12,17 @@
 struct scan {
     struct map variables; /* values, heap */
     struct map overrides; /* names given from outside */
-    struct map stages;
+    struct map
+        stages; /* name in lower case -> &scratch or &other: what it starts from in the end */
     base_images *bases;
+    const char *target; /* name or number of the stage that is wanted, NULL: the last */
+    size_t stages_n;
+    bool from_scratch; /* the stage that is wanted, as far as it is known */
     bool before_from;
     char escape;
 };
+
+static char scratch, other;
 
 static void set_variable(struct scan *s, const char *name, const char *value)
 {
@@ -77,12 +83,18 @@ static char *expand(const struct scan *s, const char *text)
     return strbuf_detach(&out);
 }
 
+static char *lower_case(const char *text)
+{
+    char *out = xstrdup(text);
+    for (char *p = out; *p; p++)
+        *p = (char)tolower((unsigned char)*p);
+    return out;
+}
+
 static void add_base(struct scan *s, const char *name, const char *platform)
 {
     bool number = *name && strspn(name, "0123456789") == strlen(name);
-    char *lower AUTOFREE = xstrdup(name);
-    for (char *p = lower; *p; p++)
-        *p = (char)tolower((unsigned char)*p);
+    char *lower AUTOFREE = lower_case(name);
     if (!*name || number || streq(name, "scratch") || map_get(&s->stages, lower))
         return;
     vec_foreach (s->bases, b)
@@ -103,9 +115,23 @@ static char *word_at(const char **p)
     return word;
 }
 
+/* A stage begins. name NULL: it has none. */
+static void note_stage(struct scan *s, const char *image, const char *name)
+{
+    char *lower AUTOFREE = lower_case(image), *number AUTOFREE = xasprintf("%zu", s->stages_n++);
+    void *from = map_get(&s->stages, lower);
+    if (!from)
+        from = streq(image, "scratch") ? &scratch : &other;
+    if (!s->target || streq(s->target, number) || (name && !strcasecmp(s->target, name)))
+        s->from_scratch = from == &scratch;
+    char *key AUTOFREE = name ? lower_case(name) : NULL;
+    if (key)
+        map_set(&s->stages, key, from);
+}
+
 static void from_line(struct scan *s, const char *rest)
 {
-    char *platform AUTOFREE = NULL, *image AUTOFREE = NULL;
+    char *platform AUTOFREE = NULL, *image AUTOFREE = NULL, *name AUTOFREE = NULL;
     s->before_from = false;
     for (;;) {
         char *word AUTOFREE = word_at(&rest);
@@ -118,13 +144,12 @@ static void from_line(struct scan *s, const char *rest)
             image = expand(s, word);
             add_base(s, image, platform);
         } else if (!strcasecmp(word, "as")) {
-            char *name AUTOFREE = word_at(&rest);
-            for (char *p = name; p && *p; p++)
-                *p = (char)tolower((unsigned char)*p);
-            if (name)
-                map_set(&s->stages, name, s);
+            free(name);
+            name = word_at(&rest);
         }
     }
+    if (image)
+        note_stage(s, image, name);
 }
 
 static void arg_line(struct scan *s, const char *rest)
@@ -252,9 +277,9 @@ static void scan_lines(struct scan *s, const char *text)
     }
 }
 
-void dockerfile_bases(const char *text, const char *const *args, base_images *bases)
+static bool scan(const char *text, const char *const *args, const char *target, base_images *bases)
 {
-    struct scan s = {.bases = bases, .before_from = true, .escape = '\\'};
+    struct scan s = {.bases = bases, .target = target, .before_from = true, .escape = '\\'};
     *bases = (base_images){0};
     for (size_t i = 0; args && args[i]; i++) {
         char *name AUTOFREE = xstrndup(args[i], strcspn(args[i], "="));
@@ -268,6 +293,20 @@ void dockerfile_bases(const char *text, const char *const *args, base_images *ba
     map_release(&s.variables);
     map_release(&s.overrides);
     map_release(&s.stages);
+    return s.from_scratch;
+}
+
+void dockerfile_bases(const char *text, const char *const *args, base_images *bases)
+{
+    scan(text, args, NULL, bases);
+}
+
+bool dockerfile_from_scratch(const char *text, const char *const *args, const char *target)
+{
+    base_images bases;
+    bool yes = scan(text, args, target, &bases);
+    base_images_release(&bases);
+    return yes;
 }
 
 void base_images_release(base_images *bases)

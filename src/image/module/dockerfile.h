@@ -3,6 +3,8 @@
 #ifndef IMAGE_MODULE_DOCKERFILE_H
 #define IMAGE_MODULE_DOCKERFILE_H
 
+#include <stdbool.h>
+
 #include "base/err.h"
 #include "base/vec.h"
 
@@ -17,5 +19,9 @@ typedef VEC(struct base_image) base_images;
  * the file, "scratch" and stage numbers are left out, each name is there once. */
 void dockerfile_bases(const char *text, const char *const *args, base_images *bases);
 void base_images_release(base_images *bases);
+
+/* Whether the stage that is built (its name or number, NULL: the last) starts from nothing in the
+ * end, and so says of no platform by itself. */
+bool dockerfile_from_scratch(const char *text, const char *const *args, const char *target);
 
 #endif

@@ -82,17 +82,37 @@ int publish_entry(struct image_store *store, const char *media_type, const char 
     return 0;
 }
 
+int publish_manifest(struct work *work, const char *config, const struct layer_descriptor *layers,
+                     size_t n, char id[72], struct manifest_descriptor *manifest, struct err *err)
+{
+    if (publish_blob(work, config, strlen(config), id, err) < 0)
+        return -1;
+    char *text AUTOFREE = manifest_text(id, strlen(config), layers, n);
+    manifest->size = (int64_t)strlen(text);
+    return publish_blob(work, text, strlen(text), manifest->digest, err);
+}
+
 int publish_image(struct work *work, const char *config, const struct layer_descriptor *layers,
                   size_t n, const char *const *names, char id[72], struct err *err)
 {
+    struct manifest_descriptor m;
+    if (publish_manifest(work, config, layers, n, id, &m, err) < 0)
+        return -1;
+    return publish_entry(work->store, MEDIA_OCI_MANIFEST, m.digest, m.size, names, NULL, false,
+                         NULL, err);
+}
+
+int publish_index(struct work *work, json_t *manifests, const char *const *names, struct err *err)
+{
     char digest[72];
-    if (publish_blob(work, config, strlen(config), id, err) < 0)
+    json_t *index AUTOJSON = json_pack("{s:i,s:s,s:O}", "schemaVersion", 2, "mediaType",
+                                       MEDIA_OCI_INDEX, "manifests", manifests);
+    char *text AUTOFREE = json_dumps(index, JSON_COMPACT);
+    size_t n = strlen(text);
+    if (publish_blob(work, text, n, digest, err) < 0)
         return -1;
-    char *manifest AUTOFREE = manifest_text(id, strlen(config), layers, n);
-    if (publish_blob(work, manifest, strlen(manifest), digest, err) < 0)
-        return -1;
-    return publish_entry(work->store, MEDIA_OCI_MANIFEST, digest, (int64_t)strlen(manifest), names,
-                         NULL, false, NULL, err);
+    return publish_entry(work->store, MEDIA_OCI_INDEX, digest, (int64_t)n, names, NULL, false, NULL,
+                         err);
 }
 
 const char *layer_media_type(int compression)

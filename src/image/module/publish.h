@@ -23,9 +23,20 @@ int publish_entry(struct image_store *store, const char *media_type, const char 
                   int64_t size, const char *const *names, const char *index_digest, bool pulled,
                   bool *changed, struct err *err);
 
-/* A config (text) and layers that are in the store already become an image. id holds 72 bytes. */
+struct manifest_descriptor {
+    char digest[72];
+    int64_t size;
+};
+/* Config (text) and manifest of an image, whose layers are in the store already, as blobs: nothing
+ * names them yet. id holds 72 bytes. */
+int publish_manifest(struct work *work, const char *config, const struct layer_descriptor *layers,
+                     size_t n, char id[72], struct manifest_descriptor *manifest, struct err *err);
+/* The same, and the image gets its names. */
 int publish_image(struct work *work, const char *config, const struct layer_descriptor *layers,
                   size_t n, const char *const *names, char id[72], struct err *err);
+/* The names stand for an index of manifests (descriptors with their platforms), which are in the
+ * store already. */
+int publish_index(struct work *work, json_t *manifests, const char *const *names, struct err *err);
 
 /* The media type of a layer stored with this compression. */
 const char *layer_media_type(int compression);

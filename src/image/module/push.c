@@ -17,9 +17,11 @@ struct push {
     atomic_bool failed;
     struct registry *registry;
     struct work work;
-    struct image *image;
+    struct image *image;   /* this machine's */
+    char **manifests;      /* digests, of an index all that it has, then its own last */
+    char **blobs;          /* digests of layers and configs */
     pthread_mutex_t mutex; /* of next, err and the progress callback */
-    size_t next;           /* blob: a layer, behind them the config */
+    size_t next;           /* of blobs */
     struct err err;
 };
 
@@ -93,14 +95,15 @@ static int64_t blob_size(const struct push *p, const char *digest)
 static void *worker(void *arg)
 {
     struct push *p = arg;
+    size_t blobs_n = strv_len((const char *const *)p->blobs);
     struct registry_client *c = registry_client_new(p->registry);
     for (;;) {
         pthread_mutex_lock(&p->mutex);
         size_t i = p->next++;
         pthread_mutex_unlock(&p->mutex);
-        if (i > p->image->layers_n || stop_now(&p->stop))
+        if (i >= blobs_n || stop_now(&p->stop))
             break;
-        const char *digest = i < p->image->layers_n ? p->image->layers[i].digest : p->image->id;
+        const char *digest = p->blobs[i];
         struct err err = ERR_INIT;
         if (push_blob(p, c, digest, blob_size(p, digest), &err) == 0)
             continue;
@@ -133,40 +136,94 @@ static int push_blobs(struct push *p, struct err *err)
     return -1;
 }
 
-static int push_manifest(struct push *p, struct err *err)
+static int push_manifest(struct push *p, struct registry_client *c, const char *digest,
+                         const char *name, struct err *err)
 {
-    char *path AUTOFREE = layout_blob(p->store, p->image->digest), *text AUTOFREE = NULL;
+    char *path AUTOFREE = layout_blob(p->store, digest), *text AUTOFREE = NULL;
     json_t *json AUTOJSON = NULL;
     size_t n;
     if (fs_read(path, MANIFEST_MAX, &text, &n, err) < 0 ||
-        image_manifest_json(p->store, p->image, &json, err) < 0)
+        layout_read_json(p->store, digest, MANIFEST_MAX, &json, err) < 0)
         return -1;
+    return registry_put_manifest(c, name, manifest_media_type(json), text, n, err);
+}
+
+/* What an index names first: a registry refuses an index of what it does not have. */
+static int push_manifests(struct push *p, struct err *err)
+{
     struct registry_client *c = registry_client_new(p->registry);
-    const char *name = p->request->into ? p->image->digest : p->ref.tag;
-    int rc = registry_put_manifest(c, name, manifest_media_type(json), text, n, err);
+    int rc = 0;
+    for (size_t i = 0; p->manifests[i] && rc == 0; i++) {
+        bool tagged = !p->manifests[i + 1] && !p->request->into;
+        rc = push_manifest(p, c, p->manifests[i], tagged ? p->ref.tag : p->manifests[i], err);
+    }
     registry_client_free(c);
     return rc;
+}
+
+static void add_unique(char ***list, const char *digest)
+{
+    for (size_t i = 0; *list && (*list)[i]; i++)
+        if (streq((*list)[i], digest))
+            return;
+    strv_push(list, digest);
+}
+
+static void add_image(struct push *p, const struct image *image)
+{
+    for (size_t i = 0; i < image->layers_n; i++)
+        add_unique(&p->blobs, image->layers[i].digest);
+    add_unique(&p->blobs, image->id);
+    add_unique(&p->manifests, image->digest);
+}
+
+/* All images of the index that this one was chosen from; false: they are not all here, as of an
+ * index of which only this machine's was ever fetched. */
+static bool add_index(struct push *p)
+{
+    const char *index = p->image->index_digest;
+    json_t *json AUTOJSON = NULL, *entry;
+    bool whole = index && layout_read_json(p->store, index, MANIFEST_MAX, &json, NULL) == 0;
+    size_t i;
+    json_array_foreach (json_object_get(json, "manifests"), i, entry) {
+        struct image *image = NULL;
+        whole = whole && entry_image(p->store, entry, NULL, &image, NULL) == 0 &&
+                streq(image->digest, jstr(entry, "digest", "")) &&
+                layout_has_blobs(p->store, image);
+        if (whole)
+            add_image(p, image);
+        image_free(image);
+    }
+    if (whole)
+        strv_push(&p->manifests, index);
+    return whole;
+}
+
+static int choose(struct push *p, struct err *err)
+{
+    if (image_find(p->store, p->request->reference, NULL, &p->image, err) < 0)
+        return -1;
+    if (!add_index(p)) {
+        strv_free(p->manifests);
+        strv_free(p->blobs);
+        p->manifests = p->blobs = NULL;
+        add_image(p, p->image);
+    }
+    if (work_pin(&p->work, (const char *const *)p->blobs, err) < 0 ||
+        work_pin(&p->work, (const char *const *)p->manifests, err) < 0)
+        return -1;
+    for (size_t i = 0; p->blobs[i]; i++)
+        if (!layout_has_blob(p->store, p->blobs[i], -1))
+            return err_set(err, ERR_CORRUPT, "blob %s is not in the store", p->blobs[i]);
+    return 0;
 }
 
 static int run(struct push *p, struct err *err)
 {
     if (p->ref.digest)
         return err_set(err, ERR_INVALID, "a digest cannot be pushed, only a tag");
-    if (image_find(p->store, p->request->reference, NULL, &p->image, err) < 0 ||
-        work_begin(p->store, &p->work, err) < 0)
+    if (work_begin(p->store, &p->work, err) < 0 || choose(p, err) < 0)
         return -1;
-    char **pins AUTOSTRV = NULL;
-    strv_push(&pins, p->image->id);
-    strv_push(&pins, p->image->digest);
-    for (size_t i = 0; i < p->image->layers_n; i++)
-        strv_push(&pins, p->image->layers[i].digest);
-    if (work_pin(&p->work, (const char *const *)pins, err) < 0)
-        return -1;
-    for (size_t i = 0; i < p->image->layers_n; i++) {
-        const struct image_layer *l = &p->image->layers[i];
-        if (!layout_has_blob(p->store, l->digest, l->size))
-            return err_set(err, ERR_CORRUPT, "blob %s is not in the store", l->digest);
-    }
     p->registry = registry_new(&p->ref, p->request->auth_file, true, &p->stop, err);
     if (!p->registry)
         return -1;
@@ -179,7 +236,7 @@ static int run(struct push *p, struct err *err)
     if (rc == 0)
         rc = push_blobs(p, err);
     if (rc == 0)
-        rc = push_manifest(p, err);
+        rc = push_manifests(p, err);
     if (rc == 0)
         tell(p, NULL, IMAGE_DONE, 0, 0);
     return rc;
@@ -195,10 +252,12 @@ int call_push(struct image_store *store, const struct push_request *q, char **di
         return -1;
     int rc = run(&p, err);
     if (rc == 0 && digest)
-        *digest = xstrdup(p.image->digest);
+        *digest = xstrdup(p.manifests[strv_len((const char *const *)p.manifests) - 1]);
     work_end(&p.work);
     registry_free(p.registry);
     image_free(p.image);
+    strv_free(p.manifests);
+    strv_free(p.blobs);
     reference_release(&p.ref);
     err_release(&p.err);
     pthread_mutex_destroy(&p.mutex);
