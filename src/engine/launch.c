@@ -100,9 +100,12 @@ static void take_running(struct container *c, const struct monitor_status *st)
     bool first = c->record.pid != st->pid || !c->record.pid;
     c->record.pid = st->pid;
     c->record.pid_start = st->start_time;
-    fd_close_ptr(&c->pidfd);
-    c->pidfd = fd_pidfd(st->pid);
     c->up = true;
+    /* While it is the same process its probes use the descriptor. */
+    if (first || c->pidfd < 0) {
+        fd_close_ptr(&c->pidfd);
+        c->pidfd = fd_pidfd(st->pid);
+    }
     if (!first)
         return;
     c->record.started = st->started;
@@ -138,6 +141,7 @@ static void on_monitor_status(void *arg, const struct monitor_status *st)
     case MONITOR_EXITED:
         /* One that ended before it was ever seen running did run. */
         if (c->state == C_LAUNCHING) {
+            c->record.due = false;
             c->record.started = st->started;
             engine_container_event(c->engine, c, "start", NULL);
         }

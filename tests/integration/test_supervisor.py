@@ -112,7 +112,7 @@ def test_killed_supervisor_comes_back_by_itself(project):
     first = project.supervisor()
     os.kill(first, signal.SIGKILL)
     wait_for(lambda: project.supervisor() not in (None, first), "another supervisor")
-    project.sh("x", "touch /end")
+    project.sh("x", "touch /end", code=None)  # its end may be the command's as well
     wait_for(lambda: project.record("x")["restart_count"] > 0, "the restart policy to hold")
 
 
@@ -221,6 +221,24 @@ def test_probes_of_before_count(project):
     os.kill(project.supervisor(), signal.SIGKILL)
     wait_for(lambda: project.health("x") == "unhealthy", "the third failure")
     assert project.sh("x", "cat /probes").splitlines() == ["failed"] * 3
+
+
+def test_probes_stay_in_their_container(project):
+    """Whoever starts them, and through whichever descriptors: each writes where it is."""
+    write(project, {"x": sleeper(scale=5, healthcheck={"test": "echo $$(hostname) >> /probes", "interval": "100ms"})})
+    project.up("--wait")
+    for number in range(4):
+        first = project.supervisor()
+        os.kill(first, signal.SIGKILL)
+        if number % 2:
+            for pid in project.monitors()[:2]:
+                os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: project.supervisor() not in (None, first), "another supervisor")  # noqa: B023
+        for n in range(1, 6):
+            project("exec", "-T", "--index", n, "x", "sh", "-c", ": > /probes")
+            wait_for(lambda: project("exec", "-T", "--index", n, "x", "cat", "/probes").out, "probes to go on")  # noqa: B023
+    for n in range(1, 6):
+        assert set(project("exec", "-T", "--index", n, "x", "cat", "/probes").out.split()) == {project.record("x", n)["id"][:12]}
 
 
 def test_the_last_to_be_killed_for_memory(project):
