@@ -262,7 +262,7 @@ static void finish_run(struct container *c)
         set_state(c, C_IDLE);
     c->restart_unhealthy = false;
     container_save(c);
-    if (!again)
+    if (!again && !c->record.due)
         launch_let_go(c);
     if (!never_ran)
         engine_container_event(c->engine, c, "die",
@@ -313,7 +313,7 @@ static void on_stop_hooks(struct container *c, struct err *err)
     c->hooks_due = false;
     if (err && !c->killed) {
         err_move(&c->hook_fault, err);
-        c->stop_wanted = c->record.stopped_by_user = false;
+        c->stop_wanted = c->record.stopped_by_user = c->record.due = false;
     }
     container_step(c);
     engine_kick(c->engine);
@@ -357,6 +357,7 @@ void container_start(struct container *c)
 
 void container_stop(struct container *c, int64_t timeout)
 {
+    c->record.due = false;
     c->record.stopped_by_user = true;
     container_shut_down(c, timeout);
 }
@@ -375,22 +376,55 @@ void container_shut_down(struct container *c, int64_t timeout)
     container_step(c);
 }
 
+/* On disk before anything happens to it. */
+static void set_due(struct container *c, bool due)
+{
+    c->record.due = due;
+    if (due)
+        container_save(c);
+}
+
+void container_stop_meanwhile(struct container *c, int64_t timeout)
+{
+    set_due(c, true);
+    c->record.stopped_by_user = true;
+    container_shut_down(c, timeout);
+}
+
 void container_withdraw_stop(struct container *c)
 {
     if (c->state != C_RUNNING || !c->hooks || !c->stop_wanted)
         return;
     hooks_cancel(c->hooks);
     c->hooks = NULL;
-    c->stop_wanted = c->hooks_due = c->record.stopped_by_user = false;
+    c->stop_wanted = c->hooks_due = c->record.stopped_by_user = c->record.due = false;
 }
 
-void container_stop_replaced(struct container *c, int64_t timeout)
+void container_stop_replaced(struct container *c, int64_t timeout, bool due)
 {
+    set_due(c, due && (c->record.due || container_is_running(c) || c->state == C_BACKOFF));
     c->record.stopped_by_user = true;
     c->stop_wanted = true;
     c->start_wanted = c->hooks_due = false;
     c->stop_timeout = timeout;
     container_step(c);
+}
+
+void container_give_up(struct container *c)
+{
+    if (!c->record.due)
+        return;
+    c->record.due = false;
+    container_save(c);
+    if (c->state == C_IDLE)
+        launch_let_go(c);
+}
+
+void container_inherit(struct container *c, struct container *from)
+{
+    c->record.replaces = xstrdup(from->record.id);
+    c->record.due = from->record.due;
+    c->keeper = STEAL(from->keeper);
 }
 
 void container_restart_unhealthy(struct container *c)
@@ -465,6 +499,7 @@ void container_pause(struct container *c, bool pause)
 static void fail_launch(struct container *c)
 {
     c->launch_failed = true;
+    c->record.due = false;
     set_error(c, c->fault.msg);
     log_line("%s: %s", c->record.name, c->fault.msg);
     if (!c->record.exit_code)
@@ -496,6 +531,7 @@ static void begin_launch(struct container *c)
 static void begin_running(struct container *c)
 {
     c->start_wanted = false; /* also of one that was taken over half started */
+    c->record.due = c->record.due && c->stop_wanted;
     c->record.status = CONTAINER_RUNNING;
     launch_health(c);
     prepare_job_free(c->job);
@@ -600,7 +636,8 @@ void container_step(struct container *c)
             c->record.status = CONTAINER_EXITED;
             set_state(c, C_IDLE);
             container_save(c);
-            launch_let_go(c);
+            if (!c->record.due)
+                launch_let_go(c);
             container_step(c);
         } else if ((c->timer_fired || c->start_wanted) && !c->engine->handing_over) {
             uv_timer_stop(&c->timer);
@@ -675,6 +712,9 @@ void container_adopt(struct container *c)
     if (launch_link(c, &err) < 0)
         c->lost = true;
     container_step(c);
+    /* Its stop had been begun: it is carried on, so that it can run again. */
+    if (c->record.due && c->record.pid)
+        container_stop_meanwhile(c, -1);
 }
 
 static void on_timer_closed(uv_handle_t *h)

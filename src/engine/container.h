@@ -91,10 +91,16 @@ void container_start(struct container *c);
 void container_stop(struct container *c, int64_t timeout);
 /* The same because the machine goes down: after a reboot its restart policy counts. */
 void container_shut_down(struct container *c, int64_t timeout);
+/* The same for a while. It is due from now on: on disk, so that it runs again whoever dies meanwhile. */
+void container_stop_meanwhile(struct container *c, int64_t timeout);
+/* Without its pre_stop hooks, as it is replaced; due: if it ran, it or what replaces it runs again. */
+void container_stop_replaced(struct container *c, int64_t timeout, bool due);
 /* Whoever wanted the stop is gone: while its pre_stop hooks run it can be withdrawn. */
 void container_withdraw_stop(struct container *c);
-/* The same without its pre_stop hooks: it is replaced. */
-void container_stop_replaced(struct container *c, int64_t timeout);
+/* It is not due any more. */
+void container_give_up(struct container *c);
+/* Takes the place of one that is to be removed: due if that one is, and watched over in the same way. */
+void container_inherit(struct container *c, struct container *from);
 /* Its probes failed: x-restart-unhealthy has it stopped and started again, so often. */
 void container_restart_unhealthy(struct container *c);
 /* Sends a signal now; ERR_CONFLICT when it does not run. */

@@ -79,6 +79,8 @@ static bool name_is_taken(const struct engine *e, const char *name,
                           const struct container_spec *spec, struct err *err)
 {
     const struct container *own = engine_container_by_name(e, name);
+    if (own == spec->replaced)
+        own = NULL;
     struct container_record other = {0};
     bool chosen = spec->name || spec->service->container_name;
     bool taken = own ||

@@ -9,11 +9,12 @@ struct container_spec {
     const struct service *service;
     int number;
     const char *image_id;
-    const char *command;  /* as ps shows it, NULL: not known before its start */
-    json_t *inputs;       /* container_record.inputs, borrowed; NULL: not known */
-    bool oneoff;          /* `run` */
-    const char *name;     /* NULL: container_name, else <project>-<service>-<number> */
-    const json_t *labels; /* more, object of strings; NULL: none */
+    const char *command;              /* as ps shows it, NULL: not known before its start */
+    json_t *inputs;                   /* container_record.inputs, borrowed; NULL: not known */
+    bool oneoff;                      /* `run` */
+    const char *name;                 /* NULL: container_name, else <project>-<service>-<number> */
+    const json_t *labels;             /* more, object of strings; NULL: none */
+    const struct container *replaced; /* that goes, and whose name it may have; NULL: none */
 };
 
 /* Label com.docker.compose.depends_on of the service: "db:service_healthy:false,...". Heap. */

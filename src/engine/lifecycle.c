@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/vec.h"
 #include "engine/condition.h"
@@ -120,6 +121,7 @@ static void step_stop(struct operation *op, struct verb_item *item)
             return;
         }
         if (c->state == C_IDLE) {
+            container_give_up(c);
             item->done = true;
             return;
         }
@@ -278,6 +280,33 @@ static int restore_begin(struct operation *op, struct err *err)
     return 0;
 }
 
+/* --- resume: of what an operation has stopped for a while, and did not come to start again --- */
+
+static void step_resume(struct operation *op, struct verb_item *item)
+{
+    step_start(op, item);
+    if (!item->done || op->cancelled)
+        return;
+    container_give_up(item->c);
+    /* The others may well start. */
+    if (op->failure.msg)
+        log_line("resume: %s", op->failure.msg);
+    err_release(&op->failure);
+}
+
+static int resume_begin(struct operation *op, struct err *err)
+{
+    if (begin(op, false, step_resume, err) < 0)
+        return -1;
+    struct verb *v = op->data;
+    for (size_t i = 0; i < v->items.n;)
+        if (v->items.v[i].c->record.due)
+            i++;
+        else
+            vec_remove(&v->items, i);
+    return 0;
+}
+
 /* --- restart --- */
 
 static bool is_restarted_too(const void *op, const struct container *c)
@@ -303,7 +332,7 @@ static void step_restart(struct operation *op, struct verb_item *item)
             return;
         tell(op, item, "Restarting", "working");
         item->stage = 1;
-        container_stop(c, operation_seconds(op, "timeout"));
+        container_stop_meanwhile(c, operation_seconds(op, "timeout"));
     }
     struct err refusal AUTOERR = ERR_INIT;
     if (item->stage == 1 && op->cancelled)
@@ -472,6 +501,7 @@ static int pause_begin(struct operation *op, struct err *err)
 VERB(stop, stop_begin, .overrides = true);
 VERB(start, start_begin, .starts = true);
 VERB(restore, restore_begin, .starts = true);
+VERB(resume, resume_begin, .starts = true);
 VERB(restart, restart_begin, .starts = true);
 VERB(kill, kill_begin, .at_once = true);
 VERB(rm, rm_begin, .overrides = false);

@@ -133,6 +133,22 @@ static bool none_begun(const struct engine *e)
     return true;
 }
 
+/* What an operation had stopped for a while is its own to start again; if that was killed, given up or
+ * failed, it is ours. */
+static void resume_due(struct engine *e)
+{
+    bool due = false;
+    for (size_t i = 0; i < e->containers.n; i++) {
+        const struct container *c = e->containers.v[i];
+        bool waits = c->record.due && c->state != C_GONE;
+        if (waits && c->state != C_IDLE)
+            return; /* not yet */
+        due |= waits;
+    }
+    if (due && !e->handing_over)
+        operation_submit(e, &op_resume, NULL, json_object());
+}
+
 void operations_step(struct engine *e)
 {
     for (size_t i = 0; i < e->operations.n;) {
@@ -146,6 +162,8 @@ void operations_step(struct engine *e)
         if (none_begun(e))
             engine_sweep_gone(e);
     }
+    if (!e->operations.n)
+        resume_due(e);
 }
 
 void operation_send(struct operation *op, json_t *take_event)

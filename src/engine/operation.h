@@ -74,6 +74,8 @@ char **operation_services(const struct operation *op);
 
 extern const struct operation_kind op_up, op_create, op_down, op_start, op_stop, op_restart,
     op_restore, op_kill, op_rm, op_pause, op_unpause, op_run;
+/* No client asks for it: starts the containers that are due. */
+extern const struct operation_kind op_resume;
 
 /* "\n  last probe: ...", "\n  exited with code 1", "\n  | log line": why a container is not as it
  * should be, in lines to follow an error's first one. Heap. */

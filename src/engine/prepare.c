@@ -211,11 +211,26 @@ static const char *network_name(const struct prepare_job *j, size_t i)
     return n ? n->name : j->service->networks[i].network;
 }
 
+/* A command that was killed while it made a network anew has left none. */
+static int make_missing(struct prepare_job *j, const char *name, struct network_state **out)
+{
+    struct network_config config;
+    for (size_t i = 0; j->err.kind == ERR_NOT_FOUND && i < j->project->networks_n; i++) {
+        const struct network *n = &j->project->networks[i];
+        if (n->external || !streq(n->name, name))
+            continue;
+        err_release(&j->err);
+        network_config_of(n, j->project->name, &config);
+        return network_create(j->paths, &config, out, &j->err);
+    }
+    return -1;
+}
+
 /* After a reboot only the files of a network are left. */
 static int load_mended(struct prepare_job *j, const char *name, struct network_state **out)
 {
     if (network_load(j->paths, name, out, &j->err) < 0)
-        return -1;
+        return make_missing(j, name, out);
     const char *bridge = (*out)->bridge;
     return bridge && !if_nametoindex(bridge) ? network_repair(j->paths, name, &j->err) : 0;
 }

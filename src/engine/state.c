@@ -53,7 +53,8 @@ void container_record_release(struct container_record *c)
 {
     char *strings[] = {c->id,       c->name,     c->project,       c->service,
                        c->image,    c->image_id, c->command,       c->config_hash,
-                       c->hostname, c->error,    c->health_output, c->runtime};
+                       c->hostname, c->error,    c->health_output, c->runtime,
+                       c->replaces};
     for (size_t i = 0; i < ARRAY_SIZE(strings); i++)
         free(strings[i]);
     strv_free(c->log_sink);
@@ -158,6 +159,7 @@ static json_t *record_to_json(const struct container_record *c)
     jset_str(o, "config_hash", c->config_hash);
     jset_str(o, "hostname", c->hostname);
     jset_str(o, "runtime", c->runtime);
+    jset_str(o, "replaces", c->replaces);
     json_object_set(o, "labels", c->labels);
     json_object_set(o, "config", c->config);
     if (c->inputs)
@@ -176,6 +178,7 @@ static json_t *record_to_json(const struct container_record *c)
     json_object_set_new(o, "restart_attempts", json_integer(c->restart_attempts));
     json_object_set_new(o, "unhealthy_restarts", json_integer(c->unhealthy_restarts));
     json_object_set_new(o, "stopped_by_user", json_boolean(c->stopped_by_user));
+    json_object_set_new(o, "due", json_boolean(c->due));
     json_object_set_new(o, "tty", json_boolean(c->tty));
     json_object_set_new(o, "stdin_open", json_boolean(c->stdin_open));
     json_object_set_new(o, "health", json_string(health_names[c->health]));
@@ -259,6 +262,7 @@ static int record_from_json(const json_t *o, struct container_record *c, struct 
         .config_hash = dup_member(o, "config_hash"),
         .hostname = dup_member(o, "hostname"),
         .runtime = dup_member(o, "runtime"),
+        .replaces = dup_member(o, "replaces"),
         .labels = json_incref(json_object_get(o, "labels")),
         .config = json_incref(json_object_get(o, "config")),
         .inputs = json_incref(json_object_get(o, "inputs")),
@@ -277,6 +281,7 @@ static int record_from_json(const json_t *o, struct container_record *c, struct 
         .restart_attempts = (int)jint(o, "restart_attempts", 0),
         .unhealthy_restarts = (int)jint(o, "unhealthy_restarts", 0),
         .stopped_by_user = jbool(o, "stopped_by_user", false),
+        .due = jbool(o, "due", false),
         .tty = jbool(o, "tty", false),
         .stdin_open = jbool(o, "stdin_open", false),
         .health = (enum health_status)by_name(health_names, ARRAY_SIZE(health_names),

@@ -61,6 +61,7 @@ struct container_record {
     char *config_hash;
     char *hostname;
     char *runtime;  /* OCI runtime that runs it, NULL: never started */
+    char *replaces; /* ID of the container that is removed because there is this one, NULL */
     json_t *labels; /* object of strings */
     json_t *config; /* the project cut down to its service: model/decode.h, project_to_json() */
     /* What it was given besides its section: {"configs": {KEY: DIGEST}, "secrets": {KEY: DIGEST},
@@ -78,6 +79,7 @@ struct container_record {
     int restart_attempts;               /* in a row, for max_attempts: see restart_policy.window */
     int unhealthy_restarts;             /* in a row, for x-restart-unhealthy */
     bool stopped_by_user;               /* `stop`: restart policies leave it alone */
+    bool due;                           /* a command has stopped it only to have it run again */
     bool unsaved;                       /* read from RUN: the one in ROOT is out of date */
     bool tty, stdin_open;
 

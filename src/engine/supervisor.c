@@ -364,6 +364,12 @@ static void adopt_all(struct engine *e)
     container_list_release(&list);
     for (size_t i = 0; i < e->containers.n; i++)
         container_adopt(e->containers.v[i]);
+    for (size_t i = 0; i < e->containers.n; i++) {
+        const char *replaced = e->containers.v[i]->record.replaces;
+        struct container *old = replaced ? engine_container(e, replaced) : NULL;
+        if (old)
+            container_remove(old, false);
+    }
 }
 
 /* A monitor starts us without anywhere to write to. */

@@ -69,7 +69,9 @@ static bool may_begin(const struct operation *op)
     return !op->cancelled && !op->failure.msg;
 }
 
-static int create_container(struct operation *op, struct creation *up, struct slot *slot)
+/* NULL: it failed. */
+static struct container *create_container(struct operation *op, struct creation *up,
+                                          struct slot *slot)
 {
     const struct project *p = up->ref->project;
     const struct facts *facts = &up->resources->facts;
@@ -80,23 +82,25 @@ static int create_container(struct operation *op, struct creation *up, struct sl
         .image_id = facts->image_ids[slot->service],
         .command = facts->commands[slot->service],
         .inputs = facts->inputs[slot->service],
+        .replaced = slot->c,
     };
     struct err err AUTOERR = ERR_INIT;
-    slot->c = container_create(op->engine, &spec, &err);
-    if (!slot->c) {
+    struct container *c = container_create(op->engine, &spec, &err);
+    if (!c) {
         slot->state = SLOT_FAILED;
         operation_fail(op, &err);
-        return -1;
+        return NULL;
     }
     if (!operation_flag(op, "renew_anon_volumes")) {
-        slot->c->record.mounts = slot->kept;
-        slot->c->record.mounts_n = slot->kept_n;
+        c->record.mounts = slot->kept;
+        c->record.mounts_n = slot->kept_n;
         slot->kept = NULL;
         slot->kept_n = 0;
     }
-    container_save(slot->c);
-    slot->state = SLOT_CREATED;
-    return 0;
+    if (slot->c)
+        container_inherit(c, slot->c);
+    container_save(c);
+    return c;
 }
 
 /* Anonymous volumes go over to the container that replaces this one. */
@@ -112,11 +116,6 @@ static void keep_volumes(struct slot *slot)
     slot->kept_n = kept.n;
 }
 
-static bool renews_volumes(const struct operation *op)
-{
-    return operation_flag(op, "renew_anon_volumes");
-}
-
 /* What is not in the hash may change while the container stays: who it depends on. */
 static void refresh(struct creation *up, struct slot *slot)
 {
@@ -126,7 +125,7 @@ static void refresh(struct creation *up, struct slot *slot)
     const char *was = jstr(c->record.labels, "com.docker.compose.depends_on", "");
     if (!c->record.inputs)
         c->record.inputs = json_incref(up->resources->facts.inputs[slot->service]);
-    else if (streq(was, now))
+    else if (streq(was, now) && !slot->plan->evicted)
         return;
     jset_str(c->record.labels, "com.docker.compose.depends_on", now);
     json_decref(c->record.config);
@@ -140,14 +139,36 @@ static void refresh(struct creation *up, struct slot *slot)
     container_save(c);
 }
 
-static bool removal_failed(struct operation *op, struct slot *slot)
+/* --- one for another --- */
+
+/* The old container does not run any more. What replaces it is on disk before it goes, so that whoever takes
+ * over from us finds either. */
+static void begin_replace(struct operation *op, struct creation *up, struct slot *slot,
+                          enum slot_state state)
+{
+    keep_volumes(slot);
+    slot->next = create_container(op, up, slot);
+    if (!slot->next)
+        return;
+    slot->state = state;
+    container_remove(slot->c, operation_flag(op, "renew_anon_volumes"));
+}
+
+/* True once it is done. */
+static bool step_replace(struct operation *op, struct slot *slot)
 {
     struct container *c = slot->c;
-    if (c->state != C_IDLE || !c->fault.msg || c->remove_wanted)
-        return false;
-    slot->state = SLOT_FAILED;
-    operation_fail(op, &c->fault);
-    return true;
+    if (c->state == C_GONE) {
+        slot->c = STEAL(slot->next);
+        free(STEAL(slot->c->record.replaces));
+        return true;
+    }
+    if (c->state == C_IDLE && c->fault.msg && !c->remove_wanted) {
+        container_remove(STEAL(slot->next), false);
+        slot->state = SLOT_FAILED;
+        operation_fail(op, &c->fault);
+    }
+    return false;
 }
 
 /* --- making room --- */
@@ -162,25 +183,37 @@ static bool followers_yielded(const struct creation *up, const struct slot *slot
     return true;
 }
 
-static void begin_yield(struct operation *op, struct slot *slot)
+/* Does the operation end with its containers running? */
+static bool starts(const struct operation *op)
 {
+    return op->kind == &op_up && !operation_flag(op, "no_start");
+}
+
+static void begin_yield(struct operation *op, struct creation *up, struct slot *slot)
+{
+    int64_t timeout = operation_seconds(op, "timeout");
     operation_explain(op, "Container", slot->c->record.name, "Stopping", "working",
                       slot->plan->action == PLAN_RESTART ? slot->plan->reasons : NULL);
     slot->state = SLOT_YIELDING;
-    if (slot->plan->action == PLAN_RESTART)
-        container_stop(slot->c, operation_seconds(op, "timeout"));
+    if (slot->plan->action != PLAN_RESTART) {
+        container_stop_replaced(slot->c, timeout, starts(op));
+        return;
+    }
+    refresh(up, slot); /* whoever starts it instead of us makes the new network */
+    if (starts(op))
+        container_stop_meanwhile(slot->c, timeout);
     else
-        container_stop_replaced(slot->c, operation_seconds(op, "timeout"));
+        container_stop(slot->c, timeout);
 }
 
 /* Stops a container ahead of the others' replacement. */
-static void step_yield(struct operation *op, const struct creation *up, struct slot *slot)
+static void step_yield(struct operation *op, struct creation *up, struct slot *slot)
 {
     if (slot->state == SLOT_NEW && may_begin(op) && followers_yielded(up, slot)) {
         if (container_is_settled(slot->c) && !container_is_running(slot->c))
             slot->state = SLOT_YIELDED;
         else
-            begin_yield(op, slot);
+            begin_yield(op, up, slot);
     }
     struct err refusal AUTOERR = ERR_INIT;
     if (slot->state == SLOT_YIELDING && container_refused_stop(slot->c, &refusal)) {
@@ -192,16 +225,17 @@ static void step_yield(struct operation *op, const struct creation *up, struct s
     }
 }
 
-static void step_vacate(struct operation *op, struct slot *slot)
+static void step_vacate(struct operation *op, struct creation *up, struct slot *slot)
 {
     if (slot->state == SLOT_YIELDED && may_begin(op)) {
-        keep_volumes(slot);
         container_told(op, slot->c, "Removing", "working", NULL);
-        slot->state = SLOT_VACATING;
-        container_remove(slot->c, renews_volumes(op));
+        begin_replace(op, up, slot, SLOT_VACATING);
     }
-    if (slot->state == SLOT_VACATING && !removal_failed(op, slot) && slot->c->state == C_GONE) {
-        container_told(op, slot->c, "Removed", "done", NULL);
+    if (slot->state != SLOT_VACATING)
+        return;
+    const char *name = slot->c->record.name;
+    if (step_replace(op, slot)) {
+        operation_progress(op, "Container", name, "Removed", "done", NULL);
         slot->state = SLOT_VACATED;
     }
 }
@@ -231,7 +265,7 @@ bool creation_clear(struct operation *op, struct creation *up)
             if (slot->state == SLOT_YIELDING || dependents_cleared(up, slot))
                 step_yield(op, up, slot);
             if (plan->unseated)
-                step_vacate(op, slot);
+                step_vacate(op, up, slot);
             moved |= slot->state != before;
             bool over = slot->state == SLOT_FAILED || slot->state == SLOT_VACATED ||
                         (slot->state == SLOT_YIELDED && (!plan->unseated || !may_begin(op))) ||
@@ -250,22 +284,23 @@ static void step_recreate(struct operation *op, struct creation *up, struct slot
     if (slot->state == SLOT_NEW || slot->state == SLOT_YIELDED) {
         operation_explain(op, "Container", c->record.name, "Recreate", "working",
                           slot->plan->reasons);
-        keep_volumes(slot);
         slot->state = SLOT_STOPPING;
-        container_stop_replaced(c, operation_seconds(op, "timeout"));
+        container_stop_replaced(c, operation_seconds(op, "timeout"), starts(op));
     } else if (slot->state == SLOT_STOPPING && c->state == C_IDLE) {
-        slot->state = SLOT_REMOVING;
-        container_remove(c, renews_volumes(op));
-    } else if (slot->state == SLOT_REMOVING && !removal_failed(op, slot) && c->state == C_GONE) {
-        if (create_container(op, up, slot) == 0)
-            container_told(op, slot->c, "Recreated", "done", NULL);
+        begin_replace(op, up, slot, SLOT_REMOVING);
+    } else if (slot->state == SLOT_REMOVING && step_replace(op, slot)) {
+        slot->state = SLOT_CREATED;
+        container_told(op, slot->c, "Recreated", "done", NULL);
     }
 }
 
 static void step_new(struct operation *op, struct creation *up, struct slot *slot)
 {
-    if (create_container(op, up, slot) < 0)
+    if (slot->state != SLOT_VACATED)
+        slot->c = create_container(op, up, slot);
+    if (!slot->c)
         return;
+    slot->state = SLOT_CREATED;
     operation_explain(op, "Container", slot->c->record.name, "Creating", "working",
                       slot->plan->reasons);
     container_told(op, slot->c, "Created", "done", NULL);

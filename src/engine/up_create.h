@@ -12,7 +12,7 @@ enum slot_state {
     SLOT_YIELDING, /* being stopped before what it depends on, its network or its volume is replaced */
     SLOT_YIELDED,  /* ... done */
     SLOT_VACATING, /* ... being removed, for a volume's sake */
-    SLOT_VACATED,  /* the container is gone */
+    SLOT_VACATED,  /* the container is gone, and the one that replaces it there */
     SLOT_STOPPING, /* the old container is being stopped */
     SLOT_REMOVING, /* ... and removed */
     SLOT_CREATED,  /* the container exists */
@@ -27,6 +27,7 @@ struct slot {
     size_t service; /* index in the project */
     enum slot_state state;
     struct container *c;
+    struct container *next;       /* replaces c, and is there before that goes; NULL */
     struct container_mount *kept; /* anonymous volumes of the one that it replaces */
     size_t kept_n;
     bool waiting_told, settled_told; /* progress of others' waiting for it */

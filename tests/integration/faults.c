@@ -4,6 +4,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -76,6 +77,10 @@ static int fails(enum call call)
     if (atomic_fetch_sub(&box->after, 1) > 0 || atomic_fetch_sub(&box->times, 1) <= 0)
         return 0;
     atomic_fetch_add(&box->hits, 1);
+    if (box->error < 0) {
+        raise(-box->error);
+        return 0;
+    }
     errno = box->error;
     return 1;
 }

@@ -3,6 +3,7 @@
 import errno
 import mmap
 import os
+import signal
 import struct
 import subprocess
 from pathlib import Path
@@ -39,13 +40,17 @@ class Faults:
         self.map[:4] = struct.pack("i", calls)
 
     def arm(self, call: str, error: str, after: int = 0, times: int = 1, role: int = 0) -> None:
-        """The next calls but so many fail so often. role: 1 in supervisors, 2 in all others."""
+        """The next calls but so many fail so often. role: 1 in supervisors, 2 in all others. A signal instead of an
+        error: the process gets it there."""
         calls = sum(1 << CALLS.index(c) for c in call.split(","))
-        self._put(calls, role, after, times, getattr(errno, error))
+        self._put(calls, role, after, times, -getattr(signal, error) if error.startswith("SIG") else getattr(errno, error))
+
+    def hits(self) -> int:
+        """How many have failed."""
+        return struct.unpack_from("i", self.map, 20)[0]
 
     def disarm(self) -> int:
-        """How many have failed."""
-        hits = struct.unpack_from("i", self.map, 20)[0]
+        hits = self.hits()
         self._put()
         return hits
 

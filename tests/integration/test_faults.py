@@ -61,6 +61,40 @@ def test_random_kills(project, seed):
     assert not list(project.root.glob("projects/*/containers/*"))
 
 
+CHANGES = {"network": ("up", "-d"), "restart": ("restart", "-t", "1"), "recreate": ("up", "-d", "--force-recreate"), "volume": ("up", "-d", "-y")}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", CHANGES)
+def test_what_ran_runs_again(project, shared, what):
+    """The command, and mostly the supervisor as well, are killed at one moment after the other of what stops containers
+    only to start them again."""
+    box = faults.Faults(project, shared)
+
+    def change(number: int):
+        write(project, {"db": sleeper(volumes=["data:/data"]), "web": web(depends_on={"db": {"condition": "service_started", "restart": True}}),
+                        "down": sleeper()},
+              networks={"default": {"labels": {"n": str(number if what == "network" else 0)}}},
+              volumes={"data": {"labels": {"n": str(number if what == "volume" else 0)}}})
+    change(0)
+    project.up()
+    project("stop", "-t", "0", "down")
+    hit, after = True, 0
+    while hit:
+        change(after + 1)
+        box.arm("rename,unlink,umount", "SIGSTOP", after, role=1)
+        child = project.popen(*CHANGES[what])
+        wait_for(lambda: box.hits() or child.poll() is not None, "the moment")  # noqa: B023
+        child.kill()
+        hit = box.disarm()
+        for pid in project.supervisors() if hit else []:
+            os.kill(pid, signal.SIGKILL if after % 4 else signal.SIGCONT)
+        wait_for(lambda: all(project.state(s) == "running" and alive(project.pid(s)) for s in ("db", "web")), f"both to run after {after}", 15)
+        after += 3
+    assert after > 10
+    project.up()
+
+
 def test_container_killed_is_seen_at_once(project):
     write(project, {"x": sleeper()})
     project.up()
