@@ -153,6 +153,7 @@ static void begin_prepare(struct container *c)
         err_set(&c->fault, ERR_CORRUPT, "its configuration cannot be read");
     else if (prepare_job_new(c->engine, c, &c->job, &c->fault) == 0) {
         engine_work(c->engine, prepare_run, on_prepared, c->job);
+        engine_warm_cgroups(c->engine);
         return;
     }
     c->work_done = true;

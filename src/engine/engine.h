@@ -66,6 +66,8 @@ struct engine {
     uv_idle_t kick;       /* runs the operations in this turn of the loop, after the callbacks */
     uv_timer_t retry;     /* see engine_retry_later() */
     uint64_t retry_delay; /* ms, 0: nothing waits */
+    bool warming;
+    uint64_t warmed; /* when engine_warm_cgroups() was done, uv_now() */
 };
 
 /* Something changed: operations look at their containers again before the loop sleeps. */
@@ -80,6 +82,9 @@ void engine_work(struct engine *e, void (*run)(void *arg), void (*done)(void *ar
 
 /* For uv_read_start(): a buffer on the heap, which the callback that reads frees. */
 void engine_read_buffer(uv_handle_t *handle, size_t size, uv_buf_t *buf);
+
+/* A container is about to start: cgroup_warm() in the pool, so that its wait passes meanwhile. */
+void engine_warm_cgroups(struct engine *e);
 
 /* Something could not be done for want of room on disk, descriptors or memory: containers try again soon
  * (container_retry()), then less and less often. */

@@ -44,6 +44,8 @@ struct operation *operation_submit(struct engine *e, const struct operation_kind
                                      "waiting for an operation that is in progress: ",
                                      e->operations.v[0]->kind->name));
     vec_push(&e->operations, op);
+    if (kind->starts)
+        engine_warm_cgroups(e);
     engine_kick(e);
     return op;
 }

@@ -25,6 +25,7 @@
 #include "engine/server.h"
 #include "engine/turns.h"
 #include "model/decode.h"
+#include "runtime/cgroup.h"
 
 /* --- the shared project --- */
 
@@ -141,6 +142,29 @@ void engine_read_buffer(uv_handle_t *handle, size_t size, uv_buf_t *buf)
     (void)handle;
     buf->base = xmalloc(size);
     buf->len = size;
+}
+
+static void warm_run(void *arg)
+{
+    (void)arg;
+    cgroup_warm();
+}
+
+static void warm_done(void *arg)
+{
+    struct engine *e = arg;
+    e->warming = false;
+    e->warmed = uv_now(e->loop);
+}
+
+/* Starts that follow each other keep it warm themselves. */
+void engine_warm_cgroups(struct engine *e)
+{
+    enum { WARM_MS = 5 };
+    if (e->warming || uv_now(e->loop) < e->warmed + WARM_MS)
+        return;
+    e->warming = true;
+    engine_work(e, warm_run, warm_done, e);
 }
 
 /* --- containers --- */

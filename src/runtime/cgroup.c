@@ -7,11 +7,14 @@
 #include <linux/magic.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "base/fd.h"
 #include "base/fs.h"
+#include "base/log.h"
 #include "base/mem.h"
 
 #define ROOT "/sys/fs/cgroup"
@@ -75,6 +78,32 @@ static bool is_v1_hierarchy(const char *name)
     struct statfs fs;
     return lstat(dir, &st) == 0 && S_ISDIR(st.st_mode) && statfs(dir, &fs) == 0 &&
            (fs.f_type == CGROUP_SUPER_MAGIC || fs.f_type == CGROUP2_SUPER_MAGIC);
+}
+
+/* The first hierarchy that has a folder of this path: a line is "NUMBER:CONTROLLERS:PATH" (cgroups(7)). */
+static int open_own_procs(void)
+{
+    char *mine AUTOFREE = NULL, *rest = NULL;
+    int fd = -1;
+    if (fs_read("/proc/self/cgroup", FILE_MAX, &mine, NULL, NULL) < 0)
+        return -1;
+    for (char *line = strtok_r(mine, "\n", &rest); line && fd < 0;
+         line = strtok_r(NULL, "\n", &rest)) {
+        char *controllers = strchr(line, ':'), *path = strrchr(line, ':');
+        if (!path || path == controllers)
+            continue;
+        *path++ = '\0';
+        char *procs AUTOFREE = xasprintf(ROOT "/%s%s/cgroup.procs", controllers + 1, path);
+        fd = open(procs, O_WRONLY | O_CLOEXEC);
+    }
+    return fd;
+}
+
+void cgroup_warm(void)
+{
+    int fd AUTOCLOSE = open_own_procs();
+    if (fd >= 0 && write(fd, "0", 1) < 0)
+        log_line("cgroup: %s", strerror(errno));
 }
 
 char **cgroup_folders(const char *cgroup_path)

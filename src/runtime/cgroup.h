@@ -14,6 +14,11 @@ const char *cgroup_mode_name(enum cgroup_mode m);
 /* Controllers that the v2 tree of a hybrid holds, e.g. "hugetlb"; "" when none; heap. */
 char *cgroup_hybrid_controllers(void);
 
+/* Moves this process into the cgroup that it is in. The first move for some 20 ms waits for a grace period of RCU
+ * (percpu_down_write() in kernel/cgroup/cgroup.c), 5 to 17 ms; those that follow do not. Whoever is about to
+ * start a container has that wait pass in another thread meanwhile. Blocks; a failure costs only time. */
+void cgroup_warm(void);
+
 /* Folders that a container with this cgroup path ("/compose/p/id") has in every hierarchy, that of
  * the memory controller first; heap vector. */
 char **cgroup_folders(const char *cgroup_path);
