@@ -61,6 +61,11 @@ char *paths_container(const struct paths *p, const char *project, const char *id
     return xasprintf("%s/projects/%s/containers/%s", p->root, project, id);
 }
 
+char *paths_network_run(const struct paths *p, const char *name)
+{
+    return xasprintf("%s/networks/%s", p->run, name);
+}
+
 char *paths_project_run(const struct paths *p, const char *project)
 {
     return xasprintf("%s/projects/%s", p->run, project);

@@ -16,9 +16,10 @@ void paths_release(struct paths *p);
 /* Folders; heap. None is made.
  *   images            ROOT/images               OCI layout + layers/ (unpacked)
  *   volume            ROOT/volumes/NAME         volume.json, _data/
- *   network           ROOT/networks/NAME        network.json, endpoints/CONTAINER.json
+ *   network           ROOT/networks/NAME        network.json
  *   project           ROOT/projects/NAME        project.json, containers/
  *   container         ROOT/projects/P/containers/ID
+ *   network_run       RUN/networks/NAME         endpoints/CONTAINER.json, addresses/
  *   project_run       RUN/projects/NAME         control.sock, lock
  *   container_run     RUN/containers/ID         monitor.sock, netns, OCI bundle
  */
@@ -27,6 +28,7 @@ char *paths_volume(const struct paths *p, const char *name);
 char *paths_network(const struct paths *p, const char *name);
 char *paths_project(const struct paths *p, const char *project);
 char *paths_container(const struct paths *p, const char *project, const char *id);
+char *paths_network_run(const struct paths *p, const char *name);
 char *paths_project_run(const struct paths *p, const char *project);
 char *paths_container_run(const struct paths *p, const char *id);
 

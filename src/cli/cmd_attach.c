@@ -24,10 +24,8 @@ static int run(struct cli *cli, const struct args *args, struct err *err)
                                                   args_int(args, "index"), true, false, err);
     if (!c)
         return -1;
-    char *dir AUTOFREE = container_dir(cli, c);
     struct stream_options o = {
         .id = c->id,
-        .dir = dir,
         .tty = c->tty && isatty(STDIN_FILENO),
         .stdin_open = c->stdin_open && !args_bool(args, "no-stdin"),
         .sig_proxy = args_bool(args, "sig-proxy"),

@@ -145,14 +145,12 @@ static bool wants_tty(const struct args *args)
 }
 
 /* Connects our streams; the code comes from the monitor, or from the supervisor's "die". */
-static int interact(struct session *s, const char *project, uv_loop_t *loop, struct err *err)
+static int interact(struct session *s, uv_loop_t *loop, struct err *err)
 {
     const struct args *args = s->args;
     const char *keys = args_given(args, "detach-keys") ? args_str(args, "detach-keys") : NULL;
-    char *dir AUTOFREE = paths_container(&s->cli->paths, project, s->id);
     struct stream_options o = {
         .id = s->id,
-        .dir = dir,
         .tty = wants_tty(args),
         .stdin_open = args_bool(args, "interactive"),
         .sig_proxy = true,
@@ -207,7 +205,7 @@ static int run_container(struct cli *cli, const struct args *args, const char *p
     } else {
         uv_signal_stop(&s.interrupt);
         uv_signal_stop(&s.terminate);
-        rc = interact(&s, project, &loop, err);
+        rc = interact(&s, &loop, err);
     }
     session_close(&s, &loop);
     err_release(&s.err);

@@ -181,9 +181,9 @@ static bool read_stdin(struct stream *s)
  * looked up. */
 static pid_t container_pid(struct stream *s)
 {
+    char *run AUTOFREE = paths_container_run(&s->cli->paths, s->o->id);
     struct monitor_status status;
-    if (s->pid <= 0 && monitor_status_read(s->o->dir, &status, NULL) == 0 &&
-        status.phase == MONITOR_RUNNING)
+    if (s->pid <= 0 && monitor_noted_read(run, &status) == 0 && status.phase == MONITOR_RUNNING)
         s->pid = status.pid;
     return s->pid;
 }

@@ -7,7 +7,6 @@
 
 struct stream_options {
     const char *id;
-    const char *dir; /* with the monitor's status file: whom signals go to */
     bool tty;        /* the container has a terminal: ours becomes raw, its size follows ours */
     bool stdin_open; /* our stdin goes to the container */
     bool sig_proxy;  /* signals that reach us go to the container */

@@ -251,26 +251,22 @@ void launch_take_lost(struct container *c)
     }
     err_release(&err);
     char *run AUTOFREE = paths_container_run(c->engine->paths, c->record.id);
-    struct monitor_status noted;
-    bool known = monitor_status_read(dir, &st, NULL) == 0;
-    if (known && (st.phase == MONITOR_EXITED || st.phase == MONITOR_FAILED)) {
+    if (monitor_status_read(dir, &st, NULL) == 0) {
         on_monitor_status(c, &st);
         return;
     }
-    if (known && st.phase == MONITOR_RUNNING && pid_start_time(st.pid) == st.start_time) {
+    bool noted = monitor_noted_read(run, &st) == 0;
+    if (noted && st.phase == MONITOR_RUNNING && pid_start_time(st.pid) == st.start_time) {
         log_line("%s: its monitor is gone, starting another", c->record.name);
         take_running(c, &st);
         if (start_monitor(c, st.pid, &err) < 0)
             drift(c, err.msg);
         return;
     }
-    if (monitor_noted_read(run, &noted) == 0 && noted.phase == MONITOR_EXITED &&
-        noted.exit_code >= 0) {
-        take_ended(c, noted.exit_code, noted.oom, noted.finished);
-        container_step(c);
-        return;
-    }
-    take_ended(c, orphan_exit_code(c), false, 0);
+    if (noted && st.phase == MONITOR_EXITED && st.exit_code >= 0)
+        take_ended(c, st.exit_code, st.oom, st.finished);
+    else
+        take_ended(c, orphan_exit_code(c), false, 0);
     container_step(c);
 }
 
@@ -279,10 +275,12 @@ void launch_begin(struct container *c)
     char *dir AUTOFREE = paths_container(c->engine->paths, c->record.project, c->record.id);
     char *status AUTOFREE = path_join(dir, "status");
     unlink(status); /* of an earlier run */
-    /* Before the start: whoever looks after a crash knows that something may run. */
+    /* Before the start: whoever looks after a crash knows that something may run. After a reboot nothing does, and
+     * files of a disk cost as much as a tenth of a start: RUN is enough. */
     c->record.status = CONTAINER_RESTARTING;
     c->record.pid = 0;
-    container_save(c);
+    if (container_record_note(c->engine->paths, &c->record, NULL) < 0)
+        container_save(c);
     if (start_monitor(c, 0, &c->fault) < 0) {
         c->ended = true;
         container_step(c);

@@ -300,7 +300,7 @@ static int record_from_json(const json_t *o, struct container_record *c, struct 
     return 0;
 }
 
-/* Where a record waits that its disk has no room for. */
+/* Where a record waits that is newer than ROOT's. */
 static char *unsaved_path(const struct paths *p, const char *project, const char *id)
 {
     char *dir AUTOFREE = paths_project_run(p, project);
@@ -350,6 +350,13 @@ int container_record_write(const struct paths *p, const struct container_record 
     json_write(unsaved, j, false, NULL);
     err_move(err, &first);
     return -1;
+}
+
+int container_record_note(const struct paths *p, const struct container_record *c, struct err *err)
+{
+    char *unsaved AUTOFREE = unsaved_path(p, c->project, c->id);
+    json_t *j AUTOJSON = record_to_json(c);
+    return json_write(unsaved, j, false, err);
 }
 
 int container_record_remove(const struct paths *p, const struct container_record *c,
@@ -415,8 +422,8 @@ static void record_catch_up(const struct paths *p, struct container_record *c)
     char *dir AUTOFREE = paths_container(p, c->project, c->id);
     char *run AUTOFREE = paths_container_run(p, c->id);
     struct monitor_status st = {.exit_code = -1};
-    bool told = (monitor_status_read(dir, &st, NULL) == 0 && st.phase == MONITOR_EXITED) ||
-                (monitor_noted_read(run, &st) == 0 && st.phase == MONITOR_EXITED);
+    bool told = (monitor_status_read(dir, &st, NULL) == 0 || monitor_noted_read(run, &st) == 0) &&
+                st.phase == MONITOR_EXITED;
     if (!told && is_looked_after(p, c))
         return;
     c->status = CONTAINER_EXITED;

@@ -259,10 +259,8 @@ static void run_running(struct monitor *m)
     }
     status_note(m, "running %d %llu %lld", (int)m->pid, m->start_time, (long long)m->started);
     output_start(m);
-    /* DIR may lie on a slow disk: what waits for this container need not wait for that too. */
     clients_status(m);
     clients_stdin(m);
-    status_publish(m);
 }
 
 /* crun does not always say which command it could not execute. */

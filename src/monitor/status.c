@@ -1,4 +1,4 @@
-/* DIR/status and RUN/containers/ID/state: what happened, for whoever comes later. */
+/* RUN/containers/ID/state and DIR/status: what happened, for whoever comes later. */
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>

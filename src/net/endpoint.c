@@ -387,7 +387,7 @@ int network_disconnect(const struct paths *paths, const char *network, const cha
 
 int network_disconnect_all(const struct paths *paths, const char *container_id, struct err *err)
 {
-    char *dir AUTOFREE = path_join(paths->root, "networks");
+    char *dir AUTOFREE = path_join(paths->run, "networks");
     DIR *d = opendir(dir);
     if (!d)
         return errno == ENOENT ? 0 : err_sys(err, errno, "open %s", dir);

@@ -246,11 +246,12 @@ static int unrealise(const struct network_state *n, struct err *err)
 static int forget(const struct paths *paths, const char *name, struct err *err)
 {
     char *dir AUTOFREE = paths_network(paths, name);
+    char *run AUTOFREE = paths_network_run(paths, name);
     char *file AUTOFREE = path_join(dir, "network.json");
     /* The file first: what is left of a folder without it is no network. */
     if (unlink(file) < 0 && errno != ENOENT)
         return err_sys(err, errno, "remove %s", file);
-    return fs_remove_all(dir, err);
+    return fs_remove_all(run, err) < 0 || fs_remove_all(dir, err) < 0 ? -1 : 0;
 }
 
 /* Subnets are chosen under this root's lock, and the machine's: other roots see each other's

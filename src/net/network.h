@@ -1,8 +1,8 @@
 /* Networks: bridges with their subnets, and containers' endpoints in them.
  *
  * A network belongs to the machine, not to a project: ROOT/networks/NAME/network.json says what it
- * is, endpoints/CONTAINER.json who is in it, addresses/ADDRESS (a symbolic link to the container's
- * ID) which addresses are taken. The kernel's objects (bridge, veth, nftables table) follow from
+ * is, RUN/networks/NAME/endpoints/CONTAINER.json who is in it, addresses/ADDRESS there (a symbolic link to the
+ * container's ID) which addresses are taken. The kernel's objects (bridge, veth, nftables table) follow from
  * the files and are mended from them.
  *
  * All calls block and may run in any worker thread at the same time, in several processes too. */
@@ -154,7 +154,7 @@ int network_endpoints(const struct paths *paths, const char *network, struct end
 /* One endpoint; ERR_NOT_FOUND where there is none. */
 int network_endpoint(const struct paths *paths, const char *network, const char *container_id,
                      struct endpoint *e, struct err *err);
-/* ROOT/networks/NAME/endpoints, heap: what dns_zone_watch() follows. */
+/* RUN/networks/NAME/endpoints, heap: what dns_zone_watch() follows. */
 char *network_endpoints_dir(const struct paths *paths, const char *network);
 
 #endif

@@ -33,8 +33,14 @@ char *store_networks_dir(const struct paths *paths)
 
 char *network_endpoints_dir(const struct paths *paths, const char *network)
 {
-    char *dir AUTOFREE = paths_network(paths, network);
+    char *dir AUTOFREE = paths_network_run(paths, network);
     return path_join(dir, "endpoints");
+}
+
+static char *addresses_dir(const struct paths *paths, const char *network)
+{
+    char *dir AUTOFREE = paths_network_run(paths, network);
+    return path_join(dir, "addresses");
 }
 
 char *store_endpoint_path(const struct paths *paths, const char *network, const char *container_id)
@@ -199,13 +205,9 @@ void network_state_free(struct network_state *n)
 int store_network_save(const struct paths *paths, const struct network_state *n, struct err *err)
 {
     char *dir AUTOFREE = paths_network(paths, n->name);
-    char *endpoints AUTOFREE = path_join(dir, "endpoints");
-    char *addresses AUTOFREE = path_join(dir, "addresses");
     char *file AUTOFREE = path_join(dir, "network.json");
     json_t *o AUTOJSON = network_to_json(n);
-    if (fs_mkdir_p(endpoints, 0711, err) < 0 || fs_mkdir_p(addresses, 0711, err) < 0)
-        return -1;
-    return json_write(file, o, true, err);
+    return fs_mkdir_p(dir, 0711, err) < 0 ? -1 : json_write(file, o, true, err);
 }
 
 int store_network_load(const struct paths *paths, const char *name, struct network_state **out,
@@ -249,6 +251,7 @@ void endpoint_release(struct endpoint *e)
 
 int store_endpoint_save(const struct paths *paths, const struct endpoint *e, struct err *err)
 {
+    char *dir AUTOFREE = network_endpoints_dir(paths, e->network);
     char *file AUTOFREE = store_endpoint_path(paths, e->network, e->container_id);
     json_t *o AUTOJSON = json_object();
     jset_str(o, "container", e->container_id);
@@ -269,7 +272,7 @@ int store_endpoint_save(const struct paths *paths, const struct endpoint *e, str
     json_object_set_new(o, "names", jarray_from_strv((const char *const *)e->names));
     if (e->ports)
         json_object_set(o, "ports", e->ports);
-    return json_write(file, o, false, err);
+    return fs_mkdir_p(dir, 0711, err) < 0 ? -1 : json_write(file, o, false, err);
 }
 
 int store_endpoint_load(const char *path, struct endpoint *e, struct err *err)
@@ -345,8 +348,8 @@ enum {
 static char *address_path(const struct paths *paths, const char *network, const struct ip_addr *a)
 {
     char text[IP_TEXT_MAX];
-    char *dir AUTOFREE = paths_network(paths, network);
-    return xasprintf("%s/addresses/%s", dir, ip_format(a, text));
+    char *dir AUTOFREE = addresses_dir(paths, network);
+    return path_join(dir, ip_format(a, text));
 }
 
 /* 1: taken for the container (or its already), 0: somebody else's (holder says whose), -1: error.
@@ -358,6 +361,12 @@ static int address_try(const struct paths *paths, const char *network, const str
     for (;;) {
         if (symlink(container_id, path) == 0)
             return 1;
+        if (errno == ENOENT) {
+            char *dir AUTOFREE = addresses_dir(paths, network);
+            if (fs_mkdir_p(dir, 0711, err) < 0)
+                return -1;
+            continue;
+        }
         if (errno != EEXIST)
             return err_sys(err, errno, "take %s", path);
         ssize_t n = readlink(path, holder, 255);
@@ -419,8 +428,7 @@ static int address_want(const struct paths *paths, const struct network_state *n
  * the network's size. */
 static void addresses_taken(const struct paths *paths, const char *network, struct map *taken)
 {
-    char *network_dir AUTOFREE = paths_network(paths, network);
-    char *path AUTOFREE = path_join(network_dir, "addresses");
+    char *path AUTOFREE = addresses_dir(paths, network);
     DIR *dir = opendir(path);
     for (struct dirent *d; dir && (d = readdir(dir));)
         map_set(taken, d->d_name, taken);
@@ -474,8 +482,7 @@ void store_address_drop(const struct paths *paths, const char *network, const st
 
 void store_addresses_sweep(const struct paths *paths, const char *network)
 {
-    char *network_dir AUTOFREE = paths_network(paths, network);
-    char *path AUTOFREE = path_join(network_dir, "addresses");
+    char *path AUTOFREE = addresses_dir(paths, network);
     DIR *dir = opendir(path);
     for (struct dirent *d; dir && (d = readdir(dir));) {
         char holder[256];

@@ -1,9 +1,9 @@
-/* Networks and endpoints on disk. Within net/ only.
+/* Networks and endpoints in files: what is connected ends with the machine's run, so it lies in RUN. Within net/ only.
  *
  *   ROOT/networks/lock                         held while subnets are chosen
  *   ROOT/networks/NAME/network.json
- *   ROOT/networks/NAME/endpoints/CONTAINER.json
- *   ROOT/networks/NAME/addresses/ADDRESS       symbolic link to CONTAINER: making it takes the
+ *   RUN/networks/NAME/endpoints/CONTAINER.json
+ *   RUN/networks/NAME/addresses/ADDRESS        symbolic link to CONTAINER: making it takes the
  * address */
 #ifndef NET_STORE_H
 #define NET_STORE_H

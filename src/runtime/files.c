@@ -36,25 +36,25 @@ static int write_file(const char *dir, const char *name, const char *text, size_
     return 0;
 }
 
-static int write_hosts(const struct bundle_request *r, struct err *err)
+static int write_hosts(const struct bundle_request *r, const char *run, struct err *err)
 {
     struct strbuf text AUTOBUF = STRBUF_INIT;
     strbuf_addstr(&text, localhost);
     for (size_t i = 0; i < r->hosts_n; i++)
         strbuf_addf(&text, "%s\t%s\n", r->hosts[i].address, r->hosts[i].name);
-    return write_file(r->dir, "hosts", text.buf, text.len, 0644, err);
+    return write_file(run, "hosts", text.buf, text.len, 0644, err);
 }
 
 /* The host's is copied: what the container writes to it stays its own affair. */
-static int write_resolv(const struct bundle_request *r, struct err *err)
+static int write_resolv(const struct bundle_request *r, const char *run, struct err *err)
 {
     if (r->resolv_conf)
-        return write_file(r->dir, "resolv.conf", r->resolv_conf, strlen(r->resolv_conf), 0644, err);
+        return write_file(run, "resolv.conf", r->resolv_conf, strlen(r->resolv_conf), 0644, err);
     char *text AUTOFREE = NULL;
     size_t n = 0;
     if (fs_read("/etc/resolv.conf", RESOLV_MAX, &text, &n, NULL) < 0)
         n = 0;
-    return write_file(r->dir, "resolv.conf", text ? text : "", n, 0644, err);
+    return write_file(run, "resolv.conf", text ? text : "", n, 0644, err);
 }
 
 static bool needs_copy(const struct bundle_file *f)
@@ -115,8 +115,8 @@ int files_write(const struct bundle_request *r, struct err *err)
 {
     char *run AUTOFREE = paths_container_run(r->paths, r->id);
     char *hostname AUTOFREE = xasprintf("%s\n", r->hostname ? r->hostname : "");
-    if (write_hosts(r, err) < 0 || write_resolv(r, err) < 0 ||
-        write_file(r->dir, "hostname", hostname, strlen(hostname), 0644, err) < 0)
+    if (write_hosts(r, run, err) < 0 || write_resolv(r, run, err) < 0 ||
+        write_file(run, "hostname", hostname, strlen(hostname), 0644, err) < 0)
         return -1;
     char *dir AUTOFREE = NULL;
     for (size_t i = 0; i < r->files_n; i++) {

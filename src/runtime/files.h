@@ -4,7 +4,7 @@
 
 #include "runtime/bundle.h"
 
-/* Writes DIR/hosts, DIR/hostname, DIR/resolv.conf and the contents of secrets and configs. */
+/* Writes hosts, hostname and resolv.conf into RUN/containers/ID, and the contents of secrets and configs. */
 int files_write(const struct bundle_request *r, struct err *err);
 /* Where files[i] lies on the host; heap. */
 char *files_source(const struct bundle_request *r, size_t i);

@@ -147,16 +147,6 @@ static int spawn_monitor(const char *path, char **argv, const int fds[3], pid_t 
     return rc;
 }
 
-/* "starting" stands in status before anything is started: whoever finds it there without a monitor
- * knows that one was killed. */
-static int write_starting(const struct monitor_request *r, int run, struct err *err)
-{
-    unlinkat(run, "pid", 0);
-    unlinkat(run, "state", 0);
-    char *path AUTOFREE = path_join(r->dir, "status");
-    return fs_write_atomic(path, "starting\n", 9, 0644, false, err);
-}
-
 static int monitor_spawn(const struct monitor_request *r, const char *program, const char *run,
                          int listener, int lock, pid_t *pid, struct err *err)
 {
@@ -199,8 +189,10 @@ int monitor_start(const struct monitor_request *r, pid_t *monitor, struct err *e
     if (lock < 0)
         return -1;
     int listener AUTOCLOSE = listen_in(dir, r->id, err);
-    if (listener < 0 || (!r->adopt_pid && write_starting(r, dir, err) < 0))
+    if (listener < 0)
         return -1;
+    if (!r->adopt_pid)
+        unlinkat(dir, "state", 0); /* of an earlier run */
     return monitor_spawn(r, program, run, listener, lock, monitor, err);
 }
 
@@ -273,67 +265,4 @@ int monitor_connect(const struct paths *p, const char *id, struct err *err)
         return err_set(err, ERR_UNAVAILABLE, "container %s has no monitor: %s", id,
                        strerror(errno));
     return STEAL_FD(fd);
-}
-
-static void set_ended(struct monitor_status *st, int wait_status)
-{
-    bool known = wait_status >= 0, signalled = known && WIFSIGNALED(wait_status);
-    st->phase = MONITOR_EXITED;
-    st->finished = time_now();
-    st->signal = signalled ? WTERMSIG(wait_status) : 0;
-    st->exit_code = !known ? -1 : signalled ? 128 + st->signal : WEXITSTATUS(wait_status);
-}
-
-/* A monitor that was killed while it started: the runtime has left the pid of what it started. */
-static void find_started(const char *run, struct monitor_status *out)
-{
-    char *path AUTOFREE = path_join(run, "pid");
-    char *text AUTOFREE = NULL;
-    *out = (struct monitor_status){.phase = MONITOR_STARTING};
-    if (fs_read(path, 64, &text, NULL, NULL) < 0 || atoi(text) <= 0)
-        return;
-    out->phase = MONITOR_RUNNING;
-    out->pid = atoi(text);
-    out->started = time_now();
-}
-
-/* So that the next one who asks finds it written. */
-static int write_exited(const char *dir, const struct monitor_status *st, struct err *err)
-{
-    char *path AUTOFREE = path_join(dir, "status");
-    char *line AUTOFREE = xasprintf("exited %d %d %d %lld %lld\n", st->exit_code, st->signal,
-                                    st->oom, (long long)st->started, (long long)st->finished);
-    return fs_write_atomic(path, line, strlen(line), 0644, false, err);
-}
-
-int monitor_recover(const struct paths *p, const struct oci_runtime *rt, const char *id,
-                    const char *dir, struct monitor_status *out, struct err *err)
-{
-    char *run AUTOFREE = paths_container_run(p, id);
-    if (monitor_status_read(dir, out, err) < 0)
-        return -1;
-    if (out->phase == MONITOR_EXITED || out->phase == MONITOR_FAILED)
-        return 0;
-    int folder AUTOCLOSE = open(run, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (folder >= 0) {
-        /* Held while a runtime is still at it, or a monitor lives after all. */
-        int lock AUTOCLOSE = take_lock(folder, id, LOCK_WAIT_MS, err);
-        if (lock < 0)
-            return -1;
-        struct monitor_status noted;
-        if (monitor_noted_read(run, &noted) == 0)
-            *out = noted;
-        else if (out->phase == MONITOR_STARTING)
-            find_started(run, out);
-    }
-    if (out->phase == MONITOR_RUNNING) {
-        int wait_status = -1;
-        enum pid_fate fate = pid_fate(out->pid, &out->start_time, &wait_status);
-        if (fate == PID_ALIVE)
-            return 0;
-        set_ended(out, fate == PID_ZOMBIE ? wait_status : -1);
-    }
-    if (oci_delete(rt, id, err) < 0)
-        return -1;
-    return out->phase == MONITOR_EXITED ? write_exited(dir, out, err) : 0;
 }

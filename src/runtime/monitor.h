@@ -2,10 +2,12 @@
  *
  * It runs the OCI runtime (`run --detach`), takes the container's exit status (it is a child
  * subreaper), writes its output to the log file with rotation, serves attach clients, and records
- * what happened in DIR/status:
+ * what happened in RUN/containers/ID/state:
  *     running PID START_TIME STARTED_NS
  *     exited CODE SIGNAL OOM(0|1) STARTED_NS FINISHED_NS      (CODE 128+n for a signal)
  *     failed CODE MESSAGE...                                  (the runtime refused; 126/127 as a shell)
+ * The end stands in DIR/status too, which survives a reboot, once all that belongs to it is done: state has it
+ * before the process is reaped, status when its output is in the log and the runtime's traces are removed.
  * The container's stdout and stderr are FIFOs in RUN/containers/ID that the container itself holds
  * open for reading and writing: when a monitor is killed, nothing breaks, and another monitor goes on
  * reading where it stopped. When the container ends the monitor drains them (a process that still
@@ -13,7 +15,7 @@
  *
  * Socket (RUN/containers/ID/monitor.sock, stream): the monitor greets with "monitor 1", the version of this
  * protocol (one that does not say it speaks 1; lines that are not known are skipped, by whatever version), and
- * with the line of DIR/status, or "starting", which it repeats at every change. A client says one line:
+ * with the line of state, or "starting", which it repeats at every change. A client says one line:
  *     watch               only the state lines (also the supervisor: the pty master of a tty container
  *                         comes along with the first "running" line as SCM_RIGHTS, if it says "watch fd")
  *     attach [stdin] [logs]  state lines stop; frames follow both ways: 1 byte type (0 stdin, 1 stdout,
@@ -26,8 +28,7 @@
  *                         the monitor stays until its supervisor has drawn the consequences and leaves
  * State lines start with a letter, frames with a byte below 6: a client can tell them apart.
  *
- * RUN/containers/ID/state holds the same line as DIR/status, but at the moment a thing happens:
- * before the process is reaped and the runtime's traces are removed. monitor.lock is held as long as
+ * RUN/containers/ID/monitor.lock is held as long as
  * a monitor, or a runtime that it was starting, lives. A monitor killed at whatever moment loses no
  * output of a container without a terminal: FIFOs are emptied only by what is in the log (a line may
  * come twice). stdin of a container with stdin_open and without a terminal ends with its monitor.
@@ -81,21 +82,13 @@ struct monitor_status {
 
 /* Parses one state line; false when it is none. */
 bool monitor_status_parse(const char *line, struct monitor_status *out);
-/* Reads DIR/status; ERR_NOT_FOUND before the container ever ran. */
+/* Reads DIR/status: how the last run ended, exited or failed; ERR_NOT_FOUND before it has. */
 int monitor_status_read(const char *dir, struct monitor_status *out, struct err *err);
-/* The same of RUN/containers/ID, noted the moment it happens; -1: nothing is noted. */
+/* Reads RUN/containers/ID/state; -1: nothing is noted. */
 int monitor_noted_read(const char *run, struct monitor_status *out);
 /* RUN/containers/ID/monitor.sock, heap. */
 char *monitor_socket_path(const struct paths *p, const char *id);
 /* Connects (blocking, at once or never); -1 with ERR_UNAVAILABLE when nobody listens. */
 int monitor_connect(const struct paths *p, const char *id, struct err *err);
-
-/* What has become of a container whose monitor is gone (monitor_connect() failed), killed at whatever
- * moment. running: it runs on (also a start that nobody finished): adopt it with monitor_start().
- * exited, failed: it is over, exit_code -1 when nobody can know it, and the runtime's traces are
- * removed. starting: it never started; the traces of the attempt are removed. ERR_CONFLICT: it has
- * a monitor after all. May wait some seconds for a runtime that is under way. */
-int monitor_recover(const struct paths *p, const struct oci_runtime *rt, const char *id,
-                    const char *dir, struct monitor_status *out, struct err *err);
 
 #endif

@@ -333,7 +333,7 @@ static void add_files(struct spec *s, struct entries *e)
 {
     static const char *const own[] = {"resolv.conf", "hostname", "hosts"};
     for (size_t i = 0; i < ARRAY_SIZE(own); i++) {
-        char *source AUTOFREE = path_join(s->r->dir, own[i]);
+        char *source AUTOFREE = path_join(s->run, own[i]);
         char *target AUTOFREE = path_join("/etc", own[i]);
         add_bind(e, source, target, s->service->read_only);
     }

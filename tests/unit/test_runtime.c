@@ -147,49 +147,6 @@ static void test_usage_of_our_own_cgroup(void **state)
     assert_int_equal(cgroup_usage_read(0x3ffffff, &u, &err), -1);
 }
 
-static void test_recover_believes_what_was_noted(void **state)
-{
-    (void)state;
-    char dir[] = "/tmp/test-runtime.XXXXXX";
-    assert_non_null(mkdtemp(dir));
-    struct paths p = {dir, dir};
-    char *run AUTOFREE = paths_container_run(&p, "c"), *st AUTOFREE = path_join(dir, "status");
-    char *noted AUTOFREE = path_join(run, "state"), *root AUTOFREE = path_join(dir, "runtime-x");
-    struct oci_runtime rt = {(char *)"x", (char *)"/bin/true", root, NULL};
-    struct monitor_status out;
-    struct err err AUTOERR = ERR_INIT;
-    assert_int_equal(monitor_recover(&p, &rt, "c", dir, &out, &err), -1);
-    assert_int_equal(err.kind, ERR_NOT_FOUND);
-    assert_int_equal(fs_mkdir_p(run, 0700, NULL), 0);
-    fs_write_atomic(st, "running 999999 1 2\n", 19, 0644, false, NULL);
-    assert_int_equal(monitor_recover(&p, &rt, "c", dir, &out, &err), 0);
-    assert_int_equal(out.phase, MONITOR_EXITED);
-    assert_int_equal(out.exit_code, -1); /* nobody was there to see it */
-    fs_write_atomic(st, "running 999999 1 2\n", 19, 0644, false, NULL);
-    fs_write_atomic(noted, "exited 6 0 0 2 3\n", 17, 0644, false, NULL);
-    assert_int_equal(monitor_recover(&p, &rt, "c", dir, &out, &err), 0);
-    assert_int_equal(out.exit_code, 6);
-    assert_int_equal(monitor_status_read(dir, &out, &err), 0);
-    assert_true(out.phase == MONITOR_EXITED && out.exit_code == 6);
-    unlink(noted);
-    pid_t pid = fork();
-    if (pid == 0) {
-        usleep(50000);
-        _exit(7);
-    }
-    char *line AUTOFREE = xasprintf("running %d %llu 5\n", (int)pid, pid_start_time(pid));
-    fs_write_atomic(st, line, strlen(line), 0644, false, NULL);
-    siginfo_t si;
-    assert_int_equal(waitid(P_PID, (id_t)pid, &si, WEXITED | WNOWAIT), 0);
-    assert_int_equal(monitor_recover(&p, &rt, "c", dir, &out, &err), 0);
-    assert_true(out.phase == MONITOR_EXITED && out.exit_code == 7); /* still a zombie */
-    waitpid(pid, NULL, 0);
-    fs_write_atomic(st, "starting\n", 9, 0644, false, NULL);
-    assert_int_equal(monitor_recover(&p, &rt, "c", dir, &out, &err), 0);
-    assert_int_equal(out.phase, MONITOR_STARTING);
-    fs_remove_all(dir, NULL);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -199,7 +156,6 @@ int main(void)
         cmocka_unit_test(test_crun_where_it_serves),
         cmocka_unit_test(test_exec_command_line),
         cmocka_unit_test(test_usage_of_our_own_cgroup),
-        cmocka_unit_test(test_recover_believes_what_was_noted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
