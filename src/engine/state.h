@@ -112,8 +112,7 @@ int container_record_write(const struct paths *p, const struct container_record 
                            struct err *err);
 /* Into RUN only: for what the next container_record_write() is about to outdate, and what nobody has to know after
  * a reboot. */
-int container_record_note(const struct paths *p, const struct container_record *c,
-                          struct err *err);
+int container_record_note(const struct paths *p, const struct container_record *c, struct err *err);
 /* Folders that a removal has left without a record. Only while nobody makes containers. */
 void container_records_sweep(const struct paths *p, const char *project);
 int container_record_remove(const struct paths *p, const struct container_record *c,
