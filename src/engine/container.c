@@ -175,6 +175,7 @@ static void begin_clean(struct container *c)
     uv_timer_stop(&c->timer);
     hooks_cancel(c->hooks);
     c->hooks = NULL;
+    hooks_note(c, NULL, 0);
     set_state(c, C_CLEANING);
     launch_end(c);
     c->work_done = false;
@@ -320,13 +321,37 @@ static void on_stop_hooks(struct container *c, struct err *err)
     engine_kick(c->engine);
 }
 
+static void start_hooks(struct container *c, size_t at)
+{
+    const struct service *s = c->service;
+    if (at < s->post_start_n)
+        c->hooks = hooks_start(c, "post_start", s->post_start, s->post_start_n, at,
+                               on_started_hooks);
+}
+
 /* Only commands have hooks run, restarts by policy do not. */
 static void run_start_hooks(struct container *c)
 {
-    const struct service *s = c->service;
-    if (c->hooks_due && s->post_start_n)
-        c->hooks = hooks_start(c, s->post_start, s->post_start_n, on_started_hooks);
+    if (c->hooks_due)
+        start_hooks(c, 0);
     c->hooks_due = false;
+}
+
+/* What a supervisor that is gone had under way, or had yet to do. */
+static void adopt_hooks(struct container *c)
+{
+    int at = hooks_noted(c, "post_start");
+    if (!c->record.hook)
+        return;
+    hooks_end_orphan(c);
+    if (at >= 0 && c->state == C_RUNNING)
+        start_hooks(c, (size_t)at);
+    else if (at >= 0)
+        c->hooks_due = true;
+    if (hooks_noted(c, "pre_stop") >= 0) {
+        c->record.stopped_by_user = false;
+        hooks_note(c, NULL, 0);
+    }
 }
 
 /* True while they run: the stop waits. */
@@ -338,7 +363,7 @@ static bool run_stop_hooks(struct container *c)
     if (c->record.status == CONTAINER_PAUSED)
         container_pause(c, false);
     if (!c->hooks)
-        c->hooks = hooks_start(c, s->pre_stop, s->pre_stop_n, on_stop_hooks);
+        c->hooks = hooks_start(c, "pre_stop", s->pre_stop, s->pre_stop_n, 0, on_stop_hooks);
     return true;
 }
 
@@ -353,6 +378,9 @@ void container_start(struct container *c)
     c->record.stopped_by_user = false;
     c->record.restart_count = c->record.restart_attempts = c->record.unhealthy_restarts = 0;
     c->backoff = 0;
+    const struct service *s = container_service(c);
+    if (s && s->post_start_n)
+        hooks_note(c, "post_start", 0);
     container_step(c);
 }
 
@@ -659,6 +687,7 @@ void container_step(struct container *c)
 static void adopt_nothing(struct container *c)
 {
     bool waited = c->record.status == CONTAINER_RESTARTING;
+    hooks_note(c, NULL, 0);
     if (!waited) {
         c->record.exit_code = 137;
         c->record.health = HEALTH_NONE;
@@ -690,6 +719,7 @@ void container_adopt(struct container *c)
         c->stop_timeout = 0;
     }
     if (!lives) {
+        hooks_note(c, NULL, 0);
         /* It may have been interrupted while it prepared. */
         if (fs_exists(run))
             begin_clean(c);
@@ -710,6 +740,7 @@ void container_adopt(struct container *c)
         c->pidfd = fd_pidfd(c->record.pid);
         launch_health(c);
     }
+    adopt_hooks(c);
     if (launch_link(c, &err) < 0)
         c->lost = true;
     container_step(c);

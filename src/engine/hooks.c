@@ -1,9 +1,14 @@
 #include "engine/hooks.h"
 
+#include <dirent.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/fd.h"
+#include "base/fs.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/strbuf.h"
@@ -67,6 +72,7 @@ void hook_output_free(struct hook_output *o)
 
 struct hooks {
     struct container *c;
+    const char *kind;
     const struct hook *list;
     size_t n, at;
     void (*done)(struct container *c, struct err *err);
@@ -81,6 +87,55 @@ static void begin_next(struct hooks *h);
 static void on_freed(uv_handle_t *handle)
 {
     free(handle);
+}
+
+void hooks_note(struct container *c, const char *kind, size_t at)
+{
+    char *now AUTOFREE = kind ? xasprintf("%s[%zu]", kind, at) : NULL;
+    if ((!now && !c->record.hook) || (now && c->record.hook && streq(now, c->record.hook)))
+        return;
+    free(c->record.hook);
+    c->record.hook = STEAL(now);
+    container_save(c);
+}
+
+int hooks_noted(const struct container *c, const char *kind)
+{
+    size_t n = strlen(kind);
+    const char *hook = c->record.hook;
+    return hook && starts_with(hook, kind) && hook[n] == '[' ? atoi(hook + n + 1) : -1;
+}
+
+static char *pid_file_of(const struct container *c)
+{
+    char *run AUTOFREE = paths_container_run(c->engine->paths, c->record.id);
+    return path_join(run, "hook.pid");
+}
+
+/* Through a descriptor: nobody who gets its number meanwhile is hit. what: stands in the file of /proc. */
+static void kill_if(pid_t pid, const char *file, const char *what)
+{
+    char *path AUTOFREE = xasprintf("/proc/%d/%s", (int)pid, file), *text AUTOFREE = NULL;
+    size_t n = 0;
+    int fd AUTOCLOSE = fd_pidfd(pid);
+    if (fd >= 0 && fs_read(path, 64 << 10, &text, &n, NULL) == 0 &&
+        memmem(text, n, what, strlen(what)))
+        syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0);
+}
+
+void hooks_end_orphan(const struct container *c)
+{
+    char *pid_file AUTOFREE = pid_file_of(c), *text AUTOFREE = NULL;
+    /* First the runtime, which may be about to start it. */
+    DIR *proc = opendir("/proc");
+    for (struct dirent *e; proc && (e = readdir(proc));)
+        if (atoi(e->d_name) > 1)
+            kill_if(atoi(e->d_name), "cmdline", pid_file);
+    if (proc)
+        closedir(proc);
+    if (fs_read(pid_file, 64, &text, NULL, NULL) == 0 && atoi(text) > 1)
+        kill_if(atoi(text), "cgroup", c->record.id);
+    unlink(pid_file);
 }
 
 static void hooks_free(struct hooks *h)
@@ -105,6 +160,7 @@ static void finish(struct hooks *h, struct err *err)
     struct container *c = h->c;
     void (*done)(struct container *, struct err *) = h->done;
     hooks_free(h);
+    hooks_note(c, NULL, 0);
     done(c, err);
 }
 
@@ -161,7 +217,7 @@ static int start_one(struct hooks *h, const struct hook *hook, struct err *err)
     if (exec_process_write(paths, &r, &h->process_file, err) < 0 ||
         oci_runtime_choose(c->record.runtime, paths->run, &rt, err) < 0)
         return -1;
-    char *pid_file AUTOFREE = xasprintf("%s.pid", h->process_file);
+    char *pid_file AUTOFREE = pid_file_of(c);
     char **argv AUTOSTRV = oci_exec_argv(&rt, c->record.id, h->process_file, pid_file);
     oci_runtime_release(&rt);
     return exec_job_start(c->engine->loop, argv, pid_file, 0, &events, h, &h->job, err);
@@ -171,7 +227,8 @@ static void begin_next(struct hooks *h)
 {
     struct err err AUTOERR = ERR_INIT;
     const struct container_record *r = &h->c->record;
-    log_trace("%s: hook %zu of %zu", r->name, h->at + 1, h->n);
+    log_trace("%s: %s[%zu]", r->name, h->kind, h->at);
+    hooks_note(h->c, h->kind, h->at);
     h->output = hook_output_new(h->c->engine, r->id, r->name, r->service);
     if (start_one(h, &h->list[h->at], &err) < 0) {
         err_wrap(&err, "%s hook", h->c->record.service);
@@ -184,11 +241,11 @@ static void on_begin(uv_timer_t *timer)
     begin_next(timer->data);
 }
 
-struct hooks *hooks_start(struct container *c, const struct hook *list, size_t n,
-                          void (*done)(struct container *c, struct err *err))
+struct hooks *hooks_start(struct container *c, const char *kind, const struct hook *list, size_t n,
+                          size_t at, void (*done)(struct container *c, struct err *err))
 {
     struct hooks *h = xcalloc(1, sizeof(*h));
-    *h = (struct hooks){.c = c, .list = list, .n = n, .done = done};
+    *h = (struct hooks){.c = c, .kind = kind, .list = list, .n = n, .at = at, .done = done};
     h->defer = xcalloc(1, sizeof(*h->defer));
     uv_timer_init(c->engine->loop, h->defer);
     h->defer->data = h;
@@ -200,6 +257,9 @@ void hooks_cancel(struct hooks *h)
 {
     if (!h)
         return;
+    struct container *c = h->c;
     exec_job_cancel(h->job);
     hooks_free(h);
+    if (!c->closing) /* else the next supervisor goes on with it */
+        hooks_note(c, NULL, 0);
 }

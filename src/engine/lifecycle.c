@@ -191,6 +191,10 @@ static void step_start(struct operation *op, struct verb_item *item)
 {
     struct container *c = item->c;
     if (item->stage == 0) {
+        if (container_is_running(c) && container_is_starting(c)) {
+            item->stage = 1; /* the supervisor before us has begun it */
+            return;
+        }
         if (op->cancelled || op->failure.msg || container_is_running(c)) {
             item->done = true;
             return;

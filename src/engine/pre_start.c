@@ -241,10 +241,15 @@ static void next_step(struct pre_start *s)
         begin_step(s);
 }
 
+static char *name_of(const struct pre_start *s)
+{
+    return pre_start_name(s->task.ref->project->separator, s->c->record.name, s->at);
+}
+
 static int make_step(struct pre_start *s, struct err *err)
 {
     struct engine *e = s->op->engine;
-    char *name AUTOFREE = pre_start_name(s->task.ref->project->separator, s->c->record.name, s->at);
+    char *name AUTOFREE = name_of(s);
     json_t *labels AUTOJSON = json_pack("{s:s}", label, "pre_start");
     struct container_spec spec = {.name = name, .number = (int)s->at + 1, .labels = labels};
     s->step = oneoff_create(&s->task, e, &spec, err);
@@ -257,10 +262,18 @@ static int make_step(struct pre_start *s, struct err *err)
     return 0;
 }
 
+/* The one of a supervisor that is gone is still being removed. */
+static bool is_in_the_way(const struct pre_start *s)
+{
+    char *name AUTOFREE = name_of(s);
+    const struct container *old = engine_container_by_name(s->op->engine, name);
+    return old && pre_start_made(old) && old->remove_wanted && !s->op->cancelled;
+}
+
 static void start_step(struct pre_start *s)
 {
     struct err err AUTOERR = ERR_INIT;
-    if (!oneoff_ready(&s->task, &err))
+    if (is_in_the_way(s) || !oneoff_ready(&s->task, &err))
         return;
     bool stop = s->op->cancelled || s->op->failure.msg;
     if (err.msg || (!stop && make_step(s, &err) < 0))

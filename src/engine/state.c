@@ -54,7 +54,7 @@ void container_record_release(struct container_record *c)
     char *strings[] = {c->id,       c->name,     c->project,       c->service,
                        c->image,    c->image_id, c->command,       c->config_hash,
                        c->hostname, c->error,    c->health_output, c->runtime,
-                       c->replaces};
+                       c->replaces, c->hook};
     for (size_t i = 0; i < ARRAY_SIZE(strings); i++)
         free(strings[i]);
     strv_free(c->log_sink);
@@ -171,6 +171,7 @@ static json_t *record_to_json(const struct container_record *c)
     json_object_set_new(o, "exit_code", json_integer(c->exit_code));
     json_object_set_new(o, "oom_killed", json_boolean(c->oom_killed));
     jset_str(o, "error", c->error);
+    jset_str(o, "hook", c->hook);
     json_object_set_new(o, "created", json_integer(c->created));
     json_object_set_new(o, "started", json_integer(c->started));
     json_object_set_new(o, "finished", json_integer(c->finished));
@@ -274,6 +275,7 @@ static int record_from_json(const json_t *o, struct container_record *c, struct 
         .exit_code = (int)jint(o, "exit_code", 0),
         .oom_killed = jbool(o, "oom_killed", false),
         .error = dup_member(o, "error"),
+        .hook = dup_member(o, "hook"),
         .created = jint(o, "created", 0),
         .started = jint(o, "started", 0),
         .finished = jint(o, "finished", 0),

@@ -79,8 +79,9 @@ struct container_record {
     int restart_attempts;               /* in a row, for max_attempts: see restart_policy.window */
     int unhealthy_restarts;             /* in a row, for x-restart-unhealthy */
     bool stopped_by_user;               /* `stop`: restart policies leave it alone */
-    bool due;                           /* a command has stopped it only to have it run again */
-    bool unsaved;                       /* read from RUN: the one in ROOT is out of date */
+    char *hook;   /* due or under way: "post_start[0]", "pre_stop[1]"; NULL: none */
+    bool due;     /* a command has stopped it only to have it run again */
+    bool unsaved; /* read from RUN: the one in ROOT is out of date */
     bool tty, stdin_open;
 
     enum health_status health;

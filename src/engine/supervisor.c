@@ -424,6 +424,9 @@ int supervisor_main(const struct paths *p, const char *project, int listen_fd, i
     log_open(who, STDERR_FILENO);
     struct err err AUTOERR = ERR_INIT;
     struct supervisor s = {.listener = {listen_fd, lock_fd}};
+    /* A hook or probe that outlives us must not hold the lock: nobody could take over. */
+    fcntl(listen_fd, F_SETFD, FD_CLOEXEC);
+    fcntl(lock_fd, F_SETFD, FD_CLOEXEC);
     struct engine *e = &s.engine;
     if (listen_fd < 0 && control_listen(p, project, &s.listener, &err) < 0) {
         if (err.kind == ERR_CONFLICT)

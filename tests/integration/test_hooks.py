@@ -3,8 +3,11 @@
 import os
 import signal
 import time
+from pathlib import Path
 
-from harness import wait_for
+import pytest
+
+from harness import cgroups_of, wait_for
 from test_network import sleeper, write
 
 
@@ -298,14 +301,117 @@ def test_down_ends_a_pre_start(project):
     assert not project.records()
 
 
-def test_pre_start_and_the_death_of_the_supervisor(project):
-    """The step is not carried on, as nobody would start the service after it; the next up runs it anew."""
-    up = hanging_start(project)
+def hanging(word: str) -> dict:
+    """Notes the word, and waits as long as nobody says that it may go on."""
+    return {"command": ["sh", "-c", f"echo {word} >> /data/hooks; test -e /data/go || exec sleep 777"]}
+
+
+def data(project):
+    return project.root / "volumes" / f"{project.name}_data" / "_data"
+
+
+def written(project) -> list[str]:
+    path = data(project) / "hooks"
+    return path.read_text().split() if path.exists() else []
+
+
+def kill_supervisor(project, *clients) -> None:
+    """And the clients, which would ask the next one again; hooks may go on then."""
+    for client in clients:
+        os.kill(client.pid, signal.SIGSTOP)
     os.kill(project.supervisor(), signal.SIGKILL)
-    up.communicate(timeout=20)
-    assert up.returncode != 0
+    (data(project) / "go").write_text("")
+    for client in clients:
+        client.kill()
+        client.communicate(timeout=20)
+
+
+def sleeps(project) -> bool:
+    return any(Path(f"/proc/{pid}/cmdline").read_bytes() == b"sleep\x00777\x00"
+               for r in project.records() for pid in pids_of(r["id"]))
+
+
+def pids_of(container: str) -> list[str]:
+    return [pid for folder in cgroups_of([container]) for pid in Path(folder, "cgroup.procs").read_text().split()]
+
+
+def test_pre_start_outlives_its_supervisor(project):
+    """The steps begin anew when the command, which does not notice, asks the next supervisor."""
+    file(project, pre_start=[note("one"), hanging("two"), note("three")])
+    up = project.popen("up", "-d")
+    wait_for(lambda: "two" in written(project), "the step to run")
+    kill_supervisor(project)
+    out, _ = up.communicate(timeout=20)
+    assert up.returncode == 0, out
+    assert written(project) == ["one", "two", "one", "two", "three"] and not steps_of(project)
+    assert project.state("a") == "running"
+
+
+def test_pre_start_that_nobody_waits_for(project):
+    """Nobody would start the service after it: it goes."""
+    file(project, pre_start=[hanging("one"), note("two")])
+    up = project.popen("up", "-d")
+    wait_for(lambda: "one" in written(project), "the step to run")
+    kill_supervisor(project, up)
+    project("ps")
     wait_for(lambda: not steps_of(project), "the step to go")
-    assert project.record("a")["status"] == "created"
-    file(project, pre_start=[note("again")])
+    assert project.record("a")["status"] == "created" and written(project) == ["one"]
     project.up()
-    assert noted(project) == ["again"]
+    assert written(project) == ["one", "one", "two"]
+
+
+@pytest.mark.parametrize("waited_for", [True, False])
+def test_post_start_outlives_its_supervisor(project, waited_for):
+    """The hook under way is ended and run again, those before it are not."""
+    file(project, post_start=[note("one"), hanging("two"), note("three")])
+    up = project.popen("up", "-d")
+    wait_for(lambda: "two" in written(project), "the hook to run")
+    pid = project.pid("a")
+    kill_supervisor(project, *[] if waited_for else [up])
+    out, _ = up.communicate(timeout=20)
+    assert up.returncode == 0 or not waited_for, out
+    wait_for(lambda: "three" in written(project), "the hooks to end")
+    assert written(project) == ["one", "two", "two", "three"] and project.pid("a") == pid and not sleeps(project)
+    wait_for(lambda: "hook" not in project.record("a"), "the record to say so")
+    first = project.supervisor()
+    os.kill(first, signal.SIGKILL)
+    wait_for(lambda: project.supervisor() not in (None, first), "another supervisor")
+    project.up()
+    assert len(written(project)) == 4
+
+
+def test_post_start_of_a_start_taken_over(project):
+    """At whatever moment of the start the supervisor is killed: each hook has run when the command is done."""
+    file(project, post_start=[note("one"), note("two")])
+    project.up()
+    for delay in (0.01, 0.03, 0.06, 0.1, 0.15, 0.2):
+        project("stop")
+        (data(project) / "hooks").unlink()
+        start = project.popen("start")
+        time.sleep(delay)
+        for pid in project.supervisors():
+            os.kill(pid, signal.SIGKILL)
+        out, _ = start.communicate(timeout=20)
+        assert start.returncode == 0, out
+        seen = written(project)
+        assert [w for i, w in enumerate(seen) if w not in seen[:i]] == ["one", "two"] and len(seen) < 4, delay
+
+
+@pytest.mark.parametrize("waited_for", [True, False])
+def test_pre_stop_and_the_death_of_the_supervisor(project, waited_for):
+    """The command asks again, and the hooks begin anew; without it the stop is withdrawn."""
+    file(project, pre_stop=[note("one"), hanging("two")])
+    project.up()
+    stop = project.popen("stop")
+    wait_for(lambda: "two" in written(project), "the hook to run")
+    first = project.supervisor()
+    kill_supervisor(project, *[] if waited_for else [stop])
+    stop.communicate(timeout=20)
+    if waited_for:
+        assert stop.returncode == 0 and project.state("a") == "exited"
+        assert written(project) == ["one", "two"] * 2
+        return
+    wait_for(lambda: project.supervisor() not in (None, first), "another supervisor")
+    wait_for(lambda: not sleeps(project), "the hook to end")
+    wait_for(lambda: not project.record("a")["stopped_by_user"], "the record to say so")
+    assert project.state("a") == "running" and written(project) == ["one", "two"]
