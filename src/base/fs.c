@@ -3,10 +3,12 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <poll.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -103,6 +105,16 @@ int fs_mkdir_p(const char *path, mode_t mode, struct err *err)
     if (mkdir(path, mode) < 0 && errno != EEXIST)
         return err_sys(err, errno, "mkdir %s", path);
     return 0;
+}
+
+void fs_spread(const char *dir)
+{
+    int fd AUTOCLOSE = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int flags = 0;
+    if (fd < 0 || ioctl(fd, FS_IOC_GETFLAGS, &flags) < 0)
+        return;
+    flags |= FS_TOPDIR_FL;
+    ioctl(fd, FS_IOC_SETFLAGS, &flags);
 }
 
 /* Empties the folder behind fd (which it closes); -1 with errno. Somebody else may be removing the

@@ -21,6 +21,10 @@ int fs_write_atomic(const char *path, const void *data, size_t n, mode_t mode, b
                     struct err *err);
 /* mkdir -p; folders that exist keep their mode. */
 int fs_mkdir_p(const char *path, mode_t mode, struct err *err);
+/* What is made in this folder has nothing to do with each other (chattr +T): ext4 then puts each of its folders into
+ * a block group of its own. In one group, each file that is made passes by the inodes of all that were deleted there
+ * within five minutes (find_inode_bit() in fs/ext4/ialloc.c, without a journal). Other file systems: nothing. */
+void fs_spread(const char *dir);
 /* rm -rf that never follows symbolic links nor leaves the file system; a missing path is fine. */
 int fs_remove_all(const char *path, struct err *err);
 bool fs_exists(const char *path);

@@ -332,6 +332,17 @@ int container_record_read(const struct paths *p, const char *project, const char
     return 0;
 }
 
+static int make_folder(const char *dir, struct err *err)
+{
+    char *containers AUTOFREE = path_dir(dir);
+    if (!fs_exists(containers)) {
+        if (fs_mkdir_p(containers, 0711, err) < 0)
+            return -1;
+        fs_spread(containers);
+    }
+    return fs_mkdir_p(dir, 0711, err);
+}
+
 int container_record_write(const struct paths *p, const struct container_record *c, struct err *err)
 {
     char *dir AUTOFREE = paths_container(p, c->project, c->id);
@@ -342,7 +353,7 @@ int container_record_write(const struct paths *p, const struct container_record 
     int rc = json_write(path, j, false, &first);
     if (rc < 0 && first.kind == ERR_NOT_FOUND) {
         err_release(&first);
-        rc = fs_mkdir_p(dir, 0711, &first) < 0 ? -1 : json_write(path, j, false, &first);
+        rc = make_folder(dir, &first) < 0 ? -1 : json_write(path, j, false, &first);
     }
     if (rc == 0) {
         unlink(unsaved);
