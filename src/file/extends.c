@@ -7,6 +7,7 @@
 #include "file/merge.h"
 #include "file/paths.h"
 #include "file/remote.h"
+#include "file/validate.h"
 
 /* Where services are looked up: a document, or a whole file that another one names. */
 struct extended_file {
@@ -44,8 +45,7 @@ static struct node *fail(struct scope *scope, const char *service, struct node *
     return n;
 }
 
-/* The file's documents merged in the long form, with paths against the project; not validated:
- * what is extended is validated where it ends up. */
+/* The file's documents merged in the long form, with paths against the project. */
 static struct extended_file *read_file(struct scope *scope, const char *path,
                                        const struct mark *mark)
 {
@@ -82,6 +82,7 @@ static struct extended_file *read_file(struct scope *scope, const char *path,
         root = merge_documents(&l->pass, root, doc->root);
         merge_unique(&l->pass, root);
     }
+    validate_extended(&l->pass, l->schema, root);
     canonical_document(&l->pass, root, l->options->no_interpolate);
     paths_resolve(&l->pass, root, base ? base : paths_dir(l->pass.arena, path), l->home);
     f->services = node_get(root, "services");

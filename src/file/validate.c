@@ -1,5 +1,6 @@
 #include "file/validate.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -41,6 +42,23 @@ static unsigned types_allowed(const struct schema *s)
     for (size_t i = 0; i < s->one_of_n; i++)
         types |= types_allowed(schema_follow(s->one_of[i]));
     return types;
+}
+
+static bool is_allowed(const struct schema *s, unsigned types)
+{
+    return (!s->types && !s->one_of_n) || (types_allowed(s) & types);
+}
+
+/* Of what s offers, that for a value such as n; s itself where there is none. */
+static const struct schema *alternative_for(const struct schema *s, const struct node *n)
+{
+    s = schema_follow(s);
+    for (size_t i = 0; i < s->one_of_n; i++) {
+        const struct schema *alternative = schema_follow(s->one_of[i]);
+        if (types_allowed(alternative) & types_of(n))
+            return alternative_for(alternative, n);
+    }
+    return s;
 }
 
 /* "a string, a number or a mapping" */
@@ -190,28 +208,51 @@ static void report_twice(const struct pass *p, const struct node *item, const st
     diag_note(p->diag, &same->mark, "first listed here");
 }
 
-/* Lists of strings may be long: those are compared by a map. */
-static bool all_strings(const struct node *n)
+static uint64_t hash_text(const char *s)
 {
-    for (size_t i = 0; i < n->seq.n; i++)
-        if (n->seq.v[i]->kind != NODE_STRING)
-            return false;
-    return true;
+    uint64_t h = 14695981039346656037u;
+    for (; *s; s++)
+        h = (h ^ (unsigned char)*s) * 1099511628211u;
+    return h;
 }
 
+/* The same for values that are equal. */
+static uint64_t hash_value(const struct node *n)
+{
+    double v;
+    char text[32];
+    uint64_t h = n->kind;
+    if (number_of(n, &v)) {
+        snprintf(text, sizeof(text), "%.17g", v + 0.0); /* -0 is 0 */
+        return hash_text(text);
+    }
+    if (n->kind == NODE_STRING)
+        return hash_text(n->string);
+    for (size_t i = 0; n->kind == NODE_MAPPING && i < n->map.n; i++) /* in any order */
+        h += (hash_text(n->map.v[i].key) | 1) * hash_value(n->map.v[i].value);
+    for (size_t i = 0; n->kind == NODE_SEQUENCE && i < n->seq.n; i++)
+        h = h * 1099511628211u + hash_value(n->seq.v[i]);
+    return h;
+}
+
+/* Lists may be long: an element is compared to those of its hash only. */
 static void check_unique(const struct pass *p, struct node *n, const struct place *at)
 {
-    struct map seen AUTOMAP = MAP_INIT;
-    bool by_map = all_strings(n);
+    struct map last AUTOMAP = MAP_INIT; /* hash -> 1 + index */
+    size_t *before AUTOFREE = xcalloc(n->seq.n, sizeof(*before));
     for (size_t i = 0; i < n->seq.n; i++) {
         struct node *item = n->seq.v[i];
-        const struct node *same = by_map ? map_set(&seen, item->string, item) : NULL;
-        for (size_t j = 0; !by_map && j < i && !same; j++)
-            if (equal_values(item, n->seq.v[j]))
-                same = n->seq.v[j];
-        if (!same)
+        char key[20];
+        snprintf(key, sizeof(key), "%" PRIx64, hash_value(item));
+        size_t same = (size_t)map_get(&last, key);
+        before[i] = same;
+        while (same && !equal_values(item, n->seq.v[same - 1]))
+            same = before[same - 1];
+        if (!same) {
+            map_set(&last, key, (void *)(i + 1));
             continue;
-        report_twice(p, item, same, at);
+        }
+        report_twice(p, item, n->seq.v[same - 1], at);
         n->faulty = true;
     }
 }
@@ -278,14 +319,9 @@ static bool check(const struct pass *p, const struct schema *s, struct node *n,
 {
     if (n->faulty && n->kind != NODE_MAPPING && n->kind != NODE_SEQUENCE)
         return false; /* reported */
-    s = schema_follow(s);
+    s = alternative_for(s, n);
     unsigned types = types_of(n);
-    for (size_t i = 0; i < s->one_of_n; i++) {
-        const struct schema *alternative = schema_follow(s->one_of[i]);
-        if (types_allowed(alternative) & types)
-            return check(p, alternative, n, at);
-    }
-    if (s->one_of_n || (s->types && !(s->types & types)))
+    if (!is_allowed(s, types))
         return wrong_type(p, s, n, at);
     if (types & SCHEMA_OBJECT)
         return check_object(p, s, n, at);
@@ -301,4 +337,115 @@ static bool check(const struct pass *p, const struct schema *s, struct node *n,
 void validate_document(const struct pass *p, const struct schema_set *schema, struct node *root)
 {
     check_object(p, schema_root(schema), root, NULL);
+}
+
+/* What of a value must have the right type for its short form to be read and its repetitions to be
+ * found. */
+enum { SHAPE_SELF = 1 << 0, SHAPE_ITEMS = 1 << 1, SHAPE_MEMBERS = 1 << 2 };
+
+static unsigned shape_of(const struct field *f)
+{
+    switch ((enum field_canonical)f->canonical) {
+    case CANONICAL_BUILD:
+    case CANONICAL_EXTENDS:
+    case CANONICAL_ENV_FILE:
+    case CANONICAL_GPUS:
+        return SHAPE_SELF;
+    case CANONICAL_PORTS:
+        return SHAPE_SELF | SHAPE_ITEMS;
+    case CANONICAL_DEPENDS_ON:
+        return SHAPE_SELF | SHAPE_ITEMS | SHAPE_MEMBERS;
+    case CANONICAL_ULIMITS:
+    case CANONICAL_EXTERNAL:
+        return SHAPE_MEMBERS;
+    case CANONICAL_NAMES:
+    case CANONICAL_VOLUMES:
+    case CANONICAL_DEVICES:
+    case CANONICAL_FILE_MOUNTS:
+        return SHAPE_ITEMS;
+    case CANONICAL_NONE:
+    case CANONICAL_TEXT:
+    case CANONICAL_KEY_VALUE:
+    case CANONICAL_LIST:
+    case CANONICAL_SSH:
+        break;
+    }
+    return f->unique == UNIQUE_NONE ? 0 : SHAPE_ITEMS;
+}
+
+static bool check_type(const struct pass *p, const struct schema *s, const struct node *n,
+                       const struct place *at)
+{
+    s = alternative_for(s, n);
+    return n->faulty || is_allowed(s, types_of(n)) || wrong_type(p, s, n, at);
+}
+
+/* An element in its long form has what makes it itself. */
+static bool check_key(const struct pass *p, const struct field *f, const struct node *item,
+                      const struct place *at)
+{
+    const char *key = f->unique == UNIQUE_ENV_FILE ? "path"
+                      : f->unique == UNIQUE_PORT || f->unique == UNIQUE_VOLUME ||
+                              f->unique == UNIQUE_DEVICE
+                          ? "target"
+                          : NULL;
+    if (!key || item->kind != NODE_MAPPING || node_given(node_get(item, key)))
+        return true;
+    pass_error(p, at, &item->mark, "%smissing key \"%s\"", prefix(p, at), key);
+    return false;
+}
+
+static bool check_shape(const struct pass *p, const struct schema *s, struct node *n,
+                        const struct field *f, const struct place *at)
+{
+    unsigned shape = shape_of(f);
+    if ((shape & SHAPE_SELF) && !check_type(p, s, n, at))
+        return false;
+    s = alternative_for(s, n);
+    size_t kept = 0;
+    for (size_t i = 0; n->kind == NODE_SEQUENCE && i < n->seq.n; i++) {
+        struct node *item = n->seq.v[i];
+        struct place here = {.up = at, .index = i};
+        bool typed = !(shape & SHAPE_ITEMS) || !s->items || check_type(p, s->items, item, &here);
+        if (typed && check_key(p, f, item, &here))
+            n->seq.v[kept++] = item;
+    }
+    if (n->kind == NODE_SEQUENCE)
+        n->seq.n = (uint32_t)kept;
+    for (size_t i = 0; (shape & SHAPE_MEMBERS) && n->kind == NODE_MAPPING && i < n->map.n;) {
+        struct place here = {.up = at, .key = n->map.v[i].key};
+        const struct schema *member = schema_property(s, here.key);
+        struct node *value = n->map.v[i].value;
+        bool empty = f->canonical == CANONICAL_EXTERNAL && value->kind == NODE_NULL;
+        if (!member || empty || check_type(p, member, value, &here))
+            i++;
+        else
+            node_del_at(n, i);
+    }
+    return true;
+}
+
+static void check_shapes(const struct pass *p, const struct schema *s, struct node *map,
+                         const struct object *object, bool named, const struct place *at)
+{
+    s = alternative_for(s, map);
+    for (size_t i = 0; i < map->map.n;) {
+        struct node_pair *pair = &map->map.v[i];
+        const struct field *f = named ? NULL : field_of(object, pair);
+        const struct schema *member = schema_property(s, pair->key);
+        struct place here = {.up = at, .key = pair->key};
+        if (f && member && !check_shape(p, member, pair->value, f, &here)) {
+            node_del_at(map, i);
+            continue;
+        }
+        const struct object *below = named ? object : f ? f->object : NULL;
+        if (member && below && pair->value->kind == NODE_MAPPING)
+            check_shapes(p, member, pair->value, below, f && f->type == TYPE_OBJECT_MAP, &here);
+        i++;
+    }
+}
+
+void validate_extended(const struct pass *p, const struct schema_set *schema, struct node *root)
+{
+    check_shapes(p, schema_root(schema), root, &root_object, false, NULL);
 }

@@ -99,6 +99,12 @@ def test_text(project, name):
     Outcome(project).within(8, 1000).refused(*words)
 
 
+def test_long_list_of_mappings(project):
+    ports = "".join(f"      - {{target: {n}, published: '{n}'}}\n" for n in range(1, 30_000))
+    project.write("compose.yaml", f"services:\n  web:\n    image: base\n    ports:\n{ports}")
+    assert Outcome(project).within(3, 100).code == 0
+
+
 def test_byte_order_mark(project):
     project.write("compose.yaml", b"\xef\xbb\xbf" + WEB.encode())
     assert Outcome(project).code == 0
