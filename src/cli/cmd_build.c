@@ -93,6 +93,9 @@ static int check_dockerfiles(struct cli *cli, const struct image_job *jobs, size
                              struct err *err)
 {
     size_t warnings = 0;
+    struct image_store *store;
+    if (cli_store(cli, &store, err) < 0)
+        return -1;
     for (size_t i = 0; i < n; i++) {
         const struct service *s = jobs[i].service;
         const char *name = s->build->dockerfile ? s->build->dockerfile : "Dockerfile";
@@ -101,8 +104,9 @@ static int check_dockerfiles(struct cli *cli, const struct image_job *jobs, size
                                   : path_join(s->build->context, name);
         struct lint l = {.file = path};
         struct err why AUTOERR = ERR_INIT;
-        const struct build_request request = {.service = s->name, .build = s->build};
-        if (image_lint(&request, on_warning, &l, &why) < 0) {
+        const struct build_request request = {
+            .service = s->name, .build = s->build, .platform = s->platform};
+        if (image_lint(store, &request, on_warning, &l, &why) < 0) {
             if (why.kind != ERR_UNAVAILABLE) {
                 err_move(err, &why);
                 return err_wrap(err, "service \"%s\"", s->name);

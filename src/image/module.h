@@ -20,8 +20,8 @@ struct image_module {
     int (*commit)(struct image_store *, const struct commit_request *, char **, struct err *);
     int (*export)(struct image_store *, const char *, int, image_cancel, struct err *);
     int (*bases)(const struct build_request *, struct build_base **, size_t *, struct err *);
-    int (*lint)(const struct build_request *, void (*)(void *, const char *, const char *, size_t),
-                void *, struct err *);
+    int (*lint)(struct image_store *, const struct build_request *,
+                void (*)(void *, const char *, const char *, size_t), void *, struct err *);
     int (*build)(struct image_store *, const struct build_request *, struct err *);
     int (*artifact_push)(struct image_store *, const struct artifact_push_request *, struct err *);
     int (*artifact_pull)(const struct artifact_pull_request *, struct artifact *, struct err *);

@@ -110,12 +110,12 @@ int image_bases(const struct build_request *request, struct build_base **bases, 
     return m ? m->bases(request, bases, n, err) : -1;
 }
 
-int image_lint(const struct build_request *request,
+int image_lint(struct image_store *store, const struct build_request *request,
                void (*warn)(void *ctx, const char *rule, const char *message, size_t line),
                void *ctx, struct err *err)
 {
     const struct image_module *m = module_get(err);
-    return m ? m->lint(request, warn, ctx, err) : -1;
+    return m ? m->lint(store, request, warn, ctx, err) : -1;
 }
 
 int image_build(struct image_store *store, const struct build_request *request, struct err *err)

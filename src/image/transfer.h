@@ -231,9 +231,10 @@ struct build_base {
 int image_bases(const struct build_request *request, struct build_base **bases, size_t *n,
                 struct err *err);
 
-/* Tells what is questionable in the build's Dockerfile. line counts from 1. ERR_UNAVAILABLE:
+/* Tells what is questionable in the build's Dockerfile; of variables, as far as the images that it
+ * starts from are in the store. line counts from 1. ERR_UNAVAILABLE:
  * it is not on this machine. */
-int image_lint(const struct build_request *request,
+int image_lint(struct image_store *store, const struct build_request *request,
                void (*warn)(void *ctx, const char *rule, const char *message, size_t line),
                void *ctx, struct err *err);
 

@@ -4,8 +4,14 @@
 
 #include "base/mem.h"
 #include "image/module/dockerfile.h"
+#include "image/module/lint.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
+
+static void on_warning(void *ctx, const char *rule, const char *message, size_t line)
+{
+    (void)ctx, (void)rule, (void)message, (void)line;
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
@@ -14,5 +20,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     base_images bases;
     dockerfile_bases(text, args, &bases);
     base_images_release(&bases);
+    const struct lint_source source = {text, args, NULL, NULL};
+    dockerfile_lint(&source, on_warning, NULL);
     return 0;
 }

@@ -532,3 +532,78 @@ def test_check_warns_as_docker_build_check_does(project):
     assert project("image", "ls", "-q", f"{project.name}-x").out == "", "nothing is built"
     project.write("Dockerfile", 'FROM base AS one\nWORKDIR /srv\nWORKDIR sub\nRUN true\nCMD ["true"]\n')
     assert "no warnings found" in build(project, "--check", "x").out
+
+
+VARIABLES = r"""ARG TAG
+ARG BASE=alpine:${TAG}
+ARG GOOD=scratch
+ARG WORD=$TAG
+FROM base$TAG AS a
+FROM base${X:-} AS b
+FROM ${BASE} AS c
+FROM --platform=$BUILDPLATFOM $GOOD AS d
+FROM $GOOD AS two
+ARG foo
+ARG bar=${undefd} late=$bar
+ENV A=$foo B=${nothing} C=$A
+COPY $src /x
+COPY --chown=$usr --from=$unseen x /y
+RUN echo $anything ${other}
+WORKDIR /$PWDX
+USER u$usr2
+EXPOSE $port
+LABEL a=$lbl l$k=v z="$lab1 $lab2" y='$lab3'
+VOLUME /v$vol
+ENV PATH=$PATH:/x
+COPY $TARGETARCH $HTTP_PROXY /d
+ARG TARGETARCH HTTP_PROXY
+COPY $TARGETARCH $HTTP_PROXY /d
+CMD ["$cmdvar"]
+HEALTHCHECK CMD $hc
+ADD ${f:-z} ${g:+z} /z
+ENV Q='$single' R="$double" S=\$escaped
+ONBUILD COPY $onb /x
+COPY <<EOT /here
+in $heredoc
+EOT
+COPY <<'EOT' /here
+in $plain
+EOT
+ENV x y $z2
+COPY ["$js1", "/k"]
+COPY x${n1:-${n2}} \
+  $last /k
+RUN --mount=type=bind,target=/m$mt true
+FROM two
+COPY $bar $foo $A $zork /k
+FROM based AS e
+COPY $BASEVAR $BASEVAQ /k
+FROM unknown
+COPY $FROM_THERE_PERHAPS /k
+"""
+
+
+def test_check_knows_variables(project):
+    """Rules, lines and variables as docker compose 2.40.3 (Docker 28.5) tells them, where nothing else in the file stops it."""
+    archive = project.tmp / "based.tar"
+    archive.write_bytes(busybox_layer())
+    project("image", "import", "-c", "ENV BASEVAR=1", archive, "based")
+    project.write("Dockerfile", VARIABLES)
+    project.file("services: {x: {build: .}}")
+    result = build(project, "--check", code=1)
+    found = [line.split(": ", 3)[1:] for line in result.out.splitlines() if ": warning: " in line]
+    lines = [int(line.split(":")[1]) for line in result.out.splitlines() if ": warning: " in line]
+    told = [(number, rule, text) for number, (_, rule, text) in zip(lines, found)]
+    assert [(number, text) for number, rule, text in told if rule == "InvalidDefaultArgInFrom"] == \
+        [(7, "Default value for ARG ${BASE} results in empty or invalid base image name")]
+    assert [(number, text) for number, rule, text in told if rule == "UndefinedArgInFrom"] == \
+        [(6, "FROM argument 'X' is not declared"), (8, "FROM argument 'BUILDPLATFOM' is not declared (did you mean BUILDPLATFORM?)")]
+    names = [(number, text.split("'")[1]) for number, rule, text in told if rule == "UndefinedVar"]
+    assert sorted(names) == [
+        (11, "$undefd"), (12, "$A"), (12, "$nothing"), (13, "$src"), (14, "$usr"), (16, "$PWDX"), (17, "$usr2"),
+        (19, "$k"), (19, "$lab1"), (19, "$lab2"), (19, "$lbl"), (20, "$vol"), (22, "$HTTP_PROXY"), (22, "$TARGETARCH"), (27, "$f"),
+        (27, "$g"), (28, "$double"), (30, "$heredoc"), (36, "$z2"), (37, "$js1"), (38, "$last"), (38, "$n1"), (38, "$n2"),
+        (40, "$mt"), (42, "$zork"), (44, "$BASEVAQ")]
+    assert "Usage of undefined variable '$BASEVAQ' (did you mean $BASEVAR?)" in result.out
+    project.file("services: {x: {build: {context: ., args: {BASE: alpine, undefd: x}}}}")
+    assert build(project, "--check", code=1).out.count("warning: Un") == len(names) + 2, "what the build gives makes nothing declared"

@@ -22,7 +22,7 @@ int call_export(struct image_store *store, const char *dir, int fd, image_cancel
                 struct err *err);
 int call_bases(const struct build_request *request, struct build_base **bases, size_t *n,
                struct err *err);
-int call_lint(const struct build_request *request,
+int call_lint(struct image_store *store, const struct build_request *request,
               void (*warn)(void *ctx, const char *rule, const char *message, size_t line),
               void *ctx, struct err *err);
 int call_build(struct image_store *store, const struct build_request *request, struct err *err);

@@ -61,7 +61,27 @@ int call_resolve(const struct resolve_request *q, char **digest, struct err *err
     return 0;
 }
 
-int call_lint(const struct build_request *q,
+struct linting {
+    struct image_store *store;
+    const struct build_request *request;
+    const char *platform; /* to build for, NULL: this machine's */
+};
+
+/* Of an image that is here: nothing is fetched for a look. */
+static char **environment(void *ctx, const char *name, const char *platform)
+{
+    struct linting *l = ctx;
+    struct image *image;
+    if (build_has_context(l->request->build, name) ||
+        image_find(l->store, name, platform ? platform : l->platform, &image, NULL) < 0)
+        return NULL;
+    char **env = image->config.env ? strv_dup((const char *const *)image->config.env)
+                                   : xcalloc(1, sizeof(*env));
+    image_free(image);
+    return env;
+}
+
+int call_lint(struct image_store *store, const struct build_request *q,
               void (*warn)(void *ctx, const char *rule, const char *message, size_t line),
               void *ctx, struct err *err)
 {
@@ -70,7 +90,11 @@ int call_lint(const struct build_request *q,
         return -1;
     if (!text)
         return err_set(err, ERR_UNAVAILABLE, "its Dockerfile is not on this machine");
-    dockerfile_lint(text, warn, ctx);
+    const char **platforms AUTOFREE = build_platforms(q);
+    char **args AUTOSTRV = build_platform_args(q, platforms[0]);
+    struct linting l = {store, q, platforms[0]};
+    const struct lint_source source = {text, (const char *const *)args, environment, &l};
+    dockerfile_lint(&source, warn, ctx);
     return 0;
 }
 

@@ -8,6 +8,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/strbuf.h"
+#include "image/module/words.h"
 
 struct scan {
     struct map variables; /* values, heap */
@@ -29,58 +30,15 @@ static void set_variable(struct scan *s, const char *name, const char *value)
     free(map_set(&s->variables, name, xstrdup(value)));
 }
 
-/* ${NAME:-word}, ${NAME:+word}; p points behind "${", at the end behind "}". */
-static void expand_braces(const struct scan *s, const char **p, struct strbuf *out)
+static const char *variable(void *ctx, const char *name)
 {
-    size_t n = strcspn(*p, ":}");
-    char *name AUTOFREE = xstrndup(*p, n);
-    const char *value = map_get(&s->variables, name);
-    *p += n;
-    char op = 0;
-    char *word AUTOFREE = NULL;
-    if (**p == ':' && (*p)[1]) {
-        op = (*p)[1];
-        *p += 2;
-        n = strcspn(*p, "}");
-        word = xstrndup(*p, n);
-        *p += n;
-    }
-    if (**p == '}')
-        (*p)++;
-    bool set = value && *value;
-    if (op == '-' && !set)
-        strbuf_addstr(out, word);
-    else if (op == '+')
-        strbuf_addstr(out, set ? word : "");
-    else if (value)
-        strbuf_addstr(out, value);
+    const struct scan *s = ctx;
+    return map_get(&s->variables, name);
 }
 
-static char *expand(const struct scan *s, const char *text)
+static char *expand(struct scan *s, const char *text)
 {
-    struct strbuf out AUTOBUF = STRBUF_INIT;
-    for (const char *p = text; *p;) {
-        if (*p == s->escape && p[1]) {
-            strbuf_addch(&out, p[1]);
-            p += 2;
-        } else if (*p == '$' && p[1] == '{') {
-            p += 2;
-            expand_braces(s, &p, &out);
-        } else if (*p == '$' && (isalpha((unsigned char)p[1]) || p[1] == '_')) {
-            size_t n = 1;
-            while (isalnum((unsigned char)p[1 + n]) || p[1 + n] == '_')
-                n++;
-            char *name AUTOFREE = xstrndup(p + 1, n);
-            const char *value = map_get(&s->variables, name);
-            strbuf_addstr(&out, value ? value : "");
-            p += 1 + n;
-        } else if (*p == '"' || *p == '\'') {
-            p++;
-        } else {
-            strbuf_addch(&out, *p++);
-        }
-    }
-    return strbuf_detach(&out);
+    return word_expand(text, s->escape, true, variable, s);
 }
 
 static char *lower_case(const char *text)

@@ -10,6 +10,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/strbuf.h"
+#include "image/module/lint_vars.h"
 
 /* Of these only the last of a stage counts. */
 enum once { ONCE_CMD, ONCE_ENTRYPOINT, ONCE_HEALTHCHECK, ONCE_N };
@@ -18,6 +19,7 @@ static const char *const once_names[] = {"CMD", "ENTRYPOINT", "HEALTHCHECK"};
 struct lint {
     lint_warning warn;
     void *ctx;
+    struct lint_vars *vars;
     struct map stages;   /* names so far, lower case */
     bool upper;          /* how most instructions are written */
     bool shell, workdir; /* of the stage: SHELL was given, an absolute WORKDIR was seen */
@@ -210,7 +212,7 @@ static void check_expose(struct lint *l, const char *rest, size_t line)
     }
 }
 
-static void check_instruction(struct lint *l, const char *text, size_t line)
+static void check_instruction(struct lint *l, const char *text, const char *body, size_t line)
 {
     const char *rest = text;
     char *word AUTOFREE = next_word(&rest);
@@ -241,12 +243,14 @@ static void check_instruction(struct lint *l, const char *text, size_t line)
     for (enum once i = 0; i < ONCE_N; i++)
         if (!strcasecmp(word, once_names[i]))
             check_command(l, i, rest, line);
+    lint_vars_instruction(l->vars, word, rest, body, line);
 }
 
 /* ---- lines */
 
-/* The text of the first "<<WORD" of an instruction that may have one, heap; NULL: it has none. */
-static char *here_document(const char *text)
+/* The text of the first "<<WORD" of an instruction that may have one, heap; NULL: it has none.
+ * *plain: it is quoted, so that variables do not count in it. */
+static char *here_document(const char *text, bool *plain)
 {
     const char *at = strstr(text, "<<");
     if (!at || (strncasecmp(text, "RUN", 3) && strncasecmp(text, "COPY", 4) &&
@@ -254,7 +258,8 @@ static char *here_document(const char *text)
         return NULL;
     at += 2;
     at += *at == '-';
-    at += *at == '"' || *at == '\'';
+    *plain = *at == '"' || *at == '\'';
+    at += *plain;
     size_t n = 0;
     while (isalnum((unsigned char)at[n]) || at[n] == '_')
         n++;
@@ -281,19 +286,23 @@ static bool read_line(struct walk *w, struct strbuf *out)
     return true;
 }
 
-static void skip_here_document(struct walk *w, const char *text)
+/* What stands in it, heap; NULL: there is none in which variables count. */
+static char *read_here_document(struct walk *w, const char *text)
 {
-    char *end AUTOFREE = here_document(text);
-    struct strbuf line AUTOBUF = STRBUF_INIT;
-    while (end && read_line(w, &line))
-        if (streq(line.buf + strspn(line.buf, "\t"), end))
-            return;
+    bool plain = false;
+    char *end AUTOFREE = here_document(text, &plain);
+    struct strbuf line AUTOBUF = STRBUF_INIT, body AUTOBUF = STRBUF_INIT;
+    while (end && read_line(w, &line) && !streq(line.buf + strspn(line.buf, "\t"), end))
+        strbuf_addf(&body, "%s\n", line.buf);
+    return end && !plain ? strbuf_detach(&body) : NULL;
 }
 
-/* Calls each with the instructions, joined, and the number of their first line. empty: warns of
+/* Calls each with the instructions, joined, what stands in a here-document, and the number of their
+ * first line. empty: warns of
  * instructions that are continued over an empty line. */
 static void each_instruction(struct lint *l, const char *text,
-                             void (*each)(struct lint *, const char *, size_t), bool empty)
+                             void (*each)(struct lint *, const char *, const char *, size_t),
+                             bool empty)
 {
     struct walk w = {.at = text};
     struct strbuf line AUTOBUF = STRBUF_INIT, whole AUTOBUF = STRBUF_INIT;
@@ -316,8 +325,8 @@ static void each_instruction(struct lint *l, const char *text,
             continue;
         if (hole && empty)
             warn(l, "NoEmptyContinuation", w.line, "Empty continuation line");
-        each(l, whole.buf, first);
-        skip_here_document(&w, whole.buf);
+        char *body AUTOFREE = read_here_document(&w, whole.buf);
+        each(l, whole.buf, body, first);
         strbuf_setlen(&whole, 0);
         hole = false;
     }
@@ -329,20 +338,23 @@ struct casing {
     long balance;
 };
 
-static void count_case(struct lint *l, const char *text, size_t line)
+static void count_case(struct lint *l, const char *text, const char *body, size_t line)
 {
     struct casing *c = container_of(l, struct casing, lint);
     char *word AUTOFREE = next_word(&text);
+    (void)body;
     (void)line;
     if (word)
         c->balance += is_upper(word) ? 1 : -1;
 }
 
-void dockerfile_lint(const char *text, lint_warning report, void *ctx)
+void dockerfile_lint(const struct lint_source *source, lint_warning report, void *ctx)
 {
     struct casing c = {.lint = {.warn = report, .ctx = ctx}};
-    each_instruction(&c.lint, text, count_case, false);
+    c.lint.vars = lint_vars_new(source, report, ctx);
+    each_instruction(&c.lint, source->text, count_case, false);
     c.lint.upper = c.balance >= 0;
-    each_instruction(&c.lint, text, check_instruction, true);
+    each_instruction(&c.lint, source->text, check_instruction, true);
+    lint_vars_free(c.lint.vars);
     map_release(&c.lint.stages);
 }
