@@ -8,6 +8,8 @@
 #include "base/mem.h"
 #include "base/strbuf.h"
 
+enum { LARGE_POOL = 16, SUBNET_OF_LARGE = 22, SUBNET_OF_SMALL = 24 };
+
 /* Docker's ranges. 172.17 comes last: it is what a Docker that is started later takes for itself.
  */
 const char *const pool_defaults[] = {
@@ -39,8 +41,9 @@ static bool pick_from(const struct ip_net *pool, const struct pool_taken *taken,
 {
     struct ip_net net = ip_net_masked(pool);
     struct ip_addr last = ip_net_last(&net);
-    if (net.prefix < POOL_PREFIX4)
-        net.prefix = POOL_PREFIX4;
+    unsigned size = net.prefix <= LARGE_POOL ? SUBNET_OF_LARGE : SUBNET_OF_SMALL;
+    if (net.prefix < size)
+        net.prefix = size;
     for (;;) {
         const struct pool_taken *conflict = pool_conflict(taken, n, &net);
         if (!conflict) {

@@ -17,10 +17,10 @@ struct pool_taken {
 /* The pools given out when nobody says otherwise, NULL-terminated. */
 extern const char *const pool_defaults[];
 
-enum { POOL_PREFIX4 = 24, POOL_PREFIX6 = 64 };
+enum { POOL_PREFIX6 = 64 };
 
-/* The first free /24 (or the whole pool where that is smaller) of the IPv4 pools that overlaps
- * nothing in taken. ERR_INVALID on a pool that makes no sense; ERR_UNAVAILABLE when all are in use:
+/* The first free subnet of the IPv4 pools that overlaps nothing in taken: a /22, which has as many addresses as a
+ * bridge has ports, of a pool of a /16 or more; a /24, or the whole pool, of smaller ones. ERR_INVALID on a pool that makes no sense; ERR_UNAVAILABLE when all are in use:
  * the error says by what and what to do. */
 int pool_pick(const char *const *pools, const struct pool_taken *taken, size_t n,
               struct ip_net *out, struct err *err);

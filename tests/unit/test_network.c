@@ -136,7 +136,7 @@ static int network_life(void *arg, struct err *err)
     char bridge[IF_NAMESIZE];
     snprintf(bridge, sizeof(bridge), "%s", n->bridge);
     EXPECT(n->made && link_index(bridge) && nft_network_exists(n));
-    EXPECT(n->subnets_n == 1 && n->subnets[0].subnet.prefix == 24);
+    EXPECT(n->subnets_n == 1 && n->subnets[0].subnet.prefix == 22);
     /* What somebody took away comes back. */
     struct netlink nl AUTONETLINK = {0};
     if (netlink_open(&nl, NETLINK_ROUTE, err) < 0)

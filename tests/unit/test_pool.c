@@ -95,14 +95,14 @@ static void test_the_first_free_subnet_is_taken(void **state)
     static const char *const pools[] = {"172.18.0.0/16", "10.5.0.0/30", NULL};
     struct pool_taken taken[] = {
         {net_of("172.18.0.7/32"), "address"},
-        {net_of("172.18.2.0/23"), "route"},
+        {net_of("172.18.6.0/23"), "route"},
         {net_of("172.18.0.0/16"), "vpn"},
         {net_of("172.16.0.0/12"), "large vpn"},
     };
-    expect_pick(pools, taken, 0, "172.18.0.0/24");
-    expect_pick(pools, taken, 1, "172.18.1.0/24");
-    taken[0].net = net_of("172.18.0.0/23");
-    expect_pick(pools, taken, 2, "172.18.4.0/24");
+    expect_pick(pools, taken, 0, "172.18.0.0/22");
+    expect_pick(pools, taken, 1, "172.18.4.0/22");
+    taken[0].net = net_of("172.18.0.0/21");
+    expect_pick(pools, taken, 2, "172.18.8.0/22");
     expect_pick(pools, taken, 3, "10.5.0.0/30");
     expect_pick(pools, taken + 3, 1, "10.5.0.0/30");
 }
@@ -151,7 +151,7 @@ static void test_pools_that_make_no_sense(void **state)
 static void test_default_pools_are_sound(void **state)
 {
     (void)state;
-    expect_pick(pool_defaults, NULL, 0, "172.18.0.0/24");
+    expect_pick(pool_defaults, NULL, 0, "172.18.0.0/22");
     for (const char *const *p = pool_defaults; *p; p++) {
         struct ip_net n = net_of(*p), masked = ip_net_masked(&n);
         assert_true(ip_equal(&n.addr, &masked.addr));
