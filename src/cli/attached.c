@@ -37,6 +37,7 @@ struct attached {
     struct menu *menu;
     struct side_watch watch;
     struct map running; /* ids of containers that run or will run again */
+    struct map ended;   /* ids of those whose end was told */
     bool up;            /* the operation has ended well */
     bool watch_wanted;  /* as soon as it has: --watch, or the key */
     bool interrupted, failed;
@@ -240,7 +241,7 @@ static void on_event(void *ctx, const char *name, const json_t *event);
 
 static void on_watch_closed(void *ctx, struct err *err);
 
-/* Follows containers without an operation: the "up" was given up, or its supervisor died. */
+/* Follows containers without an operation: the "up" was given up. */
 static void follow_events(struct attached *a)
 {
     json_t *request AUTOJSON = request_new("events", NULL);
@@ -258,7 +259,7 @@ static void on_watch_closed(void *ctx, struct err *err)
     a->watching = NULL;
     if (a->phase == PHASE_ENDING)
         return;
-    if (a->up || a->phase >= PHASE_STOPPING)
+    if (a->phase >= PHASE_STOPPING && !a->up)
         follow_events(a);
     else if (err)
         fail(a, err);
@@ -285,6 +286,8 @@ static void on_die(struct attached *a, const json_t *event, struct container_rec
 {
     int code = (int)jint(event, "exit_code", 0);
     bool again = jbool(event, "restarting", false);
+    if (map_set(&a->ended, c->id, ""))
+        return;
     if (in_set(a, a->o->shown, c->service)) {
         char *text AUTOFREE = xasprintf("exited with code %d%s%s", code,
                                         jbool(event, "oom", false) ? " (out of memory)" : "",
@@ -309,9 +312,17 @@ static void on_start(struct attached *a, struct container_record *c)
 {
     struct err err AUTOERR = ERR_INIT;
     map_set(&a->running, c->id, "");
+    map_del(&a->ended, c->id);
     if (in_set(a, a->o->shown, c->service) && logview_add(a->log, c, a->began, &err) < 0)
         cli_warn(a->cli, "%s: %s", c->name, err.msg);
     logview_drain(a->log);
+}
+
+static void on_gone(struct attached *a, const char *id)
+{
+    map_del(&a->running, id);
+    map_del(&a->ended, id);
+    logview_remove(a->log, id);
 }
 
 static void on_container(struct attached *a, const json_t *event)
@@ -332,8 +343,7 @@ static void on_container(struct attached *a, const json_t *event)
     } else if (streq(action, "die")) {
         on_die(a, event, &c);
     } else if (streq(action, "destroy")) {
-        map_del(&a->running, c.id);
-        logview_remove(a->log, c.id);
+        on_gone(a, c.id);
     }
 }
 
@@ -347,6 +357,38 @@ static void on_hook(struct attached *a, const json_t *event)
                      jstr(event, "text", ""));
 }
 
+static void look_for_started(struct attached *a, struct container_list *list)
+{
+    for (size_t i = 0; i < list->n; i++) {
+        struct container_record *c = &list->v[i];
+        if (!c->oneoff && in_set(a, a->o->selected, c->service) && container_is_up(c))
+            on_start(a, c);
+    }
+}
+
+/* Another supervisor goes on: what nobody has told of shows now. */
+static void look_again(struct attached *a)
+{
+    struct container_list list AUTOCONTAINERS = {0};
+    if (containers_read(a->cli, a->o->project->name, &list, NULL) < 0)
+        return;
+    map_foreach (&a->running, it) {
+        struct container_record *c = container_by_id(&list, it->key);
+        if (c && container_is_up(c))
+            continue;
+        char *id AUTOFREE = xstrdup(it->key);
+        if (!c) {
+            on_gone(a, id);
+            continue;
+        }
+        json_t *end AUTOJSON = json_pack("{s:i, s:b}", "exit_code", c->exit_code, "oom",
+                                         c->oom_killed);
+        on_die(a, end, c);
+    }
+    look_for_started(a, &list);
+    finish_if_idle(a);
+}
+
 /* What ran before the operation began has no start event. */
 static void on_up(struct attached *a)
 {
@@ -354,11 +396,7 @@ static void on_up(struct attached *a)
     a->up = true;
     attach(a);
     containers_read(a->cli, a->o->project->name, &list, NULL);
-    for (size_t i = 0; i < list.n; i++) {
-        struct container_record *c = &list.v[i];
-        if (!c->oneoff && in_set(a, a->o->selected, c->service) && container_is_up(c))
-            on_start(a, c);
-    }
+    look_for_started(a, &list);
     if (a->watch_wanted && a->phase == PHASE_ATTACHED)
         start_watching(a);
     finish_if_idle(a);
@@ -388,6 +426,9 @@ static void on_event(void *ctx, const char *name, const json_t *event)
         on_progress(a, event);
     } else if (streq(name, "up")) {
         on_up(a);
+    } else if (streq(name, "following")) {
+        if (a->up)
+            look_again(a);
     } else if (streq(name, "warning")) {
         progress_flush(&a->progress);
         cli_warn(a->cli, "%s", jstr(event, "message", ""));
@@ -481,5 +522,6 @@ int attached_run(struct cli *cli, const json_t *request, const struct attached_o
     progress_release(&a.progress);
     progress_release(&a.stop_progress);
     map_release(&a.running);
+    map_release(&a.ended);
     return attached_result(&a, err);
 }

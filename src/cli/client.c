@@ -5,6 +5,7 @@
 #include "base/fd.h"
 #include "base/mem.h"
 #include "base/strbuf.h"
+#include "base/units.h"
 #include "base/version.h"
 #include "engine/control.h"
 #include "engine/protocol.h"
@@ -15,11 +16,15 @@ enum { ATTEMPTS = 5 };
 struct client {
     uv_pipe_t pipe;
     const struct paths *paths;
-    char *project, *request; /* to be sent again, see on_read() */
+    char *project;
+    json_t *request; /* to be sent again, see on_read() */
     int attempts;
-    bool answered; /* an event has come */
-    bool resumes;  /* may be asked twice, and has not been done yet */
-    bool again;    /* the pipe is being closed to connect anew */
+    bool answered;  /* an event has come */
+    bool resumes;   /* may be asked twice, and has not been done yet */
+    bool follows;   /* container events, which another supervisor goes on with */
+    bool replaying; /* it tells of what was before it */
+    bool again;     /* the pipe is being closed to connect anew */
+    int64_t last;   /* time of the last container event, ns since the epoch */
     struct client_handler handler;
     struct strbuf in;
     size_t scanned; /* bytes of in that hold no newline */
@@ -105,6 +110,29 @@ void client_cancel(struct client *c)
     client_close(c);
 }
 
+/* False: the supervisor before this one has told of it. */
+static bool is_news(struct client *c, const json_t *event)
+{
+    int64_t time = jint(event, "time", 0);
+    if (c->replaying && time <= c->last)
+        return false;
+    c->last = time;
+    return true;
+}
+
+/* What is asked of the next supervisor: events from the last one on. */
+static void follow_on(struct client *c)
+{
+    json_t *request = request_new("events", NULL);
+    json_t *until = json_object_get(json_object_get(c->request, "options"), "until");
+    request_int(request, "since", c->last);
+    if (until)
+        request_json(request, "until", json_incref(until));
+    json_decref(c->request);
+    c->request = request;
+    c->replaying = true;
+}
+
 static void handle_line(struct client *c, const char *line, size_t n)
 {
     json_error_t at;
@@ -120,9 +148,16 @@ static void handle_line(struct client *c, const char *line, size_t n)
     c->answered = true;
     if (streq(name, "done") || streq(name, "error"))
         c->finished = true;
-    if (streq(name, "up"))
+    if (streq(name, "up")) {
+        c->follows = c->resumes;
         c->resumes = false;
-    c->handler.event(c->handler.ctx, name, event);
+    }
+    if (streq(name, "following")) {
+        c->replaying = false;
+        c->attempts = 0;
+    }
+    if (!streq(name, "container") || is_news(c, event))
+        c->handler.event(c->handler.ctx, name, event);
 }
 
 static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf)
@@ -139,11 +174,13 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
         /* A supervisor that was killed still accepts while the kernel takes it apart: one that said
          * nothing has not begun. Of what it did begin, most may be asked for again: the next one
          * goes on from what there is. */
-        bool again = !c->answered || (c->resumes && !c->finished);
+        bool again = !c->answered || ((c->resumes || c->follows) && !c->finished);
         if (again && !c->closing && ++c->attempts < ATTEMPTS) {
             strbuf_setlen(&c->in, 0);
             c->scanned = 0;
             c->again = true;
+            if (c->answered && c->follows)
+                follow_on(c);
             uv_close((uv_handle_t *)&c->pipe, on_close);
             return;
         }
@@ -182,11 +219,14 @@ static bool may_be_asked_twice(const json_t *request)
 static int connect_client(struct client *c, uv_loop_t *loop, bool start, struct err *err)
 {
     int fd AUTOCLOSE = -1;
+    char *text AUTOFREE = json_dumps(c->request, JSON_COMPACT);
+    if (!text)
+        return err_set(err, ERR_INVALID, "a request that is not valid UTF-8");
+    char *line AUTOFREE = xasprintf("%s\n", text);
     if (control_connect(c->paths, c->project, start, &fd, err) < 0)
         return -1;
     /* One that has gone in between shows when we read. */
-    if (fd_write_all(fd, c->request, strlen(c->request)) < 0 && errno != EPIPE &&
-        errno != ECONNRESET)
+    if (fd_write_all(fd, line, strlen(line)) < 0 && errno != EPIPE && errno != ECONNRESET)
         return err_sys(err, errno, "send to the supervisor");
     uv_pipe_init(loop, &c->pipe, 0);
     int rc = uv_pipe_open(&c->pipe, fd);
@@ -205,14 +245,13 @@ int client_open(uv_loop_t *loop, const struct paths *paths, const char *project,
                 const json_t *request, const struct client_handler *handler, struct client **out,
                 struct err *err)
 {
-    char *text AUTOFREE = json_dumps(request, JSON_COMPACT);
-    if (!text)
-        return err_set(err, ERR_INVALID, "a request that is not valid UTF-8");
     struct client *c = xcalloc(1, sizeof(*c));
     c->paths = paths;
     c->project = xstrdup(project);
-    c->request = xasprintf("%s\n", text);
+    c->request = json_incref((json_t *)request);
     c->resumes = may_be_asked_twice(request);
+    c->follows = streq(jstr(request, "op", ""), "events");
+    c->last = time_now();
     c->handler = *handler;
     c->in = (struct strbuf)STRBUF_INIT;
     if (connect_client(c, loop, start, err) < 0) {
@@ -228,7 +267,7 @@ void client_free(struct client *c)
     if (!c)
         return;
     free(c->project);
-    free(c->request);
+    json_decref(c->request);
     strbuf_release(&c->in);
     err_release(&c->err);
     free(c);

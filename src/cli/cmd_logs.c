@@ -77,9 +77,32 @@ static void finish(struct follower *f)
         client_cancel(f->client);
 }
 
+static void on_end(struct follower *f, const struct container_record *c, int code, bool again)
+{
+    if (!again && !map_del(&f->running, c->id))
+        return; /* known already */
+    char *text AUTOFREE = xasprintf("exited with code %d%s", code, again ? " (restarting)" : "");
+    logview_say(f->view, c->id, container_short_name(c), text);
+    if (!f->running.live)
+        finish(f);
+}
+
+/* Another supervisor goes on: what has ended meanwhile? */
+static void look_again(struct follower *f)
+{
+    struct container_list list AUTOCONTAINERS = {0};
+    if (containers_read(f->cli, f->project, &list, NULL) < 0)
+        return;
+    for (size_t i = 0; i < list.n; i++)
+        if (map_get(&f->running, list.v[i].id) && !container_is_up(&list.v[i]))
+            on_end(f, &list.v[i], list.v[i].exit_code, false);
+}
+
 static void on_event(void *ctx, const char *name, const json_t *event)
 {
     struct follower *f = ctx;
+    if (streq(name, "following"))
+        look_again(f);
     const char *action = jstr(event, "action", "");
     struct container_record c = {
         .id = (char *)jstr(event, "id", ""),
@@ -96,14 +119,7 @@ static void on_event(void *ctx, const char *name, const json_t *event)
         logview_add(f->view, &c, 0, NULL);
         logview_drain(f->view);
     } else if (streq(action, "die")) {
-        bool again = jbool(event, "restarting", false);
-        char *text AUTOFREE = xasprintf("exited with code %d%s", (int)jint(event, "exit_code", 0),
-                                        again ? " (restarting)" : "");
-        logview_say(f->view, c.id, container_short_name(&c), text);
-        if (!again)
-            map_del(&f->running, c.id);
-        if (!f->running.live)
-            finish(f);
+        on_end(f, &c, (int)jint(event, "exit_code", 0), jbool(event, "restarting", false));
     } else if (streq(action, "destroy")) {
         logview_remove(f->view, c.id);
     }
@@ -112,7 +128,7 @@ static void on_event(void *ctx, const char *name, const json_t *event)
 static void on_closed(void *ctx, struct err *err)
 {
     struct follower *f = ctx;
-    (void)err; /* the supervisor ends when nothing runs: so does the stream */
+    (void)err; /* no supervisor is to be had: nothing is left to follow */
     client_free(f->client);
     f->client = NULL;
     finish(f);

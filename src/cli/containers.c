@@ -31,6 +31,14 @@ bool container_is_up(const struct container_record *c)
            c->status == CONTAINER_RESTARTING;
 }
 
+struct container_record *container_by_id(const struct container_list *list, const char *id)
+{
+    for (size_t i = 0; i < list->n; i++)
+        if (streq(list->v[i].id, id))
+            return &list->v[i];
+    return NULL;
+}
+
 struct container_record *container_choose(struct container_list *list, const char *service,
                                           int64_t index, bool running, bool oneoffs,
                                           struct err *err)

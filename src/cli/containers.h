@@ -16,6 +16,8 @@ int containers_read(struct cli *cli, const char *project, struct container_list 
 struct container_record *container_choose(struct container_list *list, const char *service,
                                           int64_t index, bool running, bool oneoffs,
                                           struct err *err);
+/* NULL: none of that ID. */
+struct container_record *container_by_id(const struct container_list *list, const char *id);
 /* services empty: all. */
 bool container_in_services(const struct container_record *c, const char *const *services);
 bool container_is_up(const struct container_record *c); /* running, paused or restarting */

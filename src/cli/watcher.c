@@ -31,14 +31,21 @@ static void finish(struct watcher *w)
 static void on_event(void *ctx, const char *name, const json_t *event)
 {
     struct watcher *w = ctx;
-    if (!w->ended && streq(name, "container") && !w->handler->event(w->handler->ctx, event))
+    if (w->ended)
+        return;
+    bool enough = false;
+    if (streq(name, "container"))
+        enough = !w->handler->event(w->handler->ctx, event);
+    else if (streq(name, "following"))
+        enough = w->handler->ready && !w->handler->ready(w->handler->ctx);
+    if (enough)
         finish(w);
 }
 
 static void on_closed(void *ctx, struct err *err)
 {
     struct watcher *w = ctx;
-    (void)err; /* a supervisor ends when nothing runs any more, and with it the events */
+    (void)err; /* no supervisor is to be had any more, and so no events */
     client_free(w->client);
     w->client = NULL;
     finish(w);
@@ -83,8 +90,7 @@ int watcher_run(struct cli *cli, const char *project, bool start, int64_t since,
         int64_t left = until - time_now();
         if (until && left > 0) /* else the supervisor ends it, behind what it has kept */
             uv_timer_start(&w.until, on_until, (uint64_t)(left / 1000000), 0);
-    }
-    if (rc < 0 || (handler->ready && !handler->ready(handler->ctx)))
+    } else
         finish(&w);
     uv_run(&loop, UV_RUN_DEFAULT);
     uv_loop_close(&loop);

@@ -7,7 +7,7 @@
 struct watcher_handler {
     /* A "container" event. False: enough. */
     bool (*event)(void *ctx, const json_t *event);
-    /* The stream is open; events from now on are not missed. False: no need to wait. */
+    /* Events from now on are not missed; again when another supervisor goes on. False: no need to wait. */
     bool (*ready)(void *ctx);
     void *ctx;
 };

@@ -34,8 +34,8 @@
  *            client attaches to the monitor itself (runtime/monitor.h, "attach ... logs"), for which
  *            the output waits unless detach, and sees "container" die on this connection.
  *   events   options: since until (ns since the epoch)
- *            -> "container" events until the client goes: with since those kept from then on come first
- *            (engine/history.h), without labels; an until that is over already: "done" behind them
+ *            -> "following", then "container" events until the client goes: with since those kept from then on
+ *            come first (engine/history.h), without labels; an until that is over already: "done" behind them
  *
  * Closing the connection before "up" or "done" cancels the operation: what was begun on a container
  * is finished, nothing further is begun.

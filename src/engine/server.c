@@ -153,11 +153,10 @@ static void follow(struct client *c, const json_t *options)
     if (since)
         history_read(c->server->engine, since, until, send_past, c);
     c->follows = !until || until > time_now();
-    if (!c->follows) {
-        json_t *o AUTOJSON = json_pack("{s:s}", "event", "done");
-        client_send(c, o);
+    json_t *o AUTOJSON = json_pack("{s:s}", "event", c->follows ? "following" : "done");
+    client_send(c, o);
+    if (!c->follows)
         client_finish(c, false);
-    }
 }
 
 static void answer_turns(struct client *c)

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import stat
@@ -383,3 +384,78 @@ def test_one_supervisor_of_many_commands(project):
         assert child.returncode == 0, out
     assert len(project.supervisors()) == 1
     assert len(project.ps()) == 1
+
+
+COUNT = ["sh", "-c", "i=0; while [ ! -e /end ]; do i=$$((i+1)); echo line $$i; sleep 0.01; done; exit 7"]
+
+
+def killed(project) -> None:
+    """The supervisor, and another is there."""
+    first = project.supervisor()
+    os.kill(first, signal.SIGKILL)
+    wait_for(lambda: project.supervisor() not in (None, first), "another supervisor", 2)
+
+
+def counted(text: str) -> list[int]:
+    return [int(n) for n in re.findall(r"line (\d+)", text)]
+
+
+def test_attached_up_outlives_its_supervisor(project):
+    """It goes on with the next one: no line is lost or doubled, and it sees what ends and what starts."""
+    write(project, {"x": sleeper(init=False, command=COUNT), "y": sleeper()})
+    with open(project.tmp / "output", "w") as output:
+        child = project.popen("up", "--exit-code-from", "x", stdout=output)
+    said = lambda: (project.tmp / "output").read_text()  # noqa: E731
+    wait_for(lambda: "line 5" in said(), "lines")
+    for _ in range(3):
+        killed(project)
+        lines = said().count("line")
+        wait_for(lambda: said().count("line") > lines + 20 or child.poll() is not None, "more lines")  # noqa: B023
+    # It ends while nobody supervises.
+    os.kill(project.supervisor(), signal.SIGKILL)
+    project.sh("x", "touch /end", code=None)
+    assert child.wait(20) == 7, said()
+    assert counted(said()) == list(range(1, len(counted(said())) + 1))
+    assert said().count("exited with code 7") == 1 and project.state("y") == "exited"
+
+
+def test_attached_up_on_a_terminal_outlives_its_supervisor(project, terminal):
+    write(project, {"x": sleeper(init=False, command=COUNT, restart="on-failure:1"), "y": sleeper()})
+    t = terminal("up")
+    t.expect("line 5")
+    killed(project)
+    project("restart", "-t", "0", "y")
+    t.expect("y-1 exited with code")
+    killed(project)
+    at = len(t.seen)
+    project.sh("x", "touch /end", code=None)
+    t.expect("x-1 exited with code 7 (restarting)", at)
+    project("stop", "-t", "0", "y")
+    assert t.end() == 0
+    first = t.seen[:t.seen.index("(restarting)")]
+    assert counted(first) == list(range(1, len(counted(first)) + 1))
+    assert t.seen.count("exited with code 7") == 2 and t.seen.count("y-1 exited with code") == 2
+
+
+def test_followers_outlive_their_supervisor(project):
+    """logs -f, events and wait: what ends while nobody supervises is told by the next one."""
+    write(project, {"x": sleeper(init=False, command=COUNT)})
+    project.up()
+    output = project.tmp / "output"
+    with open(output, "w") as file:
+        logs = project.popen("logs", "-f", "--no-color", stdout=file)
+    events, waiter = project.popen("events"), project.popen("wait", "x")
+    wait_for(lambda: "line 5" in output.read_text(), "lines")
+    pipes = lambda pid: sum("socket:" in os.readlink(f) for f in Path(f"/proc/{pid}/fd").iterdir())  # noqa: E731
+    wait_for(lambda: pipes(events.pid) and pipes(waiter.pid), "both to listen")
+    for _ in range(2):
+        killed(project)
+    os.kill(project.supervisor(), signal.SIGKILL)
+    project.sh("x", "touch /end", code=None)
+    assert logs.wait(20) == 0
+    text = output.read_text()
+    assert text.count("x-1 exited with code 7") == 1 and counted(text) == list(range(1, len(counted(text)) + 1))
+    assert "exited with status code 7" in waiter.communicate(timeout=20)[0] and waiter.returncode == 7
+    events.terminate()
+    told = events.communicate(timeout=20)[0]
+    assert told.count("container die") == 1 and told.count("container start") == 0, told
