@@ -1,7 +1,9 @@
 #include "engine/log_driver.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <netdb.h>
+#include <regex.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -13,6 +15,7 @@
 #include "base/strbuf.h"
 #include "base/units.h"
 #include "file/scalar.h"
+#include "monitor/sink.h"
 
 static const char *option(const struct logging *l, const char *key)
 {
@@ -203,7 +206,124 @@ static int add_syslog(const struct logging *l, char ***sink, struct err *err)
     return add_address(option(l, "syslog-address"), sink, err);
 }
 
-static int add_journal(const struct container_record *c, char ***sink, struct err *err)
+/* --- labels and variables of the container (moby daemon/logger/loginfo.go, ExtraAttributes) */
+
+static json_t *labels_of(const struct container_record *c, const struct image_config *image)
+{
+    json_t *all = json_object();
+    for (size_t i = 0; i < image->labels_n; i++)
+        json_object_set_new(all, image->labels[i].key, json_string(image->labels[i].value));
+    json_object_update(all, c->labels);
+    return all;
+}
+
+static json_t *variables_of(const struct service *s, const struct image_config *image)
+{
+    json_t *all = json_object();
+    for (size_t i = 0; image->env && image->env[i]; i++) {
+        const char *eq = strchr(image->env[i], '=');
+        char *key AUTOFREE = xstrndup(image->env[i], eq ? (size_t)(eq - image->env[i]) : 0);
+        if (eq)
+            json_object_set_new(all, key, json_string(eq + 1));
+    }
+    for (size_t i = 0; i < s->environment.n; i++) {
+        const struct key_value *kv = &s->environment.v[i];
+        if (kv->value)
+            json_object_set_new(all, kv->key, json_string(kv->value));
+        else
+            json_object_del(all, kv->key);
+    }
+    return all;
+}
+
+static void take_named(json_t *out, const json_t *from, const char *names)
+{
+    char *list AUTOFREE = xstrdup(names ? names : ""), *rest = list, *name;
+    while ((name = strsep(&rest, ",")))
+        if (json_object_get(from, name))
+            json_object_set(out, name, json_object_get(from, name));
+}
+
+static int take_matching(json_t *out, json_t *from, const char *key, const char *pattern,
+                         struct err *err)
+{
+    regex_t re;
+    const char *name;
+    json_t *value;
+    if (!pattern || !*pattern)
+        return 0;
+    if (regcomp(&re, pattern, REG_EXTENDED | REG_NOSUB) != 0)
+        return err_set(err, ERR_INVALID, "log option %s: \"%s\" is no regular expression", key,
+                       pattern);
+    json_object_foreach (from, name, value)
+        if (regexec(&re, name, 0, NULL, 0) == 0)
+            json_object_set(out, name, value);
+    regfree(&re);
+    return 0;
+}
+
+/* *out: what labels, labels-regex, env and env-regex ask for. */
+static int extra_attributes(const struct service *s, const struct container_record *c,
+                            const struct image_config *image, json_t **out, struct err *err)
+{
+    const struct logging *l = &s->logging;
+    json_t *labels AUTOJSON = labels_of(c, image), *variables AUTOJSON = variables_of(s, image);
+    json_t *found AUTOJSON = json_object();
+    take_named(found, labels, option(l, "labels"));
+    if (take_matching(found, labels, "labels-regex", option(l, "labels-regex"), err) < 0)
+        return -1;
+    take_named(found, variables, option(l, "env"));
+    if (take_matching(found, variables, "env-regex", option(l, "env-regex"), err) < 0)
+        return -1;
+    *out = json_incref(found);
+    return 0;
+}
+
+/* The names that the journal allows: A-Z, 0-9 and _, which is not the first. */
+static char *journal_name(const char *key)
+{
+    struct strbuf sb = STRBUF_INIT;
+    for (; *key; key++) {
+        bool alphanumeric = isalnum((unsigned char)*key);
+        if (alphanumeric || sb.len)
+            strbuf_addch(&sb, alphanumeric ? (char)toupper((unsigned char)*key) : '_');
+    }
+    return strbuf_detach(&sb);
+}
+
+static int add_fields(const json_t *attributes, char ***sink, struct err *err)
+{
+    enum { OWN_FIELDS = 4 };
+    const char *key;
+    json_t *value;
+    if (json_object_size(attributes) + OWN_FIELDS > SINK_FIELDS_MAX)
+        return err_set(err, ERR_INVALID, "more than %d labels and variables for the journal",
+                       SINK_FIELDS_MAX - OWN_FIELDS);
+    json_object_foreach ((json_t *)attributes, key, value) {
+        char *name AUTOFREE = journal_name(key);
+        char *text AUTOFREE = xasprintf("%s=%s", name, json_string_value(value));
+        if (*name)
+            push(sink, "field", text);
+    }
+    return 0;
+}
+
+/* Into the records of the log file. */
+static int add_attrs(json_t *attributes, const char *tag, char ***sink, struct err *err)
+{
+    jset_str(attributes, "tag", tag);
+    if (!json_object_size(attributes))
+        return 0;
+    char *text AUTOFREE = json_dumps(attributes, JSON_COMPACT | JSON_SORT_KEYS);
+    if (strlen(text) > SINK_ATTRS_MAX)
+        return err_set(err, ERR_INVALID, "labels and variables of more than %d bytes",
+                       SINK_ATTRS_MAX);
+    push(sink, "attrs", text);
+    return 0;
+}
+
+static int add_journal(const struct container_record *c, const json_t *attributes, char ***sink,
+                       struct err *err)
 {
     char *id AUTOFREE = xasprintf("CONTAINER_ID=%.12s", c->id);
     char *full AUTOFREE = xasprintf("CONTAINER_ID_FULL=%s", c->id);
@@ -212,24 +332,41 @@ static int add_journal(const struct container_record *c, char ***sink, struct er
     const char *const fields[] = {id, full, name, image};
     for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
         push(sink, "field", fields[i]);
+    if (add_fields(attributes, sink, err) < 0)
+        return -1;
     return check_path("/run/systemd/journal/socket", err);
 }
 
-int log_sink_make(const struct logging *l, const struct container_record *c, char ***sink,
-                  struct err *err)
+static int add_driver(const struct service *s, const struct container_record *c,
+                      const struct image_config *image, char ***sink, struct err *err)
 {
-    *sink = NULL;
-    if (!is_remote(l))
+    const struct logging *l = &s->logging;
+    const char *driver = l->driver ? l->driver : "json-file", *template = option(l, "tag");
+    char *tag AUTOFREE = NULL;
+    json_t *attributes AUTOJSON = NULL;
+    if (streq(driver, "none") || streq(driver, "local"))
         return 0;
-    const char *template = option(l, "tag");
-    char **v = NULL, *tag AUTOFREE = NULL;
-    push(&v, "kind", l->driver);
-    int rc = expand_tag(template ? template : "{{.ID}}", c, &tag, err);
-    if (rc == 0) {
-        push(&v, "tag", tag);
-        rc = streq(l->driver, "syslog") ? add_syslog(l, &v, err) : add_journal(c, &v, err);
-    }
-    if (rc < 0) {
+    if (extra_attributes(s, c, image, &attributes, err) < 0)
+        return -1;
+    if (!template && is_remote(l))
+        template = "{{.ID}}";
+    if (template && *template && expand_tag(template, c, &tag, err) < 0)
+        return -1;
+    if (!is_remote(l))
+        return add_attrs(attributes, tag, sink, err);
+    push(sink, "kind", driver);
+    if (tag)
+        push(sink, "tag", tag);
+    return streq(driver, "syslog") ? add_syslog(l, sink, err)
+                                   : add_journal(c, attributes, sink, err);
+}
+
+int log_sink_make(const struct service *s, const struct container_record *c,
+                  const struct image_config *image, char ***sink, struct err *err)
+{
+    char **v = NULL;
+    *sink = NULL;
+    if (add_driver(s, c, image, &v, err) < 0) {
         strv_free(v);
         return err_wrap(err, "failed to initialize logging driver");
     }

@@ -4,12 +4,14 @@
 
 #include "base/err.h"
 #include "engine/state.h"
+#include "image/image.h"
 #include "model/project.h"
 
-/* Where the output goes besides the log file: what monitor_request.log_sink holds; *sink NULL:
- * nowhere. Blocking: looks a name up, and whether the receiver is there, which Docker demands too. */
-int log_sink_make(const struct logging *l, const struct container_record *c, char ***sink,
-                  struct err *err);
+/* Where the output goes besides the log file, and what is told of the container with it: what
+ * monitor_request.log_sink holds; *sink NULL: nothing. Blocking: looks a name up, and whether the receiver
+ * is there, which Docker demands too. */
+int log_sink_make(const struct service *s, const struct container_record *c,
+                  const struct image_config *image, char ***sink, struct err *err);
 
 /* The log file: how it is rotated; enabled false: none is written. */
 struct log_file_options {

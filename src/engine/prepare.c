@@ -512,7 +512,7 @@ void prepare_run(void *job)
         return;
     if (image_find(j->images, j->record.image_id, NULL, &j->image, &j->err) < 0)
         return;
-    if (log_sink_make(&j->service->logging, &j->record, &j->log_sink, &j->err) < 0)
+    if (log_sink_make(j->service, &j->record, &j->image->config, &j->log_sink, &j->err) < 0)
         return;
     if (mounts_resolve(j, &j->mounts, &j->mounts_n, &j->err) < 0)
         return;

@@ -88,7 +88,8 @@ struct container_record {
     int health_failing_streak;
     char *health_output; /* of the last probe */
 
-    char **log_sink; /* where its output goes besides the log file: engine/log_driver.h; NULL */
+    char **
+        log_sink; /* where its output goes besides the log file, and with what: engine/log_driver.h; NULL */
 
     struct container_port *ports;
     size_t ports_n;

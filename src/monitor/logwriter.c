@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 enum {
-    ESCAPED_MAX = 6, /* \u00XX for one byte */
-    FRAME_MAX = 128, /* what a record has around its text */
+    ESCAPED_MAX = 6,                  /* \u00XX for one byte */
+    FRAME_MAX = 160 + SINK_ATTRS_MAX, /* what a record has around its text */
     BUFFER = 128 << 10,
     USUAL_RECORD = 4096,
 };
@@ -192,17 +192,30 @@ static size_t put_escaped(char *out, const char *text, size_t n)
     return (size_t)(p - out);
 }
 
-static size_t put_record(char *out, bool is_stderr, const char *text, size_t n)
+static char *put_attrs(const struct logwriter *l, char *p)
+{
+    static const char key[] = "\"attrs\":";
+    size_t n = l->attrs ? strlen(l->attrs) : 0;
+    if (!n)
+        return p;
+    memcpy(p, key, sizeof(key) - 1);
+    memcpy(p + sizeof(key) - 1, l->attrs, n);
+    p += sizeof(key) - 1 + n;
+    *p = ',';
+    return p + 1;
+}
+
+static size_t put_record(const struct logwriter *l, char *out, bool is_stderr, const char *text,
+                         size_t n)
 {
     char *p = out;
     memcpy(p, "{\"log\":\"", 8);
     p += 8;
     p += put_escaped(p, text, n);
-    memcpy(p,
-           is_stderr ? "\",\"stream\":\"stderr\",\"time\":\""
-                     : "\",\"stream\":\"stdout\",\"time\":\"",
-           28);
-    p += 28;
+    memcpy(p, is_stderr ? "\",\"stream\":\"stderr\"," : "\",\"stream\":\"stdout\",", 20);
+    p = put_attrs(l, p + 20);
+    memcpy(p, "\"time\":\"", 8);
+    p += 8;
     p += put_time(p);
     memcpy(p, "\"}\n", 3);
     return (size_t)(p + 3 - out);
@@ -214,7 +227,7 @@ static bool report_loss(struct logwriter *l)
     char text[160], record[160 * ESCAPED_MAX + FRAME_MAX];
     int n = snprintf(text, sizeof(text), "compose: %llu bytes of output are missing here: %s\n",
                      (unsigned long long)l->lost, strerror(l->lost_errno));
-    if (!append(l, record, put_record(record, true, text, (size_t)n)))
+    if (!append(l, record, put_record(l, record, true, text, (size_t)n)))
         return false;
     l->lost = 0;
     return true;
@@ -252,7 +265,7 @@ static void add_record(struct logwriter *l, bool is_stderr, const char *text, si
     }
     if (BUFFER - buffered < n * ESCAPED_MAX + FRAME_MAX)
         commit(l);
-    buffered += put_record(buffer + buffered, is_stderr, text, n);
+    buffered += put_record(l, buffer + buffered, is_stderr, text, n);
     buffered_bytes += n;
 }
 

@@ -24,6 +24,7 @@ struct logwriter {
     int64_t start_offset; /* size at logwriter_open() */
     uint64_t lost;        /* bytes of output that could not be written */
     int lost_errno;
+    const char *attrs; /* JSON object in each record, NULL: none */
     struct sink *sink; /* every record goes there too; NULL: nowhere */
 };
 

@@ -96,6 +96,8 @@ bool sink_option(struct sink *s, const char *text)
         s->facility = atoi(v);
     else if ((v = option_value(text, "tag")))
         s->tag = v;
+    else if ((v = option_value(text, "attrs")))
+        s->attrs = v;
     else if ((v = option_value(text, "field")) && s->fields_n < SINK_FIELDS_MAX)
         s->fields[s->fields_n++] = v;
     return v != NULL;

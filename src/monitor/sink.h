@@ -12,13 +12,14 @@
 
 enum sink_kind { SINK_NONE, SINK_SYSLOG, SINK_JOURNALD };
 enum sink_format { FORMAT_UNIX, FORMAT_RFC3164, FORMAT_RFC5424, FORMAT_RFC5424MICRO };
-enum { SINK_FIELDS_MAX = 16 };
+enum { SINK_FIELDS_MAX = 48, SINK_ATTRS_MAX = 4096 };
 
 struct sink {
     enum sink_kind kind;
     enum sink_format format;
     int facility;
     const char *tag;
+    const char *attrs; /* a JSON object that each record of the log file carries; NULL: none */
     const char *fields[SINK_FIELDS_MAX]; /* "K=V", of the journal */
     int fields_n;
     struct sockaddr_storage address;
@@ -30,7 +31,7 @@ struct sink {
 };
 
 /* "kind=", "address=unix:PATH|udp:ADDRESS:PORT|tcp:ADDRESS:PORT", "facility=NUMBER", "format=",
- * "tag=", "field=K=V"; the text is kept. False: unknown. */
+ * "tag=", "field=K=V", "attrs=JSON"; the text is kept. False: unknown. */
 bool sink_option(struct sink *s, const char *text);
 /* One record; its newline, if it has one, is not part of the message. */
 void sink_record(struct sink *s, bool is_stderr, const char *text, size_t n);

@@ -16,7 +16,7 @@ enum {
     BLOCK = 256 << 10,
     LINE_MAX_BYTES = 4 << 20, /* of a foreign file; ours are shorter than 100 KiB */
     FILES_MAX = 1000,
-    RECORD_TAIL = 128, /* stream and time of a record fit into this */
+    RECORD_TAIL = 8192, /* stream, attrs and time of a record fit into this */
 };
 
 struct logfile {
@@ -77,6 +77,8 @@ static bool ends_line(const char *block, const char *end)
 {
     static const char mark[] = "\\n\",\"stream\":\"";
     const char *from = end - block > RECORD_TAIL ? end - RECORD_TAIL : block;
+    const char *before = memrchr(from, '\n', (size_t)(end - from));
+    from = before ? before + 1 : from;
     return memmem(from, (size_t)(end - from), mark, sizeof(mark) - 1) != NULL;
 }
 

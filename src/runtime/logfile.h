@@ -1,5 +1,6 @@
 /* Log files as the monitor writes them: DIR/log, rotated to DIR/log.1 (newest) ... DIR/log.N.
- * One JSON object a line, as Docker's json-file driver: {"log":"text\n","stream":"stdout","time":RFC3339}.
+ * One JSON object a line, as Docker's json-file driver: {"log":"text\n","stream":"stdout","time":RFC3339},
+ * with "attrs":{...} before the time where the service asks for labels, variables or a tag.
  * A line without its "\n" goes on in the next one of the same stream. */
 #ifndef RUNTIME_LOGFILE_H
 #define RUNTIME_LOGFILE_H

@@ -23,7 +23,7 @@ enum {
     STATUS_MAX = 4096,
     LOCK_WAIT_MS = 15000, /* for a runtime whose monitor was killed, or one that ends just now */
     ADOPT_WAIT_MS = 200,  /* for a monitor that ends just now; the caller comes again */
-    ARGS_MAX = 48,
+    ARGS_MAX = 96,
 };
 
 char *monitor_socket_path(const struct paths *p, const char *id)

@@ -1,5 +1,6 @@
 """Output: where it goes, that nothing of it is lost, and what reading it costs."""
 
+import json
 import os
 import re
 import socket
@@ -143,7 +144,7 @@ def test_journald(project):
     try:
         with receiver(socket.AF_UNIX, socket.SOCK_DGRAM, str(folder / "socket")) as r:
             write(project, {"x": sleeper(command=["sh", "-c", r"printf 'a\0b\377\n'; echo err >&2; sleep 600"], stop_grace_period="0s",
-                                         logging={"driver": "journald", "options": {"tag": "mine"}})})
+                                         logging={"driver": "journald", "options": {"tag": "mine"} | ASKED}, **METADATA)})
             project.up()
             wait_for(lambda: len(r.got) >= 2, "both to arrive")
             record = project.record("x")
@@ -151,11 +152,42 @@ def test_journald(project):
             assert seen[b"6"]["MESSAGE"] == b"a\0b\xff" and seen[b"3"]["MESSAGE"] == b"err"
             assert seen[b"6"]["CONTAINER_NAME"].decode() == record["name"] and seen[b"6"]["CONTAINER_ID_FULL"].decode() == record["id"]
             assert seen[b"6"]["SYSLOG_IDENTIFIER"] == b"mine" and seen[b"6"]["IMAGE_NAME"] == b"base"
+            assert seen[b"3"]["COM_EXAMPLE_X"] == b"1" and seen[b"3"]["PLAIN"] == b"a" and seen[b"3"]["SHAPE_B"] == b"flat"
+            assert "OTHER" not in seen[b"3"] and "SECRET" not in seen[b"3"]
             assert "err" in project.logs()
     finally:
         (folder / "socket").unlink(missing_ok=True)
         if made:
             folder.rmdir()
+
+
+def log_records(project, service: str) -> list[dict]:
+    record = project.record(service)
+    path = project.root / "projects" / project.name / "containers" / record["id"] / "log"
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+METADATA = {"labels": {"plain": "a", "com.example.x": "1", "com.example.y": 'q"\u00e4', "other": "no"},
+            "environment": {"COLOR": "red", "SHAPE_A": "round", "SHAPE_B": "flat", "SECRET": "no"}}
+ASKED = {"labels": "plain,missing", "labels-regex": "^com[.]example", "env": "COLOR", "env-regex": "^SHAPE_"}
+
+
+def test_log_attributes(project):
+    """Labels, variables and the tag that are asked for stand in each record of json-file, as Docker has them."""
+    say = ["sh", "-c", "for i in 1 2 3; do echo line $$i; done; printf end; sleep 600"]
+    write(project, {"x": sleeper(command=say, stop_grace_period="0s", logging={"options": ASKED | {"tag": "{{.Name}}"}}, **METADATA),
+                    "plain": sleeper(command=say, stop_grace_period="0s", **METADATA)})
+    project.up()
+    wait_for(lambda: "end" in project.logs("x") and "end" in project.logs("plain"), "the output")
+    want = {"plain": "a", "com.example.x": "1", "com.example.y": 'q"\u00e4', "COLOR": "red", "SHAPE_A": "round", "SHAPE_B": "flat",
+            "tag": project.record("x")["name"]}
+    for r in log_records(project, "x"):
+        assert list(r) == ["log", "stream", "attrs", "time"] and r["attrs"] == want
+    assert all("attrs" not in r for r in log_records(project, "plain"))
+    assert project.logs("--no-log-prefix", "-n", "2", "x") == "line 3\nend\n"
+    assert project.logs("--no-log-prefix", "x") == "line 1\nline 2\nline 3\nend\n"
+    write(project, {"x": sleeper(logging={"options": {"env-regex": "("}})})
+    assert "failed to initialize logging driver: log option env-regex" in project.up(code=1).err
 
 
 def test_cache_can_be_disabled(project):
