@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/strbuf.h"
 #include "image/module/dockerfile.h"
+#include "image/module/lint.h"
 
 /* The bases as "name[ platform]" joined by ", ". */
 static char *bases_of(const char *text, const char *const *args)
@@ -90,10 +91,26 @@ static void test_from_scratch(void **state)
                          cases[i].yes);
 }
 
+static void count(void *ctx, const char *rule, const char *message, size_t line)
+{
+    (void)rule, (void)message, (void)line;
+    ++*(size_t *)ctx;
+}
+
+/* Blanks of all kinds are an empty line. */
+static void test_lint_of_blanks(void **state)
+{
+    const struct lint_source source = {.text = "FROM scratch\n\v\n \f\r\n\v \\\nLABEL a=b"};
+    size_t warnings = 0;
+    (void)state;
+    dockerfile_lint(&source, count, &warnings);
+    assert_int_equal(warnings, 0);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_bases),
-                                       cmocka_unit_test(test_build_args_win),
-                                       cmocka_unit_test(test_from_scratch)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_bases), cmocka_unit_test(test_build_args_win),
+        cmocka_unit_test(test_from_scratch), cmocka_unit_test(test_lint_of_blanks)};
     return cmocka_run_group_tests_name("dockerfile", tests, NULL, NULL);
 }

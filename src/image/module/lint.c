@@ -309,7 +309,7 @@ static void each_instruction(struct lint *l, const char *text,
     size_t first = 0;
     bool hole = false;
     while (read_line(&w, &line)) {
-        const char *start = line.buf + strspn(line.buf, " \t");
+        const char *start = line.buf + strspn(line.buf, " \t\v\f\r");
         if (*start == '#' || (!*start && !whole.len))
             continue;
         hole = hole || !*start;
