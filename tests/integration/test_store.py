@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import run, wait_for
+from harness import processes_of, run
 from images import big_layer, busybox_layer, digest, docker_archive, layer, oci_layout, write_oci_layout
 
 
@@ -64,18 +64,32 @@ class Victim:
 
 @pytest.mark.slow
 def test_killed_commands_leave_a_sound_store(project, registry):
-    """pull, load, tag, rm and prune, killed 120 times: the next command finds nothing to complain of, an image
-    is there whole or not at all, and in the end nothing has been left lying about."""
+    """pull, load, import, commit, build, rm and prune, killed 120 times: the next command finds nothing to complain of, an
+    image is there whole or not at all, and in the end nothing has been left lying about."""
     seed = random.randrange(1 << 32)
     dice = random.Random(seed)
     layers = [busybox_layer(), *(big_layer(f"big{n}", 2) for n in range(4)), layer(("etc/mark", "whole"))]
     name = registry.push("victim:1", layers)
     docker_archive(project.dir / "victim.tar", "victim:2", layers)
+    (project.dir / "tree.tar").write_bytes(layer(("etc/mark", "whole"), *((f"big{n}", os.urandom(1 << 20)) for n in range(8))))
+    project.write("big", os.urandom(8 << 20))
+    project.write("Dockerfile", "FROM base\nCOPY big /big\nRUN echo -n whole >/etc/mark\n")
+    project.file("""
+        services:
+          x: {image: base, network_mode: none, command: sh -c 'echo -n whole >/etc/mark; head -c 8000000 /dev/urandom >/big'}
+          b: {image: victim:5, build: {context: ., network: host, no_cache: true}, scale: 0}
+        """)
+    project.up()
+    project.ended("x")
     load_it = ["image", "load", "-q", "-i", "victim.tar"]
-    gone = [["image", "rm", "-f", name], ["image", "rm", "-f", "victim:2"], ["image", "prune", "-f"]]
+    made = [name, *(f"victim:{n}" for n in range(2, 6))]
+    gone = [*(["image", "rm", "-f", one] for one in made), ["image", "prune", "-f"]]
     victims = [
         Victim(project, gone, ["image", "pull", "-q", name]),
         Victim(project, gone, load_it),
+        Victim(project, gone, ["image", "import", "tree.tar", "victim:3"]),
+        Victim(project, gone, ["commit", "x", "victim:4"]),
+        Victim(project, gone, ["build", "-q", "b"]),
         Victim(project, [load_it], ["image", "rm", "-f", "victim:2"]),
         Victim(project, [load_it], ["image", "prune", "-a", "-f"]),
     ]
@@ -90,7 +104,7 @@ def test_killed_commands_leave_a_sound_store(project, registry):
         if not victim.kill(moment):
             continue
         killed[number] += 1
-        what = f"seed {seed}: {victim.command[1]} killed after {moment:.4f} s"
+        what = f"seed {seed}: {' '.join(victim.command)} killed after {moment:.4f} s"
         result = fsck(project, code=None)
         assert result.code == 0 and "0 findings" in result.out, f"{what}\n{result}"
         for row in rows(project):
@@ -98,12 +112,16 @@ def test_killed_commands_leave_a_sound_store(project, registry):
             assert whole.code == 0, f"{what}\n{whole}"
     assert all(killed.values()), killed
     fsck(project, "--deep")
-    for one in (load_it, ["image", "pull", "-q", name]):
-        project(*one)
+    for victim in victims:
+        if victim.prepare is gone:
+            project(*victim.command)
     fsck(project, "--deep")
-    for one in ("victim:2", name):
+    project("down")
+    for one in made[:2] + made[3:]:
         project.file(f"services: {{x: {{image: '{one}', network_mode: none}}}}")
         assert project("run", "--rm", "-T", "x", "cat", "/etc/mark").out == "whole"
+    project("down")
+    assert not processes_of(project.tmp), f"seed {seed}"
     project("image", "prune", "-a", "-f")
     store = project.root / "images"
     for folder in ("blobs/sha256", "layers", "tmp", "locks"):
