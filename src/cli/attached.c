@@ -286,7 +286,8 @@ static void on_die(struct attached *a, const json_t *event, struct container_rec
 {
     int code = (int)jint(event, "exit_code", 0);
     bool again = jbool(event, "restarting", false);
-    if (map_set(&a->ended, c->id, ""))
+    /* Before anything is started only those end that are replaced: the progress tells of them. */
+    if (a->phase == PHASE_CREATING || map_set(&a->ended, c->id, ""))
         return;
     if (in_set(a, a->o->shown, c->service)) {
         char *text AUTOFREE = xasprintf("exited with code %d%s%s", code,

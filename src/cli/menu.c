@@ -59,7 +59,13 @@ static void put(const struct strbuf *out)
     fd_write_all(STDOUT_FILENO, out->buf, out->len);
 }
 
-/* The newline scrolls what stands in the last row up; DECSTBM sends the cursor home. */
+/* DECSTBM sends the cursor home. */
+static void add_withdrawal(const struct menu *m, struct strbuf *out)
+{
+    strbuf_addf(out, "\0337\033[r\033[%d;1H\033[2K\0338", m->rows);
+}
+
+/* The newline scrolls what stands in the last row up. */
 static void lay_out(struct menu *m)
 {
     struct strbuf out AUTOBUF = STRBUF_INIT;
@@ -67,8 +73,12 @@ static void lay_out(struct menu *m)
     if (!terminal_size(STDOUT_FILENO, &rows, &cols) || rows < LEAST_ROWS)
         rows = 0;
     m->rows = rows;
-    if (rows)
+    if (rows) {
+        struct strbuf last AUTOBUF = STRBUF_INIT;
+        add_withdrawal(m, &last);
+        terminal_last_words(last.buf);
         strbuf_addf(&out, "\n\033[A\0337\033[1;%dr\0338", rows - 1);
+    }
     add_line(m, &out);
     put(&out);
 }
@@ -78,8 +88,9 @@ static void withdraw(struct menu *m)
     struct strbuf out AUTOBUF = STRBUF_INIT;
     if (!m->rows)
         return;
-    strbuf_addf(&out, "\0337\033[r\033[%d;1H\033[2K\0338", m->rows);
+    add_withdrawal(m, &out);
     put(&out);
+    terminal_last_words("");
     m->rows = 0;
 }
 

@@ -1,10 +1,13 @@
 #include "cli/terminal.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -36,7 +39,67 @@ bool terminal_capable(int fd)
 static struct {
     struct termios modes;
     volatile sig_atomic_t saved;
+    pid_t guard;
+    int to_guard; /* socket: each message is what is to be written after our death */
 } terminal;
+
+/* In a process group of its own, so that what ends us spares it. Interactive shells see to the modes
+ * themselves, and have taken the terminal then. */
+static _Noreturn void guard_main(int in, pid_t group)
+{
+    char words[TERMINAL_LAST_WORDS + 1], next[sizeof(words)];
+    size_t words_n = 0;
+    ssize_t n;
+    sigset_t all;
+    sigfillset(&all); /* SIGTTOU too, which setting the modes from here would send */
+    sigprocmask(SIG_SETMASK, &all, NULL);
+    setpgid(0, 0);
+    dup2(in, STDERR_FILENO);
+    close_range(STDERR_FILENO + 1, ~0u, 0);
+    while ((n = recv(STDERR_FILENO, next, sizeof(next), 0)) > 0) {
+        words_n = (size_t)n - 1; /* without its NUL */
+        memcpy(words, next, words_n);
+    }
+    if (tcgetpgrp(STDIN_FILENO) == group)
+        tcsetattr(STDIN_FILENO, TCSANOW, &terminal.modes);
+    n = write(STDOUT_FILENO, words, words_n);
+    _exit(n < 0);
+}
+
+/* Without it the terminal is as safe as it was. */
+static void guard_start(void)
+{
+    int ends[2];
+    pid_t group = getpgrp();
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+        return;
+    terminal.guard = fork();
+    if (terminal.guard == 0)
+        guard_main(ends[0], group);
+    close(ends[0]);
+    terminal.to_guard = ends[1];
+}
+
+static void guard_end(void)
+{
+    if (terminal.guard > 0) {
+        kill(terminal.guard, SIGKILL);
+        waitpid(terminal.guard, NULL, 0);
+    }
+    if (terminal.guard)
+        close(terminal.to_guard);
+    terminal.guard = 0;
+}
+
+void terminal_last_words(const char *text)
+{
+    size_t n = strnlen(text, TERMINAL_LAST_WORDS);
+    char message[TERMINAL_LAST_WORDS + 1];
+    memcpy(message, text, n);
+    message[n++] = '\0';
+    if (terminal.guard > 0 && send(terminal.to_guard, message, n, MSG_NOSIGNAL) < 0)
+        errno = 0; /* it has gone */
+}
 
 void terminal_restore(void)
 {
@@ -44,6 +107,7 @@ void terminal_restore(void)
         return;
     terminal.saved = 0;
     tcsetattr(STDIN_FILENO, TCSADRAIN, &terminal.modes);
+    guard_end();
 }
 
 static void on_fatal(int sig)
@@ -59,6 +123,7 @@ void terminal_remember(void)
     if (terminal.saved || tcgetattr(STDIN_FILENO, &terminal.modes) < 0)
         return;
     terminal.saved = 1;
+    guard_start();
     atexit(terminal_restore);
     static const int fatal[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGHUP, SIGPIPE};
     for (size_t i = 0; i < ARRAY_SIZE(fatal); i++) {

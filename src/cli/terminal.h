@@ -1,4 +1,5 @@
-/* The user's terminal: its size, raw mode that is undone whatever happens. */
+/* The user's terminal: its size, raw mode that is undone whatever happens: a small process sees to it that
+ * waits for our end, which may be a SIGKILL. */
 #ifndef CLI_TERMINAL_H
 #define CLI_TERMINAL_H
 
@@ -19,6 +20,9 @@ bool terminal_keys(void);
 /* Remembers the modes without changing them: for a child that makes the terminal raw itself. */
 void terminal_remember(void);
 void terminal_restore(void);
+/* What is written to stdout when we die before terminal_restore(); at most TERMINAL_LAST_WORDS bytes, "": nothing. */
+enum { TERMINAL_LAST_WORDS = 63 };
+void terminal_last_words(const char *text);
 
 /* Cells that a UTF-8 text takes; escape sequences (CSI ... letter) take none. */
 int text_width(const char *s);

@@ -261,11 +261,12 @@ class Project:
         return self.compose("up", "-d", *args, **options)
 
     def popen(self, *args, **options) -> subprocess.Popen:
-        """compose in the background, in a session of its own; ended with the test."""
+        """compose in the background, in a session of its own; ended with the test. within: arguments of a program before it."""
         options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT,
                    "text": True, "errors": "replace", "start_new_session": True} | options
         env = self.environment(options.pop("env", None))
-        process = subprocess.Popen(self.argv(*args), cwd=self.dir, env=env, **options)
+        argv = [*options.pop("within", []), *self.argv(*args)]
+        process = subprocess.Popen(argv, cwd=self.dir, env=env, **options)
         self.children.append(process)
         return process
 

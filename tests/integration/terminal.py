@@ -4,8 +4,10 @@ import fcntl
 import os
 import pty
 import select
+import signal
 import struct
 import termios
+from pathlib import Path
 
 from harness import wait_for
 
@@ -51,6 +53,11 @@ class Terminal:
         self.read(0)
         assert termios.tcgetattr(self.slave) == self.before, "the terminal is left as it was found"
         return self.child.returncode
+
+    def kill(self) -> None:
+        """-9, where compose runs below a shell; the rest of its session lives on."""
+        below = Path(f"/proc/{self.child.pid}/task/{self.child.pid}/children")
+        os.kill(int(below.read_text().split()[0]), signal.SIGKILL)
 
     def close(self) -> None:
         os.close(self.master)

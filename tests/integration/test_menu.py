@@ -29,6 +29,36 @@ def test_menu_and_detach(project, terminal):
     assert project.state("x") == "running"
 
 
+def test_a_killed_up_leaves_no_menu(project, terminal):
+    write(project, {"x": sleeper(init=False, command=TALK)})
+    t = terminal("up", within=["sh", "-c", '"$@"; echo over; read a; exit 0', "sh"])
+    t.expect("tick")
+    at = len(t.seen)
+    t.kill()
+    t.expect("\033[r", at)
+    wait_for(lambda: not t.raw(), "the terminal as it was")
+    t.type("\n")
+    assert t.end() == 0
+    assert project.state("x") == "running"
+
+
+def test_what_is_replaced_does_not_end_in_the_logs(project, terminal):
+    """The block of progress stays whole, as the reference's; and a replaced container aborts nothing."""
+    write(project, {"x": sleeper(init=False, command=TALK), "y": sleeper(init=False, command=TALK, depends_on=["x"])})
+    project.up()
+    t = terminal("up", "--force-recreate", "--abort-on-container-exit")
+    t.expect("y-1  | ")
+    progress = t.seen[:t.seen.index("Attaching to")]
+    assert "exited" not in t.seen and "Aborting" not in t.seen
+    assert progress.count("[+] Running 2/2") >= 1, progress
+    t.type("d")
+    assert t.end() == 0
+    child = project.popen("up", "--force-recreate", stdout=open(project.tmp / "output", "w"))
+    wait_for(lambda: "y-1  | tick" in (project.tmp / "output").read_text(), "logs")
+    assert "exited" not in (project.tmp / "output").read_text()
+    child.kill()
+
+
 def test_ctrl_c_with_the_menu_stops(project, terminal):
     write(project, {"x": sleeper(init=False, command=TALK)})
     t = terminal("up")

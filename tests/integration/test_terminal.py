@@ -99,6 +99,24 @@ def test_terminal_survives_the_supervisor_and_the_container(shell, terminal, arg
     assert t.end() == 137
 
 
+SHELL = ["sh", "-c", '"$@"; echo over; read a; exit 0', "sh"]
+
+
+@pytest.mark.parametrize("args", [("exec", "tty", "sh"), ("attach", "tty"), ("run", "--name", "cli-killed", "tty", "sh")])
+def test_terminal_survives_a_kill(shell, terminal, args):
+    """Even SIGKILL, which cannot be caught."""
+    shell.up()
+    t = terminal(*args, within=SHELL)
+    t.type("\n")
+    t.expect("# ")
+    wait_for(t.raw, "the raw terminal")
+    t.kill()
+    t.expect("over")
+    wait_for(lambda: not t.raw(), "the terminal as it was")
+    t.type("\n")
+    assert t.end() == 0
+
+
 def attached(shell, child) -> None:
     """Waits until what the container writes now arrives at the child."""
     def look():
