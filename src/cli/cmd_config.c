@@ -264,26 +264,23 @@ static void keep_images(struct document *doc)
     doc->root = root;
 }
 
-static int encode(struct cli *cli, const struct args *args, struct document *doc,
-                  struct strbuf *out, struct err *err)
+static int encode(const struct args *args, const struct document *doc, struct strbuf *out,
+                  struct err *err)
 {
-    const char *format = args_str(args, "format");
-    bool lock = args_bool(args, "lock-image-digests");
-    if ((lock || args_bool(args, "resolve-image-digests")) && resolve_images(cli, doc, err) < 0)
-        return -1;
-    if (lock)
-        keep_images(doc);
+    bool raw = args_bool(args, "no-interpolate"), quiet = args_bool(args, "quiet");
+    unsigned flags = raw ? (unsigned)(ENCODE_UNTYPED | ENCODE_KEEP_DOLLAR) : 0;
+    if (!streq(args_str(args, "format"), "json")) {
+        if (!quiet && !*args_str(args, "output"))
+            encode_yaml_to(doc->root, flags, cli_out);
+        else if (!quiet)
+            encode_yaml(doc->root, flags, out);
+        return 0;
+    }
     /* Room for all of it, which costs nothing before it is used: growing by copies would. */
     strbuf_grow(out, arena_used(doc->arena) / 4);
-    bool raw = args_bool(args, "no-interpolate");
-    unsigned flags = raw ? (unsigned)(ENCODE_UNTYPED | ENCODE_KEEP_DOLLAR) : 0;
-    if (streq(format, "json")) {
-        if (encode_json(doc->root, flags, out, err) < 0)
-            return -1;
-        strbuf_addch(out, '\n');
-    } else {
-        encode_yaml(doc->root, flags, out);
-    }
+    if (encode_json(doc->root, flags, out, err) < 0)
+        return -1;
+    strbuf_addch(out, '\n');
     return 0;
 }
 
@@ -316,7 +313,12 @@ static int print_document(struct cli *cli, const struct args *args, struct docum
             return 0;
         }
     }
-    if (encode(cli, args, doc, &out, err) < 0)
+    bool lock = args_bool(args, "lock-image-digests");
+    if ((lock || args_bool(args, "resolve-image-digests")) && resolve_images(cli, doc, err) < 0)
+        return -1;
+    if (lock)
+        keep_images(doc);
+    if (encode(args, doc, &out, err) < 0)
         return -1;
     return args_bool(args, "quiet") ? 0 : write_out(args, &out, err);
 }
@@ -380,8 +382,7 @@ const struct command cmd_config = {
         "Parse, resolve and render compose file in canonical format\n\n"
         "--explain PATH tells which file, line and column gave a value, by way of which extends, "
         "include, alias or merge key, from which variables, and what it overrode, newest first. A "
-        "key "
-        "with dots or brackets is written [\"KEY\"].\n\n"
+        "key with dots or brackets is written [\"KEY\"].\n\n"
         "With --format json what is wrong with the files goes to stderr for programs, one object a "
         "line: level (error, warning), message, file, line, column, hint, notes (a list of the "
         "same). --quiet --format json prints nothing else.",

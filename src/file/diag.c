@@ -6,10 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/fs.h"
 #include "base/mem.h"
 #include "base/vec.h"
 
-enum { LINE_MAX_SHOWN = 160, WORD_MAX = 40, MESSAGE_MAX = 1000 };
+enum { LINE_MAX_SHOWN = 160, WORD_MAX = 40, MESSAGE_MAX = 1000, SOURCE_MAX = 32 << 20 };
 
 static const char *const level_names[] = {
     [DIAG_ERROR] = "error",
@@ -26,6 +27,7 @@ void diag_release(struct diag *d)
     }
     vec_foreach (&d->sources, it) {
         free(it->file);
+        free(it->path);
         free(it->text);
     }
     vec_release(&d->items);
@@ -37,6 +39,11 @@ void diag_source(struct diag *d, const char *file, char *take_text, size_t len)
 {
     vec_push(&d->sources,
              (struct diag_source){.file = xstrdup(file), .text = take_text, .len = len});
+}
+
+void diag_source_at(struct diag *d, const char *file, const char *path)
+{
+    vec_push(&d->sources, (struct diag_source){.file = xstrdup(file), .path = xstrdup(path)});
 }
 
 static bool same_item(const struct diag_item *it, enum diag_level level, const struct mark *mark,
@@ -162,7 +169,7 @@ void diag_suggest(struct diag *d, const char *word)
     make_printable(it->hint);
 }
 
-static const struct diag_source *find_source(const struct diag *d, const char *file)
+static struct diag_source *find_source(const struct diag *d, const char *file)
 {
     vec_foreach (&d->sources, it)
         if (streq(it->file, file))
@@ -170,9 +177,14 @@ static const struct diag_source *find_source(const struct diag *d, const char *f
     return NULL;
 }
 
-/* The line's first byte and length, without its end of line. */
-static bool find_line(const struct diag_source *s, int line, const char **start, size_t *len)
+/* The line's first byte and length, without its end of line. False also where the file is gone. */
+static bool find_line(struct diag_source *s, int line, const char **start, size_t *len)
 {
+    if (s->path)
+        fs_read(s->path, SOURCE_MAX, &s->text, &s->len, NULL);
+    free(STEAL(s->path));
+    if (!s->text)
+        return false;
     const char *p = s->text, *end = s->text + s->len;
     for (int i = 1; i < line; i++) {
         p = memchr(p, '\n', (size_t)(end - p));
@@ -214,7 +226,7 @@ static size_t token_length(const char *p, size_t len)
 static void render_line(const struct diag *d, const struct diag_item *it, bool color,
                         struct strbuf *out)
 {
-    const struct diag_source *s = it->file ? find_source(d, it->file) : NULL;
+    struct diag_source *s = it->file ? find_source(d, it->file) : NULL;
     const char *line;
     size_t len;
     if (!s || it->line < 1 || !find_line(s, it->line, &line, &len))

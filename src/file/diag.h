@@ -31,6 +31,7 @@ struct diag_item {
 
 struct diag_source {
     char *file;
+    char *path; /* from where text is read when it is needed; NULL: it is there */
     char *text;
     size_t len;
 };
@@ -58,6 +59,8 @@ struct diag {
 void diag_release(struct diag *d);
 /* Makes the text of a file known, for the source lines; takes text (heap). */
 void diag_source(struct diag *d, const char *file, char *take_text, size_t len);
+/* The same for a file that can be read again, so that its text need not be kept. */
+void diag_source_at(struct diag *d, const char *file, const char *path);
 
 /* mark NULL or without a file: no place. The same message at the same place is kept once. */
 void diag_error(struct diag *d, const struct mark *mark, const char *fmt, ...)

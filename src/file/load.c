@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fs.h"
@@ -39,10 +40,17 @@ int loader_read(struct loader *l, const char *path, const struct mark *mark,
         pass_error(&l->pass, NULL, mark, "%s", err.msg);
         return -1;
     }
-    diag_source(l->pass.diag, out->name, text, len);
+    struct stat st;
+    bool lasts = !standard_input && stat(path, &st) == 0 && S_ISREG(st.st_mode);
+    if (lasts)
+        diag_source_at(l->pass.diag, out->name, path);
+    else
+        diag_source(l->pass.diag, out->name, text, len);
     origins_file(&l->origins, l->pass.arena, out->name, mark);
     size_t errors = l->pass.diag->errors;
     rc = yaml_parse(l->pass.arena, out->name, text, len, &l->origins, &out->stream, l->pass.diag);
+    if (lasts)
+        free(text);
     if (l->pass.diag->errors > errors)
         origins_note(&l->pass, NULL, &(struct mark){.file = out->name});
     return rc;

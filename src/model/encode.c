@@ -8,6 +8,8 @@
 #include "file/fields.h"
 #include "model/sink.h"
 
+enum { PIECE = 64 << 10 }; /* bytes, for encode_yaml_to() */
+
 struct entry {
     const char *key;
     const struct field *field; /* NULL: an extension or a name */
@@ -49,6 +51,15 @@ static struct entries entries_of(const struct sink *s, const struct node *map)
     return e;
 }
 
+static void hand_over(struct sink *s, size_t at_least)
+{
+    if (!s->take || s->out->len < at_least)
+        return;
+    s->take(s->out->buf, s->out->len);
+    strbuf_setlen(s->out, 0);
+    s->taken = true;
+}
+
 static void put_text(struct sink *s, const char *text)
 {
     struct node n = {.kind = NODE_STRING, .string = text};
@@ -60,6 +71,7 @@ static void put_any_mapping(struct sink *s, const struct node *n, bool extension
     struct entries e = entries_of(s, n);
     s->mapping(s, e.n);
     vec_foreach (&e, it) {
+        hand_over(s, PIECE);
         s->key(s, it->key);
         put_any(s, it->value, extension);
     }
@@ -134,6 +146,7 @@ static void put_named(struct sink *s, const struct node *n, const struct field *
     struct entries e = entries_of(s, n);
     s->mapping(s, e.n);
     vec_foreach (&e, it) {
+        hand_over(s, PIECE);
         s->key(s, it->key);
         if (f->type == TYPE_ULIMITS)
             put_ulimit(s, it->value);
@@ -287,6 +300,18 @@ void encode_yaml(const struct node *root, unsigned flags, struct strbuf *out)
     yaml_sink_init(s, out, flags);
     put_root(&s->sink, root);
     strbuf_addch(out, '\n');
+}
+
+void encode_yaml_to(const struct node *root, unsigned flags,
+                    void (*take)(const char *text, size_t n))
+{
+    struct strbuf out AUTOBUF = STRBUF_INIT;
+    struct yaml_sink *s AUTOFREE = xcalloc(1, sizeof(*s));
+    yaml_sink_init(s, &out, flags);
+    s->sink.take = take;
+    put_root(&s->sink, root);
+    strbuf_addch(&out, '\n');
+    hand_over(&s->sink, 1);
 }
 
 int encode_json(const struct node *root, unsigned flags, struct strbuf *out, struct err *err)

@@ -18,6 +18,9 @@ enum encode_flags {
  * does not. encode_json fails on infinities and not-a-number, which JSON does not have. */
 void encode_yaml(const struct node *root, unsigned flags, struct strbuf *out);
 int encode_json(const struct node *root, unsigned flags, struct strbuf *out, struct err *err);
+/* The same YAML, in pieces: it may be larger than all that was read. */
+void encode_yaml_to(const struct node *root, unsigned flags,
+                    void (*take)(const char *text, size_t n));
 /* One service (a member of services) as compact JSON: what its hash is taken of. */
 int encode_service(const struct node *service, struct strbuf *out, struct err *err);
 

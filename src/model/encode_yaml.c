@@ -248,7 +248,7 @@ static void start_entry(struct yaml_sink *s)
         s->inline_next = false;
         return;
     }
-    if (s->sink.out->len)
+    if (s->sink.out->len || s->sink.taken)
         strbuf_addch(s->sink.out, '\n');
     if (s->depth > 1)
         put_indent(s, s->depth - 1);

@@ -20,7 +20,9 @@ struct sink {
     void (*end)(struct sink *s);
     void (*scalar)(struct sink *s, const struct node *n);
     struct strbuf *out;
-    unsigned flags; /* enum encode_flags */
+    void (*take)(const char *text, size_t n); /* of encode_yaml_to(); NULL: all stays in out */
+    bool taken;                               /* something was */
+    unsigned flags;                           /* enum encode_flags */
     bool json;
     bool failed; /* met a value that the format does not have */
 };

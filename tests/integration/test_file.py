@@ -416,6 +416,17 @@ def test_config_lists_are_the_whole_projects(project):
     assert "networks:" not in plain, "files of the old kind are not completed"
 
 
+def test_config_prints_in_pieces_what_is_large(project):
+    services = {f"s{n}": {"image": "x", "environment": {"A": "long " * 20}} for n in range(2000)}
+    project.write("compose.yaml", json.dumps({"services": services, "x-list": [{f"k{n}": "v" for n in range(20_000)}]}))
+    printed = project("config").out
+    project("config", "--output", "whole.yaml")
+    assert printed == (project.dir / "whole.yaml").read_text() and len(printed) > 500_000
+    project.write("compose.yaml", printed)
+    assert project("config").out == printed
+    assert project("config", "--quiet").out == ""
+
+
 def test_config_output_goes_through_links_and_devices(project):
     project.file("services: {web: {image: base}}")
     project.write("real.yaml", "old")

@@ -5,8 +5,11 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/fs.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "file/diag.h"
@@ -33,6 +36,24 @@ static void test_source_line_and_caret(void **state)
     assert_rendered(&d, "compose.yaml:4:9: error: invalid port \"80x\"\n"
                         "    4 |       - \"80x:80\"\n"
                         "      |         ^~~~~~~~\n");
+}
+
+/* A file whose text was not kept; where it is gone there is no line. */
+static void test_line_is_read_again(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/compose-diag-XXXXXX";
+    close(mkstemp(path));
+    assert_int_equal(fs_write_atomic(path, "a: b\n", 5, 0644, false, NULL), 0);
+    for (int gone = 0; gone < 2; gone++) {
+        struct diag d AUTODIAG = DIAG_INIT;
+        diag_source_at(&d, "f", path);
+        diag_error(&d, &(struct mark){.file = "f", .line = 1, .col = 4}, "here");
+        if (gone)
+            unlink(path);
+        assert_rendered(&d, gone ? "f:1:4: error: here\n"
+                                 : "f:1:4: error: here\n    1 | a: b\n      |    ^\n");
+    }
 }
 
 static void test_columns_are_characters_and_tabs_stay(void **state)
@@ -138,6 +159,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_source_line_and_caret),
+        cmocka_unit_test(test_line_is_read_again),
         cmocka_unit_test(test_columns_are_characters_and_tabs_stay),
         cmocka_unit_test(test_order_notes_and_hints),
         cmocka_unit_test(test_repetitions_are_dropped_with_their_notes),
