@@ -13,7 +13,15 @@ int containers_read(struct cli *cli, const char *project, struct container_list 
     *out = (struct container_list){0};
     if (cli_paths(cli, err) < 0)
         return -1;
-    return container_list_read(&cli->paths, project, out, err);
+    if (container_list_read(&cli->paths, project, out, err) < 0)
+        return -1;
+    /* Written down as one that may run (launch_begin) it is only about to be started by a command. */
+    for (size_t i = 0; i < out->n; i++) {
+        struct container_record *c = &out->v[i];
+        if (c->status == CONTAINER_RESTARTING && !c->restart_count)
+            c->status = c->started ? CONTAINER_EXITED : CONTAINER_CREATED;
+    }
+    return 0;
 }
 
 bool container_in_services(const struct container_record *c, const char *const *services)

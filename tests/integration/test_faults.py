@@ -12,7 +12,7 @@ import time
 import pytest
 
 import faults
-from harness import SANITIZED, alive, libc, processes_of, run, wait_for
+from harness import SANITIZED, alive, libc, mounts_below, processes_of, run, wait_for
 from test_network import fetch, sleeper, web, write
 
 KILLS = 16 if SANITIZED else 60
@@ -93,6 +93,40 @@ def test_what_ran_runs_again(project, shared, what):
         after += 3
     assert after > 10
     project.up()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("after", ["up", "down", "rm"])
+def test_killed_before_anything_ran(project, shared, after):
+    """Command and supervisor are killed while the first container is prepared: nobody watches, and the next command sees to it."""
+    box = faults.Faults(project, shared)
+    write(project, {"db": sleeper(volumes=["data:/data"]), "web": web(depends_on=["db"], ports=["41720:80"])}, volumes={"data": {}})
+    moment, hit, before = 0, True, 0
+    while hit:
+        box.arm("rename,mkdir,mount,setns,socket,spawn", "SIGSTOP", moment, role=1)
+        child = project.popen("up", "-d")
+        wait_for(lambda: box.hits() or child.poll() is not None, "the moment")  # noqa: B023
+        child.kill()
+        hit = box.disarm()
+        for pid in project.supervisors() if hit else []:
+            os.kill(pid, signal.SIGKILL)
+        before += not project.monitors()
+        told, listed = project.ps(), project("ls", "-a", "--format", "json").out
+        ids = [r["id"] for r in project.records()]
+        assert {c["State"] for c in told} <= {"created", "running"} and len(told) == len(ids), told
+        assert not told or f'"Name":"{project.name}"' in listed, listed
+        if after == "up":
+            project.up()
+            assert fetch("http://127.0.0.1:41720/") == "web" and [c["State"] for c in project.ps()] == ["running"] * 2
+        elif after == "rm":
+            project("rm", "-f", "-s")
+            assert project.ps() == []
+            wait_for(lambda: not project.supervisor() and not project.monitors(), "all to end")
+            assert not mounts_below(project.tmp) and not list(project.run_root.glob("containers/*"))
+        project("down", "-t", "0")
+        wait_for(lambda: not project.leftovers(ids), f"nothing to be left at {moment}: {project.leftovers(ids)}", 5)  # noqa: B023
+        moment += 5
+    assert before > 5, "moments at which nobody watched"
 
 
 def test_container_killed_is_seen_at_once(project):
