@@ -115,19 +115,19 @@ static void read_label_files(struct reader *r, struct node *service, bool drop)
         node_del(service, "label_file");
 }
 
-static void each_service(struct reader *r, struct node *root, bool labels, bool drop)
+static void each_service(struct reader r, struct node *root, bool labels, bool drop)
 {
     const struct node *services = node_get(root, "services");
     struct place top = {.key = "services"};
     for (size_t i = 0; node_is(services, NODE_MAPPING) && i < services->map.n; i++) {
         struct place at = {.up = &top, .key = services->map.v[i].key};
-        r->at = &at;
+        r.at = &at;
         if (services->map.v[i].value->kind != NODE_MAPPING)
             continue;
         if (labels)
-            read_label_files(r, services->map.v[i].value, drop);
+            read_label_files(&r, services->map.v[i].value, drop);
         else
-            read_env_files(r, services->map.v[i].value);
+            read_env_files(&r, services->map.v[i].value);
     }
 }
 
@@ -135,12 +135,12 @@ void service_files_environment(const struct pass *p, struct node *root, const st
                                struct unset_seen *seen, const char *cwd)
 {
     struct reader r = {.pass = p, .env = env, .seen = seen, .cwd = cwd};
-    each_service(&r, root, false, true);
+    each_service(r, root, false, true);
 }
 
 void service_files_labels(const struct pass *p, struct node *root, struct unset_seen *seen,
                           const char *cwd, bool drop)
 {
     struct reader r = {.pass = p, .seen = seen, .cwd = cwd};
-    each_service(&r, root, true, drop);
+    each_service(r, root, true, drop);
 }
