@@ -10,6 +10,7 @@
 #include "cli/image_commands.h"
 #include "cli/image_filter.h"
 #include "cli/listing.h"
+#include "image/transfer.h"
 
 #define FORMAT_HELP                                                                                \
     "Format output using a custom template: 'table', 'table TEMPLATE', 'json' or 'TEMPLATE'"
@@ -361,8 +362,11 @@ const struct command image_history = {
 /* ---- fsck */
 
 static const struct option fsck_options[] = {
-    OPT_BOOL("deep", 0, "Also check the digest of each blob"),
-    OPT_BOOL("mend", 0, "Remove what is damaged, so that it is pulled or built again"),
+    OPT_BOOL("deep", 0, "Also check the digest of each blob, and each file of each unpacked layer"),
+    OPT_BOOL(
+        "mend", 0,
+        "Put unpacked layers right, and remove what is damaged otherwise, so that it is pulled "
+        "or built again"),
     OPTION_END,
 };
 
@@ -375,11 +379,13 @@ static void on_finding(void *ctx, const char *line)
 static int run_fsck(struct cli *cli, const struct args *args, struct err *err)
 {
     struct image_store *store;
-    size_t findings = 0;
-    bool mend = args_bool(args, "mend");
+    size_t findings = 0, layers = 0;
+    bool mend = args_bool(args, "mend"), deep = args_bool(args, "deep");
     if (cli_store(cli, &store, err) < 0 ||
-        image_check(store, args_bool(args, "deep"), mend, on_finding, NULL, &findings, err) < 0)
+        image_check(store, deep, mend, on_finding, NULL, &findings, err) < 0 ||
+        (deep && image_compare(store, mend, on_finding, NULL, &layers, NULL, err) < 0))
         return -1;
+    findings += layers;
     cli_outf("%zu finding%s%s\n", findings, findings == 1 ? "" : "s",
              findings && mend ? ", mended" : "");
     return findings && !mend ? 1 : 0;

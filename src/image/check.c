@@ -102,6 +102,14 @@ static void check_layer(struct check *c, const char *image, const struct image_l
     discard(c, dir);
 }
 
+static void check_layers(struct check *c, const char *name, const struct image *image)
+{
+    for (size_t i = 0; i < image->layers_n; i++) {
+        check_blob(c, name, "blob", image->layers[i].digest, image->layers[i].size);
+        check_layer(c, name, &image->layers[i]);
+    }
+}
+
 /* False: the image cannot be used any more. */
 static bool check_entry(struct check *c, const json_t *entry)
 {
@@ -115,16 +123,19 @@ static bool check_entry(struct check *c, const json_t *entry)
     struct err why AUTOERR = ERR_INIT;
     if (entry_image(store, entry, NULL, &image, &why) < 0) {
         if (why.kind == ERR_NOT_FOUND)
-            return true; /* an index without this machine's platform */
+            return true; /* an index of which nothing is here */
         found(c, shown, "%s", why.msg);
         return false;
     }
     bool usable = check_blob(c, shown, "config", image->id, -1);
-    for (size_t i = 0; i < image->layers_n; i++) {
-        check_blob(c, shown, "blob", image->layers[i].digest, image->layers[i].size);
-        check_layer(c, shown, &image->layers[i]);
-    }
     image_free(image);
+    struct image_list all = {0};
+    entry_list(store, entry, &all);
+    for (size_t i = 0; i < all.n; i++) {
+        check_blob(c, shown, "config", all.v[i]->id, -1);
+        check_layers(c, shown, all.v[i]);
+    }
+    image_list_release(&all);
     return usable;
 }
 

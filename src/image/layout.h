@@ -78,6 +78,9 @@ char *entry_name(const json_t *entry);
 int entry_image(struct image_store *store, const json_t *entry,
                 const struct image_platform *platform, struct image **image, struct err *err);
 
+/* All images that are here under an entry: of an index those of all platforms. They are appended. */
+void entry_list(struct image_store *store, const json_t *entry, struct image_list *images);
+
 /* Work in progress: a folder of its own on the store's file system. */
 struct work {
     struct image_store *store;

@@ -14,6 +14,8 @@ struct image_module {
     int (*resolve)(const struct resolve_request *, char **, struct err *);
     int (*push)(struct image_store *, const struct push_request *, char **, struct err *);
     int (*unpack)(struct image_store *, struct image **, image_cancel, struct err *);
+    int (*compare)(struct image_store *, bool, void (*)(void *, const char *), void *, size_t *,
+                   image_cancel, struct err *);
     int (*load)(struct image_store *, const struct load_request *, char ***, struct err *);
     int (*import)(struct image_store *, const struct import_request *, char **, struct err *);
     int (*save)(struct image_store *, const struct save_request *, struct err *);

@@ -8,6 +8,8 @@
 #include "base/mem.h"
 #include "image/layout.h"
 
+enum { INDEX_DEPTH = 4 }; /* indexes in indexes */
+
 char *entry_name(const json_t *entry)
 {
     const char *name = jstr(json_object_get(entry, "annotations"), ANNOTATION_NAME, NULL);
@@ -84,6 +86,18 @@ static bool image_serves(const struct image *image, const struct image_platform 
     return image_platform_match(platform, &offer) > 0;
 }
 
+static const json_t *first_here(struct image_store *store, const json_t *index)
+{
+    size_t i;
+    json_t *entry;
+    json_array_foreach (json_object_get(index, "manifests"), i, entry) {
+        const char *digest = jstr(entry, "digest", "");
+        if (digest_valid(digest) && layout_has_blob(store, digest, -1))
+            return entry;
+    }
+    return NULL;
+}
+
 /* Depth: an index may hold indexes (OCI image-spec image-index.md), but not for ever. */
 static int resolve_image(struct image_store *store, const char *digest,
                          const struct image_platform *platform, int depth, struct image **out,
@@ -105,7 +119,7 @@ static int resolve_image(struct image_store *store, const char *digest,
     }
     const json_t *chosen = index_choose(manifest, platform);
     if (!chosen && any)
-        chosen = json_array_get(json_object_get(manifest, "manifests"), 0);
+        chosen = first_here(store, manifest);
     if (!chosen)
         return platform_missing(platform, err);
     if (resolve_image(store, jstr(chosen, "digest", ""), any ? NULL : platform, depth - 1, out,
@@ -120,7 +134,7 @@ int entry_image(struct image_store *store, const json_t *entry,
                 const struct image_platform *platform, struct image **out, struct err *err)
 {
     struct image *image;
-    if (resolve_image(store, jstr(entry, "digest", ""), platform, 4, &image, err) < 0)
+    if (resolve_image(store, jstr(entry, "digest", ""), platform, INDEX_DEPTH, &image, err) < 0)
         return -1;
     if (platform && !image_serves(image, platform)) {
         image_free(image);
@@ -133,6 +147,31 @@ int entry_image(struct image_store *store, const json_t *entry,
     image->pulled = image_time(jstr(annotations, ANNOTATION_PULLED, NULL));
     *out = image;
     return 0;
+}
+
+static void list_images(struct image_store *store, const char *digest, int depth,
+                        struct image_list *images)
+{
+    json_t *manifest AUTOJSON = NULL, *child;
+    if (!digest_valid(digest) || !layout_has_blob(store, digest, -1) ||
+        layout_read_json(store, digest, MANIFEST_MAX, &manifest, NULL) < 0)
+        return;
+    const char *type = manifest_media_type(manifest);
+    struct image *image;
+    size_t i;
+    if (type && media_is_index(type)) {
+        json_array_foreach (json_object_get(manifest, "manifests"), i, child)
+            if (depth > 0)
+                list_images(store, jstr(child, "digest", ""), depth - 1, images);
+    } else if (read_image(store, digest, manifest, &image, NULL) == 0) {
+        images->v = xrealloc(images->v, (images->n + 1) * sizeof(*images->v));
+        images->v[images->n++] = image;
+    }
+}
+
+void entry_list(struct image_store *store, const json_t *entry, struct image_list *images)
+{
+    list_images(store, jstr(entry, "digest", ""), INDEX_DEPTH, images);
 }
 
 static int compare_strings(const void *a, const void *b)

@@ -69,6 +69,13 @@ int image_unpack(struct image_store *store, struct image **image, image_cancel c
     return m ? m->unpack(store, image, cancel, err) : -1;
 }
 
+int image_compare(struct image_store *store, bool mend, void (*report)(void *ctx, const char *line),
+                  void *ctx, size_t *findings, image_cancel cancel, struct err *err)
+{
+    const struct image_module *m = module_get(err);
+    return m ? m->compare(store, mend, report, ctx, findings, cancel, err) : -1;
+}
+
 int image_load(struct image_store *store, const struct load_request *request, char ***names,
                struct err *err)
 {

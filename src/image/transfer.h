@@ -135,6 +135,13 @@ int artifact_pull(const struct artifact_pull_request *request, struct artifact *
 int image_unpack(struct image_store *store, struct image **image, image_cancel cancel,
                  struct err *err);
 
+/* Compares each unpacked layer with what its blob unpacks to: names, types, modes, owners, contents,
+ * attributes, and the times of all but folders. report is called once a layer that differs, with one
+ * line. mend: what differs is put right, path by path and by rename, so that containers which use
+ * the layer go on. *findings: how many layers. */
+int image_compare(struct image_store *store, bool mend, void (*report)(void *ctx, const char *line),
+                  void *ctx, size_t *findings, image_cancel cancel, struct err *err);
+
 struct load_request {
     int fd; /* a `docker save` or OCI archive, plain, gzip, zstd, xz or bzip2; may be a pipe */
     const char *source;   /* what errors call it: a path or "stdin" */

@@ -3,10 +3,12 @@
 import json
 import os
 import random
+import shutil
 import signal
 import stat
 import subprocess
 import tarfile
+import threading
 import time
 from pathlib import Path
 
@@ -215,6 +217,107 @@ def test_fsck_mends_what_others_left(project):
     assert not stray.exists() and not list((images / "tmp").iterdir()) and not (images / "index.json.new").exists()
     assert not (images / "layers" / digest(b"x")[7:]).exists()
     assert "base:latest" in listed(project)
+
+
+def other_file(path: Path, data: bytes, **changes) -> None:
+    """Another file in its place, with its mode, owner and time: files of a store may be shared by hard links."""
+    st = path.lstat()
+    path.unlink()
+    path.write_bytes(data)
+    os.chown(path, changes.get("uid", st.st_uid), st.st_gid)
+    path.chmod(changes.get("mode", stat.S_IMODE(st.st_mode)))
+    os.utime(path, ns=(st.st_atime_ns, st.st_mtime_ns))
+
+
+def replaced(path: Path, make) -> None:
+    """What make() puts in its place, with its time."""
+    st = path.lstat()
+    path.unlink()
+    make()
+    os.utime(path, ns=(st.st_atime_ns, st.st_mtime_ns), follow_symlinks=False)
+
+
+def folder_of(project, name: str) -> Path:
+    """The unpacked layer that has this file."""
+    return next(path for path in (project.root / "images/layers").glob("*/fs") if os.path.lexists(path / name))
+
+
+def relink(path: Path) -> None:
+    """The same file, but one of its own."""
+    st = path.stat()
+    other_file(path, path.read_bytes())
+    assert path.stat().st_ino != st.st_ino
+
+
+DAMAGES = {  # what is done to the layer at `fs`, and what is said of it
+    "content": (lambda fs: other_file(fs / "etc/attributes", b"y"), "etc/attributes has other attributes"),
+    "one byte": (lambda fs: other_file(fs / "data/a", b"b"), "data/a has another content"),
+    "size": (lambda fs: other_file(fs / "data/a", b"aa"), "data/a has another size"),
+    "mode": (lambda fs: other_file(fs / "bin/tool", b"tool", mode=0o755), "bin/tool has another mode"),
+    "owner": (lambda fs: other_file(fs / "data/a", b"a", uid=7), "data/a has another owner"),
+    "time": (lambda fs: os.utime(fs / "etc/sym", (5, 5), follow_symlinks=False), "etc/sym has another time"),
+    "missing": (lambda fs: (fs / "etc/empty").unlink(), "etc/empty is missing"),
+    "missing folder": (lambda fs: shutil.rmtree(fs / "long"), "long is missing"),
+    "added": (lambda fs: (fs / "data/deep/evil").write_text("x"), "data/deep/evil does not belong there"),
+    "added folder": (lambda fs: (fs / "data/evil/deep").mkdir(parents=True), "data/evil does not belong there"),
+    "link": (lambda fs: replaced(fs / "etc/dangling", lambda: os.symlink("/no/wher", fs / "etc/dangling")), "etc/dangling leads elsewhere"),
+    "type": (lambda fs: (shutil.rmtree(fs / "gone"), (fs / "gone").write_text("x")), "gone is of another type"),
+    "folder's mode": (lambda fs: (fs / "data").chmod(0o777), "data has another mode"),
+    "attribute of a folder": (lambda fs: os.setxattr(fs / "data", "trusted.overlay.opaque", b"y"), "data has other attributes"),
+    "device": (lambda fs: replaced(fs / "dev/disk", lambda: (os.mknod(fs / "dev/disk", 0o660 | stat.S_IFBLK, os.makedev(7, 98)),
+                                                            os.chown(fs / "dev/disk", 0, 6), (fs / "dev/disk").chmod(0o660))), "dev/disk is another device"),
+    "hard link": (lambda fs: relink(fs / "bin/hard2"), "bin/hard2 is a file of its own"),
+    "file with two names": (lambda fs: other_file(fs / "bin/hard1", b"sharee"), "bin/hard1 has another content"),
+}
+
+
+def test_fsck_looks_into_unpacked_layers(project):
+    """Whatever is different in a layer is told and put right, also below a container that runs."""
+    layout = write_oci_layout(project.tmp / "layout", oci_layout("rich", rich_layers()))
+    run("skopeo", "copy", "-q", f"oci:{layout}:rich", f"oci-archive:{project.dir}/rich.tar:rich:1")
+    project("image", "load", "-q", "-i", "rich.tar")
+    fs = folder_of(project, "bin/hard1")
+    before = tree(fs)
+    for what, (damage, message) in DAMAGES.items():
+        damage(fs)
+        said = fsck(project, "--deep", code=1).out
+        assert "rich:1: the unpacked layer sha256:" in said and f"is damaged: /{message}" in said and "1 finding\n" in said, (what, said)
+        assert "1 finding, mended" in fsck(project, "--deep", "--mend").out, what
+        assert tree(fs) == before, what
+    for damage, _ in list(DAMAGES.values())[:5]:
+        damage(fs)
+    (fs / "data/deep/evil").write_text("x")
+    assert fsck(project).out == "0 findings\n", "only a deep look can tell"
+    assert ", and " in fsck(project, "--deep", "--mend").out
+    assert tree(fs) == before
+    assert fsck(project, "--deep").out == "0 findings\n"
+
+
+def test_fsck_mends_below_running_containers(project):
+    """While containers have the layer mounted and others pull, load and remove; a layer that needs those below it, too."""
+    load(project, "app:1", [busybox_layer(), layer(("etc/word", "well"), ("etc/other", "o")), layer(("etc/late", ("hardlink", "etc/word")))])
+    project.file("services: {x: {image: app:1, network_mode: none, init: true, command: sleep 600}}")
+    project.up()
+    assert project.sh("x", "cat /etc/late") == "well"
+    stop = threading.Event()
+
+    def others():
+        while not stop.is_set():
+            project("image", "load", "-q", "-i", "image.tar"), project("image", "ls", "-q"), project("image", "prune", "-f")
+    thread = threading.Thread(target=others)
+    thread.start()
+    try:
+        for round in range(4):
+            other_file(folder_of(project, "etc/late") / "etc/late", b"sick")
+            (folder_of(project, "etc/other") / "etc/other").unlink()
+            assert "2 findings, mended" in fsck(project, "--deep", "--mend").out
+            assert fsck(project, "--deep").out == "0 findings\n"
+    finally:
+        stop.set()
+        thread.join()
+    assert project.sh("x", "ls /bin | wc -l; echo b >>/etc/passwd; tail -1 /etc/passwd").splitlines()[1] == "b"
+    project.up("--force-recreate", "-t", "0")
+    assert project.sh("x", "cat /etc/late /etc/other") == "wello"
 
 
 # ---- listing

@@ -11,6 +11,8 @@ int call_push(struct image_store *store, const struct push_request *request, cha
               struct err *err);
 int call_unpack(struct image_store *store, struct image **image, image_cancel cancel,
                 struct err *err);
+int call_compare(struct image_store *store, bool mend, void (*report)(void *ctx, const char *line),
+                 void *ctx, size_t *findings, image_cancel cancel, struct err *err);
 int call_load(struct image_store *store, const struct load_request *request, char ***names,
               struct err *err);
 int call_import(struct image_store *store, const struct import_request *request, char **id,

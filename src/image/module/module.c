@@ -7,6 +7,7 @@ __attribute__((visibility("default"))) const struct image_module image_module = 
     .resolve = call_resolve,
     .push = call_push,
     .unpack = call_unpack,
+    .compare = call_compare,
     .load = call_load,
     .import = call_import,
     .save = call_save,

@@ -184,16 +184,16 @@ static bool add_index(struct push *p)
     const char *index = p->image->index_digest;
     json_t *json AUTOJSON = NULL, *entry;
     bool whole = index && layout_read_json(p->store, index, MANIFEST_MAX, &json, NULL) == 0;
+    struct image_list all = {0};
     size_t i;
     json_array_foreach (json_object_get(json, "manifests"), i, entry) {
-        struct image *image = NULL;
-        whole = whole && entry_image(p->store, entry, NULL, &image, NULL) == 0 &&
-                streq(image->digest, jstr(entry, "digest", "")) &&
-                layout_has_blobs(p->store, image);
+        entry_list(p->store, entry, &all);
+        whole = whole && all.n == i + 1 && streq(all.v[i]->digest, jstr(entry, "digest", "")) &&
+                layout_has_blobs(p->store, all.v[i]);
         if (whole)
-            add_image(p, image);
-        image_free(image);
+            add_image(p, all.v[i]);
     }
+    image_list_release(&all);
     if (whole)
         strv_push(&p->manifests, index);
     return whole;
