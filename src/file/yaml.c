@@ -29,7 +29,7 @@ struct composer {
     size_t len;
     bool special_tags; /* !reset or !override is somewhere in the text */
     struct diag *diag;
-    struct map anchors; /* name -> struct anchor */
+    struct map anchors; /* name -> struct anchor; as in the reference, of documents before too */
     struct origins *origins;
     struct history *history;
     size_t nodes, alias_nodes;
@@ -559,13 +559,10 @@ static int compose_stream(struct composer *c, struct yaml_stream *out)
             type == YAML_DOCUMENT_END_EVENT || type == YAML_STREAM_END_EVENT ||
             type == YAML_NO_EVENT) {
             yaml_event_delete(&e);
-            if (type == YAML_DOCUMENT_START_EVENT) {
-                map_release(&c->anchors);
-            } else if (type == YAML_STREAM_END_EVENT || type == YAML_NO_EVENT) {
-                rc = 0;
-                break;
-            }
-            continue;
+            if (type != YAML_STREAM_END_EVENT && type != YAML_NO_EVENT)
+                continue;
+            rc = 0;
+            break;
         }
         struct yaml_document doc = {0};
         int composed = compose_node(c, &e, &doc.root);
