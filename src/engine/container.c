@@ -35,7 +35,7 @@ struct container *container_new(struct engine *e, struct container_record *take_
     c->engine = e;
     c->record = *take_record;
     *take_record = (struct container_record){0};
-    c->pidfd = c->tty_fd = -1;
+    c->pidfd = c->tty_fd = c->output[0] = c->output[1] = -1;
     c->stop_timeout = -1;
     if (project) {
         c->project = project_ref_get(project);

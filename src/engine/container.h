@@ -73,6 +73,7 @@ struct container {
     bool internal_only; /* none of its networks leads outside */
     int pidfd;          /* of the first process, -1 */
     int tty_fd;         /* dup of its pty master, -1 */
+    int output[2];      /* its FIFOs: what is in them outlives container and monitor; -1 */
     uv_timer_t timer;
     bool closing;
     bool unsaved; /* the record on disk is out of date */

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -95,6 +96,28 @@ void launch_health(struct container *c)
     oci_runtime_release(&rt);
 }
 
+/* A monitor that is killed when its container has ended leaves output that nobody else holds. */
+static void hold_output(struct container *c)
+{
+    static const char *const names[] = {"stdout", "stderr"};
+    char *run AUTOFREE = paths_container_run(c->engine->paths, c->record.id);
+    for (size_t i = 0; i < ARRAY_SIZE(names) && !c->record.tty; i++) {
+        char *path AUTOFREE = path_join(run, names[i]);
+        if (c->output[i] < 0)
+            c->output[i] = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    }
+}
+
+static bool has_output_left(const struct container *c)
+{
+    const int fds[] = {c->output[0], c->output[1], c->tty_fd};
+    int n;
+    for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+        if (fds[i] >= 0 && ioctl(fds[i], FIONREAD, &n) == 0 && n > 0)
+            return true;
+    return false;
+}
+
 static void take_running(struct container *c, const struct monitor_status *st)
 {
     bool first = c->record.pid != st->pid || !c->record.pid;
@@ -106,6 +129,7 @@ static void take_running(struct container *c, const struct monitor_status *st)
         fd_close_ptr(&c->pidfd);
         c->pidfd = fd_pidfd(st->pid);
     }
+    hold_output(c);
     if (!first)
         return;
     c->record.started = st->started;
@@ -263,6 +287,13 @@ void launch_take_lost(struct container *c)
             drift(c, err.msg);
         return;
     }
+    if (c->record.pid && has_output_left(c)) {
+        log_line("%s: its monitor is gone, another logs what is left of its output",
+                 c->record.name);
+        if (start_monitor(c, c->record.pid, &err) == 0)
+            return;
+        log_line("%s: %s", c->record.name, err.msg);
+    }
     if (noted && st.phase == MONITOR_EXITED && st.exit_code >= 0)
         take_ended(c, st.exit_code, st.oom, st.finished);
     else
@@ -307,6 +338,8 @@ void launch_end(struct container *c)
         waitid((idtype_t)P_PIDFD, (id_t)c->pidfd, &si, WEXITED | WNOHANG);
     fd_close_ptr(&c->pidfd);
     fd_close_ptr(&c->tty_fd);
-    c->pidfd = c->tty_fd = -1;
+    fd_close_ptr(&c->output[0]);
+    fd_close_ptr(&c->output[1]);
+    c->pidfd = c->tty_fd = c->output[0] = c->output[1] = -1;
     c->up = c->ended = c->lost = false;
 }

@@ -450,6 +450,22 @@ static void client_ready(struct monitor *m, struct source *s, uint32_t events)
     update_paused(m);
 }
 
+/* That it has ended is told to all when its output is in the log, also to who comes in between. */
+static void greet(struct monitor *m, struct client *c)
+{
+    char line[128];
+    if (m->phase != PHASE_DRAINING && m->phase != PHASE_DELETING) {
+        queue_send(m, c, m->status, strlen(m->status));
+        return;
+    }
+    if (m->pid)
+        snprintf(line, sizeof(line), "running %d %llu %lld\n", (int)m->pid, m->start_time,
+                 (long long)m->started);
+    else
+        snprintf(line, sizeof(line), "starting\n");
+    queue_send(m, c, line, strlen(line));
+}
+
 void clients_accept(struct monitor *m, struct source *s, uint32_t events)
 {
     (void)events;
@@ -471,7 +487,7 @@ void clients_accept(struct monitor *m, struct source *s, uint32_t events)
     m->clients = c;
     source_watch(m, &c->source, EPOLLIN);
     queue_put(c, MONITOR_GREETING, strlen(MONITOR_GREETING));
-    queue_send(m, c, m->status, strlen(m->status));
+    greet(m, c);
 }
 
 bool clients_supervised(const struct monitor *m)

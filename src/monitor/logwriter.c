@@ -58,7 +58,9 @@ static void open_current(struct logwriter *l)
 
 void logwriter_open(struct logwriter *l, int dir, bool enabled, int64_t max_size, int max_file)
 {
-    *l = (struct logwriter){.dir = dir, .fd = -1, .max_size = max_size, .max_file = max_file};
+    static struct log_progress nobodys = {.before = -1};
+    *l = (struct logwriter){
+        .dir = dir, .fd = -1, .progress = &nobodys, .max_size = max_size, .max_file = max_file};
     l->enabled = enabled;
     if (!enabled)
         return;
@@ -237,10 +239,17 @@ static void commit(struct logwriter *l)
 {
     if (!buffered)
         return;
+    volatile struct log_progress *p = l->progress;
     if (l->fd < 0)
         open_current(l);
-    if (l->fd < 0 || (l->lost && !report_loss(l)) || !append(l, buffer, buffered))
+    bool open = l->fd >= 0 && (!l->lost || report_loss(l));
+    p->length = buffered;
+    p->pending = buffered_bytes;
+    p->before = l->size;
+    if (!open || !append(l, buffer, buffered))
         l->lost += buffered_bytes;
+    p->done += buffered_bytes;
+    p->before = -1;
     buffered = buffered_bytes = 0;
 }
 
@@ -269,16 +278,49 @@ static void add_record(struct logwriter *l, bool is_stderr, const char *text, si
     buffered_bytes += n;
 }
 
+/* Where the record ends that starts at data; 0: it is not complete. */
+static size_t record_length(const char *data, size_t n, bool flush)
+{
+    const char *newline = memchr(data, '\n', n);
+    size_t len = newline ? (size_t)(newline + 1 - data) : n;
+    if (!newline && len < LOG_LINE_MAX && !flush)
+        return 0;
+    return len > LOG_LINE_MAX ? cut_point(data, LOG_LINE_MAX) : len;
+}
+
+static size_t count_records(const struct logwriter *l, int64_t from)
+{
+    size_t count = 0;
+    ssize_t n;
+    for (; (n = pread(l->fd, buffer, BUFFER, from)) > 0; from += n)
+        for (const char *p = buffer; (p = memchr(p, '\n', (size_t)(buffer + n - p))); p++)
+            count++;
+    return count;
+}
+
+size_t logwriter_done(const struct logwriter *l, const volatile struct log_progress *p,
+                      const char *data, size_t n)
+{
+    size_t done = p->done < n ? p->done : n;
+    if (p->before < 0 || l->fd < 0 || l->size <= p->before)
+        return done;
+    if (l->size - p->before >= (int64_t)p->length)
+        return done + p->pending;
+    for (size_t k = count_records(l, p->before), len; k; k--, done += len) {
+        len = record_length(data + done, n - done, false);
+        if (!len)
+            break;
+    }
+    return done;
+}
+
 size_t logwriter_feed(struct logwriter *l, bool is_stderr, const char *data, size_t n, bool flush)
 {
     size_t done = 0;
     while (done < n) {
-        const char *newline = memchr(data + done, '\n', n - done);
-        size_t len = newline ? (size_t)(newline + 1 - (data + done)) : n - done;
-        if (!newline && len < LOG_LINE_MAX && !flush)
+        size_t len = record_length(data + done, n - done, flush);
+        if (!len)
             break;
-        if (len > LOG_LINE_MAX)
-            len = cut_point(data + done, LOG_LINE_MAX);
         if (l->enabled)
             add_record(l, is_stderr, data + done, len);
         if (l->sink)

@@ -15,6 +15,14 @@
 /* A longer line is cut into records of at most this many bytes, as Docker does. */
 enum { LOG_LINE_MAX = 16384 };
 
+/* How far a piece of output has got into the file: for who comes after a kill. */
+struct log_progress {
+    int64_t before; /* size of the file before the write that is under way; -1: none is */
+    size_t length;  /* what that write adds to it */
+    size_t pending; /* bytes of output in it */
+    size_t done;    /* bytes of output before those */
+};
+
 struct logwriter {
     int dir, fd; /* fd -1: not open, is tried again */
     bool enabled;
@@ -22,7 +30,8 @@ struct logwriter {
     int max_file;
     unsigned rotations;   /* since logwriter_open() */
     int64_t start_offset; /* size at logwriter_open() */
-    uint64_t lost;        /* bytes of output that could not be written */
+    volatile struct log_progress *progress;
+    uint64_t lost; /* bytes of output that could not be written */
     int lost_errno;
     const char *attrs; /* JSON object in each record, NULL: none */
     struct sink *sink; /* every record goes there too; NULL: nowhere */
@@ -32,6 +41,10 @@ struct logwriter {
 void logwriter_open(struct logwriter *l, int dir, bool enabled, int64_t max_size, int max_file);
 /* Writes the whole lines of data, and with flush the rest too; returns the bytes used. */
 size_t logwriter_feed(struct logwriter *l, bool is_stderr, const char *data, size_t n, bool flush);
+/* Of output at whose start a killed monitor was: the bytes that are in the file, which logwriter_open() has
+ * mended. */
+size_t logwriter_done(const struct logwriter *l, const volatile struct log_progress *p,
+                      const char *data, size_t n);
 /* Gives the buffer's pages back to the kernel. */
 void logwriter_idle(struct logwriter *l);
 

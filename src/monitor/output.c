@@ -1,9 +1,10 @@
 /* The container's output: from its FIFOs or its terminal to the log and to attached clients.
  *
  * A FIFO is read through a second pipe with tee(2), and emptied only by what is in the log: a
- * monitor killed at any moment leaves every unlogged byte in the FIFO, which the container keeps
- * open, and the next monitor reads it again. A terminal cannot be peeked; an unfinished line of it
- * waits in memory. */
+ * monitor killed at any moment leaves every unlogged byte in the FIFO, which the container and the
+ * supervisor keep open, and the next monitor reads it again. What was in the log already but not yet out
+ * of the FIFO it knows from the file `taken`, so that nothing is logged twice. A terminal cannot be peeked; an
+ * unfinished line of it waits in memory. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -12,6 +13,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "monitor/monitor.h"
@@ -29,8 +31,20 @@ static const int64_t LOOK_FIRST = 1000000;
 static char chunk[CHUNK] __attribute__((aligned(4096)));
 static size_t tty_held; /* bytes at the start of chunk that belong to an unfinished line */
 
+/* RUN/containers/ID/taken, mapped: what is under way with the output that is at the head of a FIFO. */
+struct taken {
+    struct log_progress log;
+    size_t n;              /* bytes that are being read off; 0: none */
+    char last, last_taken; /* the last of them, and what it was read into: something else before */
+    char stream;           /* whose: 1, 2; 0: nothing is under way */
+};
+
+static struct taken no_taken;
+static volatile struct taken *taken = &no_taken;
+
 static void stream_ready(struct monitor *m, struct source *s, uint32_t events);
 static void stdin_ready(struct monitor *m, struct source *s, uint32_t events);
+static void fifo_recover(struct monitor *m, struct stream *s);
 
 static int fifo_make(struct monitor *m, const char *name)
 {
@@ -66,12 +80,28 @@ static int fifo_open_stdin(struct monitor *m, int *child)
     return m->in.fd < 0 || (child && *child < 0) ? -1 : 0;
 }
 
+static void taken_open(struct monitor *m, bool anew)
+{
+    int fd = open("taken", O_RDWR | O_CREAT | O_CLOEXEC | (anew ? O_TRUNC : 0), 0600);
+    void *p = MAP_FAILED;
+    if (fd >= 0 && ftruncate(fd, sizeof(*taken)) == 0)
+        p = mmap(NULL, sizeof(*taken), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (fd >= 0)
+        close(fd);
+    if (p != MAP_FAILED)
+        taken = p;
+    if (!taken->stream)
+        taken->log.before = -1;
+    m->log.progress = &taken->log;
+}
+
 /* Opens what the container's 0, 1 and 2 are to be. */
 int output_open(struct monitor *m, int child[3])
 {
     child[0] = child[1] = child[2] = -1;
     if (m->opt.tty)
         return 0;
+    taken_open(m, true);
     if (m->opt.stdin_open && fifo_open_stdin(m, &child[0]) < 0)
         return -1;
     if (fifo_open_output(m, &m->out, "stdout", &child[1]) < 0 ||
@@ -96,6 +126,9 @@ void output_adopt(struct monitor *m)
     m->err.ended = fifo_open_output(m, &m->err, "stderr", NULL) < 0;
     if (pipe2(m->peek, O_CLOEXEC | O_NONBLOCK) < 0)
         m->out.ended = m->err.ended = true;
+    taken_open(m, false);
+    fifo_recover(m, &m->out);
+    fifo_recover(m, &m->err);
 }
 
 void output_tty(struct monitor *m, int take_master)
@@ -143,20 +176,35 @@ static ssize_t fifo_peek(struct monitor *m, struct stream *s)
     return got;
 }
 
-static void fifo_consume(struct monitor *m, struct stream *s, size_t n)
+/* Takes n bytes, which chunk holds, out of the FIFO. The last one is read to where who comes after us can
+ * see whether that has happened: the kernel takes all or nothing of what is there. */
+static void fifo_consume(struct stream *s, size_t n)
 {
-    while (n) {
-        ssize_t r = splice(s->source.fd, NULL, m->null, NULL, n, SPLICE_F_NONBLOCK);
-        if (r < 0 && errno == EINTR)
-            continue;
-        if (r <= 0) {
-            char drop[4096];
-            r = read(s->source.fd, drop, n < sizeof(drop) ? n : sizeof(drop));
-            if (r <= 0)
-                return;
-        }
-        n -= (size_t)r;
-    }
+    if (!n)
+        return;
+    taken->last = chunk[n - 1];
+    taken->last_taken = (char)~chunk[n - 1];
+    taken->n = n;
+    struct iovec parts[] = {{chunk, n - 1}, {(char *)&taken->last_taken, 1}};
+    while (readv(s->source.fd, parts, 2) < 0 && errno == EINTR)
+        ;
+    taken->stream = 0;
+    taken->n = 0;
+}
+
+/* A monitor before us was killed between its log and the FIFO. */
+static void fifo_recover(struct monitor *m, struct stream *s)
+{
+    if (s->ended || taken->stream != s->is_stderr + 1)
+        return;
+    bool gone = taken->n && taken->last == taken->last_taken;
+    ssize_t n = gone ? 0 : fifo_peek(m, s);
+    size_t done = n > 0 ? logwriter_done(&m->log, &taken->log, chunk, (size_t)n) : 0;
+    /* Said anew, in case that we are killed too. */
+    taken->log.before = -1;
+    taken->log.done = done;
+    fifo_consume(s, done);
+    taken->stream = 0;
 }
 
 /* Shows what is new to the clients and logs what can be logged. n: bytes in chunk. */
@@ -192,8 +240,13 @@ static bool fifo_read(struct monitor *m, struct stream *s, bool flush)
         return false;
     if ((size_t)n <= s->shown && !flush)
         return false;
+    taken->n = 0;
+    taken->log.done = 0;
+    taken->stream = (char)(s->is_stderr + 1);
     size_t used = stream_use(m, s, (size_t)n, flush);
-    fifo_consume(m, s, used);
+    taken->log.done = used;
+    fifo_consume(s, used);
+    taken->stream = 0;
     return true;
 }
 

@@ -472,21 +472,45 @@ void run_signals(struct monitor *m, struct source *s, uint32_t events)
     }
 }
 
-void run_adopt(struct monitor *m)
+/* What the monitor before us has noted of this process. True: it has ended, and perhaps how. */
+static bool recall(struct monitor *m)
 {
     char old[640];
-    int pid;
+    int pid, oom;
     unsigned long long start;
-    long long started;
+    long long started, finished;
+    m->started = now_realtime();
+    if (!read_small("state", old, sizeof(old)))
+        return false;
+    if (sscanf(old, "exited %d %d %d %lld %lld", &m->exit_code, &m->exit_signal, &oom, &started,
+               &finished) == 5) {
+        m->started = started;
+        m->finished = finished;
+        m->oom = oom != 0;
+        snprintf(m->status, sizeof(m->status), "%s", old);
+        return true;
+    }
+    if (sscanf(old, "running %d %llu %lld", &pid, &start, &started) != 3 || pid != m->pid)
+        return false;
+    m->started = started;
+    if (start == m->start_time)
+        return false;
+    container_ended(m, -1, 0);
+    return true;
+}
+
+void run_adopt(struct monitor *m)
+{
     m->pid = m->opt.adopt_pid;
     m->start_time = start_time_of(m->pid);
-    m->started = now_realtime();
-    if (read_small("state", old, sizeof(old)) &&
-        sscanf(old, "running %d %llu %lld", &pid, &start, &started) == 3 && pid == m->pid &&
-        start == m->start_time)
-        m->started = started;
     output_adopt(m);
     run_respawn(m);
+    if (recall(m)) {
+        m->phase = PHASE_DRAINING;
+        m->drain_until = now_monotonic() + DRAIN_WAIT;
+        output_start(m);
+        return;
+    }
     run_running(m);
     watch_stranger(m);
 }

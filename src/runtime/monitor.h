@@ -30,8 +30,8 @@
  *
  * RUN/containers/ID/monitor.lock is held as long as
  * a monitor, or a runtime that it was starting, lives. A monitor killed at whatever moment loses no
- * output of a container without a terminal: FIFOs are emptied only by what is in the log (a line may
- * come twice). stdin of a container with stdin_open and without a terminal ends with its monitor.
+ * output of a container without a terminal: FIFOs are emptied only by what is in the log, RUN/containers/ID/taken
+ * says how far that has got, and the supervisor holds them open when the container has ended. stdin of a container with stdin_open and without a terminal ends with its monitor.
  */
 #ifndef RUNTIME_MONITOR_H
 #define RUNTIME_MONITOR_H
@@ -59,7 +59,7 @@ struct monitor_request {
     /* The container's output is not read before a client has attached (at most 10 s): for a client
      * that must miss nothing, as `run` is. */
     bool await_attach;
-    pid_t adopt_pid; /* 0: run the container; else: it runs already and has lost its monitor */
+    pid_t adopt_pid; /* 0: run the container; else: it has lost its monitor, and may have ended */
     int adopt_tty;   /* its pty master, -1: none */
 };
 

@@ -2,18 +2,20 @@
 
 import json
 import os
+import random
 import re
+import signal
 import socket
 import struct
 import subprocess
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
-from harness import SLOWER, wait_for
+from harness import SLOWER, alive, wait_for
 from test_network import sleeper, write
 
 
@@ -257,3 +259,57 @@ def test_merged_by_time(project):
     by_service = [project.logs("--no-log-prefix", f"s{i}") for i in (1, 4, 7)]
     assert by_service == ["1\n" * 3, "4\n" * 3, "7\n" * 3]
     assert project.logs("--no-log-prefix").split() != sorted(project.logs("--no-log-prefix").split()), "they are interleaved"
+
+
+def lines_of(project, service: str = "x") -> list[str]:
+    return project.logs("--no-log-prefix", service).splitlines()
+
+
+def test_monitors_killed_all_the_time(project):
+    """What was written while no monitor read, and what one was writing when it was killed: all of it, once, in order."""
+    burst = "i=0; while [ $$i -lt 10000 ]; do n=0; while [ $$n -lt 100 ]; do i=$$((i+1)); n=$$((n+1)); echo line $$i; done; sleep 0.02; done; touch /done; sleep 600"
+    write(project, {"x": sleeper(command=["sh", "-c", burst], stop_grace_period="0s")})
+    project.up()
+    kills = 0
+    while project.exec("x", "test", "-e", "/done", code=None).code:
+        for pid in project.monitors():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+                kills += 1
+    wait_for(lambda: len(lines_of(project)) >= 10000, "all lines", 20)
+    assert lines_of(project) == [f"line {i}" for i in range(1, 10001)], kills
+    assert kills > 10
+
+
+def test_monitors_killed_at_full_speed(project):
+    count = 1000000 // SLOWER
+    write(project, {"x": sleeper(command=["sh", "-c", f"seq 1 {count}; touch /done; sleep 600"], stop_grace_period="0s")})
+    project.up()
+    killed: set[int] = set()
+    chance = random.Random(1)
+    while project.exec("x", "test", "-e", "/done", code=None).code:
+        for pid in set(project.monitors()) - killed:
+            time.sleep(chance.random() * 0.02)
+            killed.add(pid)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: f"\n{count}\n" in project.logs("--no-log-prefix", "-n", "3", "x"), "the last line", 20)
+    assert lines_of(project) == [str(i) for i in range(1, count + 1)]
+    assert len(killed) > 5
+
+
+@pytest.mark.parametrize("tty", [False, True])
+def test_monitor_killed_when_the_container_has_ended(project, tty):
+    """What is left of the output is logged by another, and the exit code is known."""
+    script = "while [ ! -e /go ]; do sleep 0.02; done; seq 1 500; printf unfinished; echo err >&2; exit 7"
+    write(project, {"x": sleeper(init=False, tty=tty, command=["sh", "-c", script])})
+    project.up()
+    monitor, pid = project.monitors()[0], project.pid("x")
+    os.kill(monitor, signal.SIGSTOP)
+    project.sh("x", "touch /go")
+    wait_for(lambda: not alive(pid), "it to end")
+    os.kill(monitor, signal.SIGKILL)
+    assert project.ended("x") == 7
+    lines = lines_of(project)
+    assert lines[:500] == [str(i) for i in range(1, 501)] and sorted("".join(lines[500:]).replace("err", "")) == sorted("unfinished")
+    assert "err" in "".join(lines[500:])
