@@ -35,6 +35,7 @@ static json_t *attributes(const json_t *event)
     }
     for (size_t i = 0; i < ARRAY_SIZE(extra); i++)
         jset_str(a, extra[i], jstr(event, extra[i], NULL));
+    jset_str(a, "execID", jstr(event, "exec_id", NULL));
     return a;
 }
 
@@ -49,12 +50,13 @@ static char *local_time(int64_t ns)
     return xasprintf("%s.%06lld", stamp, (long long)(ns % 1000000000 / 1000));
 }
 
-/* "health_status: healthy" is one word to Docker. Heap. */
+/* "health_status: healthy" and "exec_start: sh -c true" are one word to Docker. Heap. */
 static char *action_of(const json_t *event)
 {
-    const char *action = jstr(event, "action", ""), *health = jstr(event, "health", NULL);
-    return streq(action, "health_status") && health ? xasprintf("%s: %s", action, health)
-                                                    : xstrdup(action);
+    const char *action = jstr(event, "action", ""), *more = jstr(event, "exec", NULL);
+    if (streq(action, "health_status"))
+        more = jstr(event, "health", NULL);
+    return more ? xasprintf("%s: %s", action, more) : xstrdup(action);
 }
 
 static void print_json(const json_t *event)

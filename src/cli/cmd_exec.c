@@ -52,6 +52,7 @@ static int run(struct cli *cli, const struct args *args, struct err *err)
     bool detach = args_bool(args, "detach");
     struct exec_options o = {
         .id = c->id,
+        .project = name,
         .pid = c->pid,
         .runtime = c->runtime,
         .command = args->positional + 1,

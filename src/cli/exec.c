@@ -21,8 +21,11 @@
 #include "base/fs.h"
 #include "base/mem.h"
 #include "base/strbuf.h"
+#include "base/units.h"
+#include "cli/client.h"
 #include "cli/stdio_relay.h"
 #include "cli/terminal.h"
+#include "engine/control.h"
 #include "runtime/bundle.h"
 #include "runtime/oci.h"
 
@@ -38,6 +41,8 @@ struct exec {
     int signals;
     struct stdio_relay relay; /* without a terminal */
     pid_t pid;
+    char id[65]; /* of this exec, in events */
+    bool ended;  /* the process ran and is over */
     struct keys keys;
 };
 
@@ -200,6 +205,33 @@ static int refused(const struct exec *e, struct err *err)
     return -1;
 }
 
+/* ---- events */
+
+/* Nobody is started for it, and nothing is waited for. */
+static void tell(const struct exec *e, const struct paths *paths, const char *key,
+                 json_t *take_value)
+{
+    if (!take_value)
+        return; /* not UTF-8 */
+    json_t *request AUTOJSON = request_new("exec", NULL);
+    request_str(request, "name", e->o->id);
+    request_str(request, "exec_id", e->id);
+    request_json(request, key, take_value);
+    char *text AUTOFREE = json_dumps(request, JSON_COMPACT);
+    int fd AUTOCLOSE = -1;
+    if (!text || control_connect(paths, e->o->project, false, &fd, NULL) < 0)
+        return;
+    char *line AUTOFREE = xasprintf("%s\n", text);
+    send(fd, line, strlen(line), MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static void tell_start(struct exec *e, const struct paths *paths)
+{
+    char *text AUTOFREE = exec_text(e->o->command);
+    random_hex(32, e->id);
+    tell(e, paths, "exec", json_string(text));
+}
+
 /* ---- waiting */
 
 static int wait_code(pid_t pid)
@@ -353,6 +385,7 @@ static int run_it(struct exec *e, const sigset_t *old, struct err *err)
     }
     int code = wait_process(e);
     terminal_restore();
+    e->ended = code >= 0;
     return code < 0 ? 0 : code;
 }
 
@@ -387,8 +420,12 @@ int exec_run(struct cli *cli, const struct exec_options *o, struct err *err)
     int rc = cli_paths(cli, err);
     if (rc == 0)
         rc = prepare(&e, cli, err);
-    if (rc == 0)
+    if (rc == 0) {
+        tell_start(&e, &cli->paths);
         rc = run_with_signals(&e, err);
+    }
+    if (e.ended)
+        tell(&e, &cli->paths, "exit_code", json_integer(rc));
     forget(&e.process);
     forget(&e.pid_file);
     forget(&e.log);

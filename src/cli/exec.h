@@ -1,5 +1,5 @@
 /* A further process in a running container, straight through the OCI runtime: no supervisor takes
- * part. The runtime starts the process and goes; the process becomes our child (we are a child
+ * part; one that runs is told, for those who follow events. The runtime starts the process and goes; the process becomes our child (we are a child
  * subreaper), so that its exit status comes to us alone. */
 #ifndef CLI_EXEC_H
 #define CLI_EXEC_H
@@ -8,7 +8,7 @@
 #include "cli/keys.h"
 
 struct exec_options {
-    const char *id;
+    const char *id, *project;
     const char *runtime; /* of the service, NULL: the usual one */
     const char *const *command, *const *environment;
     const char *user, *working_dir;

@@ -285,6 +285,7 @@ static int run_exec(struct watch *w, const struct rule *r, struct err *err)
             continue;
         const struct exec_options o = {
             .id = c->id,
+            .project = w->project->name,
             .runtime = c->runtime,
             .command = (const char *const *)argv,
             .environment = (const char *const *)env,

@@ -101,5 +101,8 @@ void engine_sweep_gone(struct engine *e);
 /* Tells clients that follow events. extra: further members, taken; may be NULL. */
 void engine_container_event(struct engine *e, const struct container *c, const char *action,
                             json_t *take_extra);
+/* The same of a further process in it. exec_id: 64 hex digits. */
+void engine_exec_started(const struct container *c, const char *exec_id, const char *command);
+void engine_exec_ended(const struct container *c, const char *exec_id, int exit_code);
 
 #endif

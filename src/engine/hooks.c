@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/strbuf.h"
+#include "base/units.h"
 #include "engine/container.h"
 #include "engine/exec_job.h"
 #include "engine/server.h"
@@ -79,6 +80,7 @@ struct hooks {
     struct exec_job *job;
     char *process_file;
     struct hook_output *output;
+    char exec_id[65];
     uv_timer_t *defer; /* begins the first one, in a turn of its own */
 };
 
@@ -172,6 +174,7 @@ static void on_ended(void *arg, int code, bool timed_out)
     h->job = NULL;
     hook_output_free(h->output);
     h->output = NULL;
+    engine_exec_ended(h->c, h->exec_id, code);
     if (code) {
         err_set(&err, ERR_INVALID, "%s hook exited with status %d", h->c->record.service, code);
         finish(h, &err);
@@ -233,7 +236,11 @@ static void begin_next(struct hooks *h)
     if (start_one(h, &h->list[h->at], &err) < 0) {
         err_wrap(&err, "%s hook", h->c->record.service);
         finish(h, &err);
+        return;
     }
+    char *text AUTOFREE = exec_text(h->list[h->at].command.v);
+    random_hex(32, h->exec_id);
+    engine_exec_started(h->c, h->exec_id, text);
 }
 
 static void on_begin(uv_timer_t *timer)

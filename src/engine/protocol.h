@@ -36,6 +36,8 @@
  *   events   options: since until (ns since the epoch)
  *            -> "following", then "container" events until the client goes: with since those kept from then on
  *            come first (engine/history.h), without labels; an until that is over already: "done" behind them
+ *   exec     options: name (a container's ID) exec_id (64 hex digits), and exec (the command line): a client
+ *            runs it there, or exit_code: it has ended. -> nothing: only "container" events come of it
  *
  * Closing the connection before "up" or "done" cancels the operation: what was begun on a container
  * is finished, nothing further is begun.
@@ -52,7 +54,8 @@
  *   {"event":"up"}                      attach: everything is started
  *   {"event":"container","action":A,"time":ns,"id":I,"name":N,"service":S,"number":n,"image":R
  *        [,"oneoff":bool,"exit_code":c,"health":h,"signal":s,"restarting":bool,"oom":bool,"labels":{}]}
- *       A: create start die stop kill restart oom health_status pause unpause destroy
+ *       A: create start die stop kill restart oom health_status pause unpause destroy, exec_create exec_start
+ *       exec_die, with "exec_id" and "exec": the command line
  *   {"event":"hook","id":I,"name":N,"service":S,"text":T}   a line of a hook, where "container" goes
  *   {"event":"idle"}                    attach: no container of the operation runs any more
  *   {"event":"created","id":I,"name":N}

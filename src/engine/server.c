@@ -159,6 +159,19 @@ static void follow(struct client *c, const json_t *options)
         client_finish(c, false);
 }
 
+/* A client has a process run in a container: told to those who follow events. */
+static void tell_exec(struct client *c, const json_t *options)
+{
+    struct engine *e = c->server->engine;
+    const struct container *of = engine_container(e, jstr(options, "name", ""));
+    const char *exec_id = jstr(options, "exec_id", NULL), *command = jstr(options, "exec", NULL);
+    if (of && exec_id && command)
+        engine_exec_started(of, exec_id, command);
+    else if (of && exec_id && json_object_get(options, "exit_code"))
+        engine_exec_ended(of, exec_id, (int)jint(options, "exit_code", 0));
+    client_finish(c, false);
+}
+
 static void answer_turns(struct client *c)
 {
     json_t *o AUTOJSON = turns_take(c->server->engine->turns);
@@ -233,7 +246,8 @@ static const char *odd_in_request(const json_t *request)
         {"stdin_open", JSON_TRUE},     {"renew_volumes", JSON_ARRAY},
         {"detach", JSON_TRUE},         {"cap_add", JSON_ARRAY},
         {"cap_drop", JSON_ARRAY},      {"since", JSON_INTEGER},
-        {"until", JSON_INTEGER},
+        {"until", JSON_INTEGER},       {"exec_id", JSON_STRING},
+        {"exec", JSON_STRING},         {"exit_code", JSON_INTEGER},
     };
     const char *odd = odd_member(request, top, ARRAY_SIZE(top));
     return odd ? odd
@@ -283,6 +297,8 @@ static void take_request(struct client *c, const char *line, size_t n)
         answer_turns(c);
     } else if (streq(name, "events")) {
         follow(c, json_object_get(request, "options"));
+    } else if (streq(name, "exec")) {
+        tell_exec(c, json_object_get(request, "options"));
     } else if (kind) {
         c->follows = jbool(json_object_get(request, "options"), "attach", false) ||
                      streq(name, "run");

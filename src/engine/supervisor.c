@@ -215,6 +215,20 @@ void engine_container_event(struct engine *e, const struct container *c, const c
     server_broadcast(e->server, o);
 }
 
+void engine_exec_started(const struct container *c, const char *exec_id, const char *command)
+{
+    static const char *const actions[] = {"exec_create", "exec_start"};
+    for (size_t i = 0; i < ARRAY_SIZE(actions); i++)
+        engine_container_event(c->engine, c, actions[i],
+                               json_pack("{s:s, s:s}", "exec_id", exec_id, "exec", command));
+}
+
+void engine_exec_ended(const struct container *c, const char *exec_id, int exit_code)
+{
+    engine_container_event(c->engine, c, "exec_die",
+                           json_pack("{s:s, s:i}", "exec_id", exec_id, "exit_code", exit_code));
+}
+
 static bool is_known_child(void *arg, pid_t pid)
 {
     const struct engine *e = arg;

@@ -92,6 +92,8 @@ struct exec_request {
 };
 int exec_process_write(const struct paths *p, const struct exec_request *r, char **path,
                        struct err *err);
+/* The command line as Docker's events have it: "sh -c exit 3", and "true " without arguments. Heap. */
+char *exec_text(const char *const *command);
 
 /* Effective command line, healthcheck and user-visible command string of service + image + overrides
  * (the rules of entrypoint/command/CMD as Docker has them). NULL-terminated heap vector. */

@@ -99,3 +99,12 @@ int exec_process_write(const struct paths *p, const struct exec_request *r, char
         *path = STEAL(file);
     return rc;
 }
+
+char *exec_text(const char *const *command)
+{
+    struct strbuf sb = STRBUF_INIT;
+    strbuf_addf(&sb, "%s ", command[0]);
+    for (size_t i = 1; command[i]; i++)
+        strbuf_addf(&sb, "%s%s", i > 1 ? " " : "", command[i]);
+    return strbuf_detach(&sb);
+}

@@ -265,13 +265,19 @@ def lines_of(project, service: str = "x") -> list[str]:
     return project.logs("--no-log-prefix", service).splitlines()
 
 
+def until_done(project, script: str) -> Path:
+    """The file on this side that the script touches in /data."""
+    write(project, {"x": sleeper(command=["sh", "-c", script], volumes=["data:/data"], stop_grace_period="0s")}, volumes={"data": None})
+    project.up()
+    return project.root / "volumes" / f"{project.name}_data" / "_data" / "done"
+
+
 def test_monitors_killed_all_the_time(project):
     """What was written while no monitor read, and what one was writing when it was killed: all of it, once, in order."""
-    burst = "i=0; while [ $$i -lt 10000 ]; do n=0; while [ $$n -lt 100 ]; do i=$$((i+1)); n=$$((n+1)); echo line $$i; done; sleep 0.02; done; touch /done; sleep 600"
-    write(project, {"x": sleeper(command=["sh", "-c", burst], stop_grace_period="0s")})
-    project.up()
+    burst = "i=0; while [ $$i -lt 10000 ]; do n=0; while [ $$n -lt 100 ]; do i=$$((i+1)); n=$$((n+1)); echo line $$i; done; sleep 0.02; done; touch /data/done; sleep 600"
+    done = until_done(project, burst)
     kills = 0
-    while project.exec("x", "test", "-e", "/done", code=None).code:
+    while not done.exists():
         for pid in project.monitors():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -282,12 +288,11 @@ def test_monitors_killed_all_the_time(project):
 
 
 def test_monitors_killed_at_full_speed(project):
-    count = 1000000 // SLOWER
-    write(project, {"x": sleeper(command=["sh", "-c", f"seq 1 {count}; touch /done; sleep 600"], stop_grace_period="0s")})
-    project.up()
+    count = 1000000
+    done = until_done(project, f"seq 1 {count}; touch /data/done; sleep 600")
     killed: set[int] = set()
     chance = random.Random(1)
-    while project.exec("x", "test", "-e", "/done", code=None).code:
+    while not done.exists():
         for pid in set(project.monitors()) - killed:
             time.sleep(chance.random() * 0.02)
             killed.add(pid)

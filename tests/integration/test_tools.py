@@ -318,3 +318,23 @@ def test_volumes_show_their_labels(project):
     assert labels["com.docker.compose.project"] == project.name
     assert "core" in project("volumes", "--format", '{{.Label "team"}}', "x").out.split()
     assert json.loads(project("images", "--format", "json").out)[0]["LastTagTime"] > "2026-01-01"
+
+
+def test_events_of_exec(project):
+    """Of what exec and hooks run, as Docker tells it; one that cannot be run does not end."""
+    project.write("compose.yaml", json.dumps({"services": {"x": {"image": "base", "init": True, "command": ["sleep", "60"],
+                                                                 "post_start": [{"command": ["true"]}]}}}))
+    project.up()
+    project.exec("x", "sh", "-c", "exit 3", code=3)
+    project.exec("x", "nosuch", code=127)
+    project("exec", "-d", "x", "true")
+    out = project("events", "--json", "--since", "1h", "--until", "0s").out
+    seen = [event for event in map(json.loads, out.splitlines()) if event["action"].startswith("exec")]
+    assert [(e["action"], e["attributes"].get("exitCode")) for e in seen] == [
+        ("exec_create: true ", None), ("exec_start: true ", None), ("exec_die", "0"),
+        ("exec_create: sh -c exit 3", None), ("exec_start: sh -c exit 3", None), ("exec_die", "3"),
+        ("exec_create: nosuch ", None), ("exec_start: nosuch ", None),
+        ("exec_create: true ", None), ("exec_start: true ", None)]
+    ids = [e["attributes"]["execID"] for e in seen]
+    assert ids[0] == ids[2] != ids[3] == ids[5] and all(len(i) == 64 for i in ids)
+    assert {e["id"] for e in seen} == {project.record("x")["id"]}
