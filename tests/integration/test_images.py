@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import io
 import json
 import os
 import shutil
@@ -514,25 +515,30 @@ def test_quiet_pull(project, registry):
     assert "Pull" not in result.err and "Created" in result.err
 
 
-def test_push_tags_and_options(project, registry):
-    project.write("Dockerfile", "FROM base\n")
+def test_push(project, registry, make_project):
+    project.write("Dockerfile", "FROM base\nRUN echo built >/f\n")
+    x, y = f"{registry.host}/x:1", f"{registry.host}/y:1"
     project.file(f"""
         services:
-          x: {{image: '{registry.host}/x:1', build: {{context: ., tags: ['{registry.host}/x:also']}}, depends_on: [y]}}
-          y: {{image: '{registry.host}/y:1', build: .}}
+          x: {{image: '{x}', build: {{context: ., tags: ['{registry.host}/x:also']}}, depends_on: [y]}}
+          y: {{image: '{y}', build: .}}
           z: {{image: 'base'}}
         """)
     project("build", "x", "y", timeout=120)
-    def there(what: str) -> bool:
-        return subprocess.run(["skopeo", "inspect", "--tls-verify=false", f"docker://{registry.host}/{what}"],
-                              capture_output=True, check=False).returncode == 0
-    project("push", "x")
-    assert there("x:1") and not there("y:1")
+    pushed = project("push", "x").err
+    assert "x Pushed" in pushed and "y Push" not in pushed
+    second = make_project()
+    second.file(f"services: {{x: {{image: '{x}', command: cat /f, network_mode: none}}}}")
+    assert second("run", "--rm", "-T", "x").out == "built\n"
+    assert "not found" in second("image", "pull", y, code=1).err
     project("push", "--include-deps", "-q", "x")
-    assert there("y:1")
-    project("image", "rm", f"{registry.host}/y:1")
-    assert project("push", "y", code=None).code != 0
+    second("image", "pull", y)
+    project("image", "rm", y)
+    assert "y:1" in project("push", "y", code=1).err
     project("push", "--ignore-push-failures", "x", "y")
+    registry.close()
+    assert registry.host in project("push", "x", code=1).err
+    project("push", "--ignore-push-failures", "x")
 
 
 # ---- containers to images and archives
@@ -541,28 +547,36 @@ def test_commit(project):
     project.file("services: {x: {image: base, init: true, command: sleep 60, network_mode: none}}")
     project.up()
     project.exec("x", "sh", "-c", "echo new > /made; rm /etc/group; mkdir /srv/deep; ln /made /srv/deep/again; chown 7:8 /made")
-    out = project("commit", "-a", "Ann <ann@example.org>", "-m", "a word", "-c", "CMD cat /made", "-c", "ENV A=b", "x", "kept:1").err
-    assert "Committed" in out
+    result = project("commit", "-a", "Ann <ann@example.org>", "-m", "a word", "-c", "CMD cat /made", "-c", "ENV A=b", "-c", "USER app", "x", "kept:1")
+    assert "Committed" in result.err and result.out == ""
+    assert project.state("x") == "running", "it was paused and goes on"
     info = json.loads(project("image", "inspect", "kept:1").out)[0]
     assert info["Author"] == "Ann <ann@example.org>" and info["Comment"] == "a word" and "A=b" in info["Config"]["Env"]
-    look = "cat /made /srv/deep/again; stat -c '%u %g %h' /made; test -e /etc/group || echo gone"
-    assert in_image(project, "kept:1", look) == "new\nnew\n7 8 2\ngone"
+    assert "a word" in project("image", "history", "--no-trunc", "kept:1").out
+    look = "cat /made /srv/deep/again; stat -c '%u %g %h' /made; test -e /etc/group || echo gone; id -u"
+    assert in_image(project, "kept:1", look) == "new\nnew\n7 8 2\ngone\n1000"
     assert "0 findings" in project("image", "fsck", "--deep").out
-    assert project("commit", "nothing", code=None).code != 0
+    assert "must be lower" in project("commit", "x", "Bad:1", code=1).err
+    assert 'no container found for service "nobody"' in project("commit", "nobody", "z:1", code=1).err
 
 
 def test_export(project):
     project.file("services: {x: {image: base, init: true, command: sleep 60, network_mode: none}}")
     project.up()
-    project.exec("x", "sh", "-c", "echo new > /made; rm /etc/group")
+    project.exec("x", "sh", "-c", "echo new > /made; rm /etc/group; ln -s made /link")
     project("export", "-o", "x.tar", "x")
     with tarfile.open(project.dir / "x.tar") as tar:
         found = {member.name.removeprefix("./").rstrip("/"): member for member in tar}
-        assert tar.extractfile(found["made"]).read() == b"new\n"
+        assert tar.extractfile(found["made"]).read() == b"new\n" and found["link"].linkname == "made"
     assert "bin/busybox" in found and "etc/group" not in found and found["tmp"].mode == 0o1777
+    out, _ = project.popen("export", "x", text=False, errors=None).communicate(timeout=30)
+    with tarfile.open(fileobj=io.BytesIO(out)) as tar:
+        assert {name.removeprefix("./").rstrip("/") for name in tar.getnames()} == set(found)
     project("image", "import", "x.tar", "again:1")
     assert in_image(project, "again:1", "cat /made") == "new"
+    assert "/nonexistent/x.tar" in project("export", "-o", "/nonexistent/x.tar", "x", code=1).err
     assert project("export", "--index", "2", "x", code=None).code != 0
+    assert 'no container found for service "nobody"' in project("export", "nobody", code=1).err
 
 
 def test_images_formats(project):

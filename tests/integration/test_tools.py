@@ -1,4 +1,4 @@
-"""commit, export, cp, stats, push, and the options and variables of the whole program."""
+"""cp, stats, and the options and variables of the whole program."""
 
 import io
 import json
@@ -9,40 +9,7 @@ import tarfile
 import pytest
 
 from harness import wait_for
-from images import busybox_layer
 from test_network import sleeper, write
-
-
-def test_commit(project):
-    write(project, {"x": sleeper(), "y": {"image": "kept:1", "command": ["sh", "-c", "cat /made; echo $$K; id -u"]}})
-    project.up("x")
-    project.sh("x", "echo inside > /made; rm /etc/group")
-    result = project("commit", "-a", "Ann <ann@example.org>", "-m", "as it was", "-c", "ENV K=v", "-c", "USER app", "x", "kept:1")
-    assert "Committed" in result.err and result.out == ""
-    assert project("run", "--rm", "-T", "y").out == "inside\nv\n1000\n"
-    assert project("run", "--rm", "-T", "y", "ls", "/etc/group", code=1)
-    shown = json.loads(project("image", "inspect", "kept:1").out)[0]
-    assert shown["Author"] == "Ann <ann@example.org>"
-    assert "as it was" in project("image", "history", "--no-trunc", "kept:1").out
-    assert project.state("x") == "running", "it was paused and goes on"
-    assert "must be lower" in project("commit", "x", "Bad:1", code=1).err
-    assert 'no container found for service "y"' in project("commit", "y", "z:1", code=1).err
-
-
-def test_export(project):
-    write(project, {"x": sleeper()})
-    project.up()
-    project.sh("x", "echo inside > /made; ln -s made /link")
-    project("export", "-o", "x.tar", "x")
-    with tarfile.open(project.dir / "x.tar") as tar:
-        names = {m.name.rstrip("/"): m for m in tar}
-        assert tar.extractfile("made").read() == b"inside\n" and names["link"].linkname == "made" and "bin/busybox" in names
-    piped = project.popen("export", "x", text=False, errors=None)
-    out, _ = piped.communicate(timeout=30)
-    with tarfile.open(fileobj=io.BytesIO(out)) as tar:
-        assert "made" in tar.getnames()
-    assert project("export", "-o", "/nonexistent/x.tar", "x", code=1).err
-    assert 'no container found for service "nobody"' in project("export", "nobody", code=1).err
 
 
 def tar_of(**files) -> bytes:
@@ -132,29 +99,6 @@ def test_stats(project):
     wait_for(lambda: f"{project.name}-x-1" in live.stdout.readline(), "a first table")
     wait_for(lambda: f"{project.name}-x-1" in live.stdout.readline(), "a second one")
     project("stop", "-t", "0")
-
-
-def test_push(project, registry, make_project):
-    project.write("Dockerfile", "FROM base\nRUN echo built > /f\n")
-    mine, other = f"{registry.host}/mine:1", f"{registry.host}/other:1"
-    project.file(f"""
-        services:
-          mine: {{image: "{mine}", build: ., command: cat /f, depends_on: [dep]}}
-          dep: {{image: "{other}", build: .}}
-          pulled: {{image: base}}
-        """)
-    project("build", "--with-dependencies", "mine")
-    result = project("push", "mine")
-    assert "mine Pushed" in result.err and "dep" not in result.err
-    second = make_project()
-    second.write("compose.yaml", f"services: {{x: {{image: '{mine}', command: cat /f}}}}\n")
-    assert second("run", "--rm", "-T", "x").out == "built\n"
-    assert "not found" in second("image", "pull", other, code=1).err
-    project("push", "--include-deps", "-q", "mine")
-    second("image", "pull", other)
-    registry.close()
-    assert project("push", "mine", code=1).err
-    project("push", "--ignore-push-failures", "mine")
 
 
 # --- the whole program -----------------------------------------------------------------------------
