@@ -216,6 +216,10 @@ static int open_sockets(void *arg, struct err *err)
         return -1;
     if (nft_dns_redirect(udp_port, tcp_port, &redirect) == 0)
         return 0;
+    if (redirect.errnum == EMFILE || redirect.errnum == ENFILE) {
+        err_move(err, &redirect);
+        return -1;
+    }
     /* A kernel that cannot translate addresses in namespaces: port 53 itself, which the container then
      * cannot have. */
     log_line("dns: container %.12s: %s", e->id, redirect.msg);

@@ -9,33 +9,55 @@
 #include "engine/mounts.h"
 #include "net/network.h"
 
+/* One that is being started fails by it; one that runs already gets what is missing as soon as that can be had. */
+static void take_fault(struct container *c, struct err *err, bool *missing)
+{
+    if (c->state != C_CONNECTING) {
+        log_line("%s: %s", c->record.name, err->msg);
+        *missing = true;
+        engine_retry_later(c->engine);
+    } else if (!c->fault.msg) {
+        err_move(&c->fault, err);
+    }
+}
+
 static void on_dns_open(void *arg, struct err *err)
 {
     struct container *c = arg;
-    if (err && !c->fault.msg)
-        err_move(&c->fault, err);
+    if (err)
+        take_fault(c, err, &c->names_missing);
     c->dns_pending = false;
     container_step(c);
+}
+
+static void keep_ports(struct container *c, const struct port_binding *bindings, size_t n)
+{
+    struct container_record *r = &c->record;
+    for (size_t i = 0; i < r->ports_n; i++) {
+        free(r->ports[i].host_ip);
+        free(r->ports[i].protocol);
+    }
+    free(r->ports);
+    r->ports = xcalloc(n, sizeof(*r->ports));
+    r->ports_n = n;
+    for (size_t i = 0; i < n; i++) {
+        char text[IP_TEXT_MAX];
+        r->ports[i] = (struct container_port){
+            .host_ip = xstrdup(ip_format(&bindings[i].host_ip, text)),
+            .published = bindings[i].published,
+            .target = bindings[i].target,
+            .protocol = xstrdup(bindings[i].protocol),
+        };
+    }
 }
 
 static void on_published(void *arg, const struct port_binding *bindings, size_t n, struct err *err)
 {
     struct container *c = arg;
-    if (err) {
-        if (!c->fault.msg)
-            err_move(&c->fault, err);
-    } else {
-        c->record.ports = xcalloc(n, sizeof(*c->record.ports));
-        for (size_t i = 0; i < n; i++) {
-            char text[IP_TEXT_MAX];
-            c->record.ports[c->record.ports_n++] = (struct container_port){
-                .host_ip = xstrdup(ip_format(&bindings[i].host_ip, text)),
-                .published = bindings[i].published,
-                .target = bindings[i].target,
-                .protocol = xstrdup(bindings[i].protocol),
-            };
-        }
-    }
+    if (err)
+        take_fault(c, err, &c->ports_missing);
+    else
+        keep_ports(c, bindings, n);
     c->ports_pending = false;
     container_step(c);
 }
@@ -191,9 +213,12 @@ void connect_begin(struct container *c)
     }
 }
 
-void connect_again(struct container *c)
+typedef VEC(struct endpoint) endpoint_list;
+
+/* The endpoints that it has. Returns the network that its ports are published in, borrowed from its record, or
+ * NULL. */
+static const char *find_endpoints(struct container *c, endpoint_list *out)
 {
-    VEC(struct endpoint) endpoints = {0};
     const char *gateway = NULL;
     c->internal_only = true;
     for (size_t i = 0; i < c->record.networks_n; i++) {
@@ -201,7 +226,12 @@ void connect_again(struct container *c)
         struct err err AUTOERR = ERR_INIT;
         if (network_endpoint(c->engine->paths, c->record.networks[i].network, c->record.id, &ep,
                              &err) < 0) {
-            log_line("%s: %s", c->record.name, err.msg);
+            if (err.kind == ERR_NOT_FOUND) {
+                log_line("%s: %s", c->record.name, err.msg);
+                continue;
+            }
+            take_fault(c, &err, &c->names_missing);
+            c->ports_missing |= c->record.ports_n > 0;
             continue;
         }
         if (ep.gateway4.family || ep.gateway6.family) {
@@ -209,31 +239,83 @@ void connect_again(struct container *c)
             if (json_array_size(ep.ports) || !gateway)
                 gateway = c->record.networks[i].network;
         }
-        vec_push(&endpoints, ep);
+        vec_push(out, ep);
     }
-    enter_zones(c, endpoints.v, endpoints.n);
-    if (endpoints.n)
-        open_dns(c);
-    if (c->record.ports_n && gateway) {
-        struct container_port *old = STEAL(c->record.ports);
-        size_t n = c->record.ports_n;
-        c->record.ports_n = 0;
-        struct port_spec *ports AUTOFREE = xcalloc(n, sizeof(*ports));
-        for (size_t i = 0; i < n; i++)
-            ports[i] = (struct port_spec){.host_ip = old[i].host_ip,
-                                          .published = old[i].published,
-                                          .target = old[i].target,
-                                          .protocol = old[i].protocol};
-        publish(c, gateway, ports, n);
-        for (size_t i = 0; i < n; i++) {
-            free(old[i].host_ip);
-            free(old[i].protocol);
-        }
-        free(old);
-    }
-    vec_foreach (&endpoints, ep)
+    return gateway;
+}
+
+static void endpoints_release(endpoint_list *list)
+{
+    vec_foreach (list, ep)
         endpoint_release(ep);
-    vec_release(&endpoints);
+    vec_release(list);
+}
+
+static void open_names(struct container *c, const endpoint_list *endpoints)
+{
+    enter_zones(c, endpoints->v, endpoints->n);
+    if (endpoints->n)
+        open_dns(c);
+}
+
+/* The ports that were chosen when it started. */
+static void publish_again(struct container *c, const char *gateway)
+{
+    size_t n = c->record.ports_n;
+    if (!n || !gateway)
+        return;
+    struct port_spec *ports AUTOFREE = xcalloc(n, sizeof(*ports));
+    for (size_t i = 0; i < n; i++)
+        ports[i] = (struct port_spec){.host_ip = c->record.ports[i].host_ip,
+                                      .published = c->record.ports[i].published,
+                                      .target = c->record.ports[i].target,
+                                      .protocol = c->record.ports[i].protocol};
+    publish(c, gateway, ports, n);
+}
+
+void connect_again(struct container *c)
+{
+    endpoint_list endpoints = {0};
+    const char *gateway = find_endpoints(c, &endpoints);
+    open_names(c, &endpoints);
+    publish_again(c, gateway);
+    endpoints_release(&endpoints);
+}
+
+static void on_names_closed(void *arg)
+{
+    struct container *c = arg;
+    endpoint_list endpoints = {0};
+    c->dns_pending = false;
+    if (container_is_running(c)) {
+        find_endpoints(c, &endpoints);
+        open_names(c, &endpoints);
+        endpoints_release(&endpoints);
+    }
+    container_step(c);
+}
+
+bool connect_retry(struct container *c)
+{
+    bool names = c->names_missing && !c->dns_pending, ports = c->ports_missing && !c->ports_pending;
+    if (!container_is_running(c))
+        return false;
+    if (ports) {
+        endpoint_list endpoints = {0};
+        c->ports_missing = false;
+        publish_again(c, find_endpoints(c, &endpoints));
+        endpoints_release(&endpoints);
+    }
+    if (names) {
+        c->names_missing = false;
+        leave_zones(c);
+        c->dns_pending = true;
+        if (c->dns)
+            dns_endpoint_close(STEAL(c->dns), on_names_closed, c);
+        else
+            on_names_closed(c);
+    }
+    return names || ports;
 }
 
 static void on_dns_closed(void *arg)

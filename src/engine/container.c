@@ -88,7 +88,7 @@ bool container_retry(struct container *c)
         c->lost = true;
         container_step(c);
     }
-    return c->unsaved || c->adrift;
+    return connect_retry(c) || c->unsaved || c->adrift;
 }
 
 bool container_is_running(const struct container *c)
@@ -144,6 +144,7 @@ static void begin_prepare(struct container *c)
     c->launch_failed = false;
     c->work_done = c->up = c->ended = c->lost = c->killed = c->timer_fired = false;
     c->runtime_clean = false;
+    c->names_missing = c->ports_missing = false;
     c->ran = 0;
     c->record.exit_code = 0;
     err_release(&c->fault);

@@ -76,8 +76,9 @@ struct container {
     int output[2];      /* its FIFOs: what is in them outlives container and monitor; -1 */
     uv_timer_t timer;
     bool closing;
-    bool unsaved; /* the record on disk is out of date */
-    bool adrift;  /* it runs without a monitor, and none could be started */
+    bool unsaved;                      /* the record on disk is out of date */
+    bool adrift;                       /* it runs without a monitor, and none could be started */
+    bool names_missing, ports_missing; /* it was taken over, and they could not be had */
 };
 
 /* A container that is new or was read from disk. Takes the record; project may be NULL for an

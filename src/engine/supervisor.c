@@ -432,6 +432,14 @@ static void raise_descriptor_limit(void)
     }
 }
 
+/* A library that calls exit() in the pool (libnftables does) would have libuv wait there for the very thread: dead,
+ * we are replaced. */
+static void end_at_once(void)
+{
+    if (gettid() != getpid())
+        _exit(1);
+}
+
 int supervisor_main(const struct paths *p, const char *project, int listen_fd, int lock_fd)
 {
     char *who AUTOFREE = xasprintf("supervisor %s", project);
@@ -459,6 +467,7 @@ int supervisor_main(const struct paths *p, const char *project, int listen_fd, i
     oom_score_set(SUPERVISOR_OOM_SCORE);
     /* Containers of a monitor that died become our children: their exit codes reach us. */
     prctl(PR_SET_CHILD_SUBREAPER, 1);
+    atexit(end_at_once);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
     uv_loop_t loop;

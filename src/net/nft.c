@@ -1,10 +1,13 @@
 #include "net/nft.h"
 
 #include <errno.h>
+#include <linux/netlink.h>
 #include <nftables/libnftables.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "base/strbuf.h"
@@ -44,12 +47,22 @@ static int run_locked(struct nft_ctx *ctx, const char *commands, json_t **json, 
     return 0;
 }
 
+/* Where there is no descriptor for its socket libnftables calls exit(): asked for before it is. */
+static struct nft_ctx *open_context(void)
+{
+    int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER);
+    if (fd < 0)
+        return NULL;
+    close(fd);
+    return nft_ctx_new(NFT_CTX_DEFAULT);
+}
+
 int nft_run(const char *commands, json_t **json, struct err *err)
 {
     pthread_mutex_lock(&nft_lock);
-    struct nft_ctx *ctx = nft_ctx_new(NFT_CTX_DEFAULT);
+    struct nft_ctx *ctx = open_context();
     int r = ctx ? run_locked(ctx, commands, json, err)
-                : err_set(err, ERR_UNAVAILABLE, "nftables cannot be used");
+                : err_sys(err, errno, "nftables cannot be used");
     if (ctx)
         nft_ctx_free(ctx);
     pthread_mutex_unlock(&nft_lock);

@@ -1,6 +1,7 @@
 """kill -9 of everything at random moments; then `up` and `down` are clean."""
 
 import contextlib
+import errno
 import os
 import random
 import signal
@@ -263,6 +264,30 @@ def test_descriptors_run_out(project):
     assert fetch("http://127.0.0.1:41710/") == "web" and {s: project.pid(s) for s in pids} == pids
     project("restart", "-t", "0", "x")
     assert project.pid("x") != pids["x"]
+
+
+@pytest.mark.parametrize(("call", "error", "after"), [("setns", "ENOMEM", 0), ("socket", "EMFILE", 12)])
+def test_names_and_ports_of_a_takeover_are_tried_again(project, shared, call, error, after):
+    """What a new supervisor cannot open for what runs it opens as soon as it can."""
+    box, number = faults.Faults(project, shared), 5
+    write(project, {f"s{i}": web(ports=[f"{41730 + i}:80"]) for i in range(number)})
+    project.up()
+    pids = [project.pid(f"s{i}") for i in range(number)]
+    log = project.run_root / "projects" / project.name / "supervisor.log"
+    box.arm(call, error, after, 10, role=1)
+    first = project.supervisor()
+    os.kill(first, signal.SIGKILL)
+    wait_for(lambda: box.hits() == 10, "the failures")
+    box.disarm()
+    assert os.strerror(getattr(errno, error)) in log.read_text()
+
+    def whole():
+        names = [project.exec(f"s{i}", "nslookup", f"s{(i + 1) % number}", "127.0.0.11", code=None).code for i in range(number)]
+        held = run("ss", "-Hltn").stdout
+        return not any(names) and all(f":{41730 + i} " in held for i in range(number))
+    wait_for(whole, "names and ports of all", 15)
+    assert all(fetch(f"http://127.0.0.1:{41730 + i}/") == "web" for i in range(number))
+    assert [project.pid(f"s{i}") for i in range(number)] == pids and all(c["State"] == "running" and c["Publishers"] for c in project.ps())
 
 
 def test_clock_jumps(project, shared):
