@@ -9,6 +9,7 @@
 #include "cli/lockfile.h"
 #include "cli/provision.h"
 #include "cli/push_jobs.h"
+#include "cli/unsupported.h"
 #include "cli/up_options.h"
 
 static const struct option options[] = {
@@ -158,6 +159,7 @@ static int build(struct cli *cli, const struct args *args, struct project *p, co
         return print_bake(args, p, selected, names, &flags, err);
     if (args_bool(args, "check"))
         return check_dockerfiles(cli, jobs, n, err);
+    warn_unsupported(cli, p, "build.");
     struct image_jobs all = {.project = p, .v = jobs, .n = n, .build = &flags};
     if (flags.quiet)
         cli->progress = PROGRESS_QUIET;

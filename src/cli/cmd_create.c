@@ -74,7 +74,7 @@ static int run(struct cli *cli, const struct args *args, struct err *err)
     json_t *scale AUTOJSON = NULL;
     if (check_options(args, err) < 0 || load_for_services(cli, args->positional, &project, err) < 0)
         return -1;
-    warn_unsupported(cli, project);
+    warn_unsupported(cli, project, "");
     int rc = create(cli, args, project, &scale, &selected, err);
     project_free(project);
     free(selected);

@@ -306,7 +306,7 @@ static int run(struct cli *cli, const struct args *args, struct err *err)
     if (check_pull_option(args_str(args, "pull"), err) < 0 ||
         load_for_services(cli, names, &p, err) < 0)
         return -1;
-    warn_unsupported(cli, p);
+    warn_unsupported(cli, p, "");
     int rc = run_project(cli, args, p, err);
     project_free(p);
     return rc;

@@ -253,7 +253,7 @@ static int run(struct cli *cli, const struct args *args, struct err *err)
     if (check_options(args, err) < 0 ||
         load_for_services(cli, args->positional, &up.project, err) < 0)
         return -1;
-    warn_unsupported(cli, up.project);
+    warn_unsupported(cli, up.project, "");
     int rc = up.project->services_n ? run_project(&up, err)
                                     : err_set(err, ERR_INVALID, "no service selected");
     project_free(up.project);

@@ -111,6 +111,8 @@ static const struct rule rules[] = {
     {"services", "service", "networks.*.driver_opts.*", "endpoints have no options", NULL, none},
     {"services", "service", "build.isolation", WINDOWS, is_default, NULL},
     {"services", "service", "build.entitlements", BUILDER, NULL, NULL},
+    {"services", "service", "build.privileged",
+     "steps get all capabilities and no seccomp filter, but no devices", is_false, NULL},
     {"services", "service", "build.provenance", BUILDER, is_false, NULL},
     {"services", "service", "build.sbom", BUILDER, is_false, NULL},
     {"services", "service", "build.no_cache_filter", "no_cache leaves out the cache of all stages",
@@ -187,10 +189,12 @@ static bool is_external(const struct node *item)
     return node_get_bool(item, "external", false);
 }
 
-void warn_unsupported(const struct cli *cli, const struct project *p)
+void warn_unsupported(const struct cli *cli, const struct project *p, const char *part)
 {
     struct diag d AUTODIAG = DIAG_INIT;
     for (size_t i = 0; i < ARRAY_SIZE(rules); i++) {
+        if (!starts_with(rules[i].path, part))
+            continue;
         const struct node *section = node_get(p->document, rules[i].section);
         for (size_t k = 0; node_is(section, NODE_MAPPING) && k < section->map.n; k++) {
             const struct node_pair *item = &section->map.v[k];

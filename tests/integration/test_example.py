@@ -89,6 +89,8 @@ def test_postgres_loader(example):
     assert "the volume holds a cluster" in log and "hires: 3922 rows of this hires.csv are there already" in log
     assert json.loads(http(example, "/health")[1])["rows"] == 3922
 
+    changed_script_is_built_in_seconds(example)
+
     # The table is refreshed at its interval
     first = json.loads(http(example, "/api/summary")[1])["refreshes"]
     example.compose("--profile", "scheduled", "up", "-d", timeout=120)
@@ -100,6 +102,18 @@ def test_postgres_loader(example):
     assert (example.root / f"volumes/{example.name}_data").is_dir()
     example.compose("--profile", "scheduled", "down", "-v", timeout=60)
     assert not (example.root / f"volumes/{example.name}_data").exists()
+
+
+def changed_script_is_built_in_seconds(example) -> None:
+    """What the image installs stays, the steps from the script's COPY on are done again."""
+    script = example.dir / "loader/load.py"
+    script.write_text(script.read_text() + "# changed\n")
+    result = example("build", "loader", timeout=120)
+    steps = re.findall(r"STEP (\d)/8: (\w+)", result.err)
+    assert [name for _, name in steps] == ["FROM", "COPY", "RUN", "ENV", "WORKDIR", "COPY", "USER", "CMD"], result
+    assert result.err.count("Using cache") == 4 and "Get:" not in result.err, "COPY, RUN, ENV and WORKDIR"
+    assert result.seconds < 20
+    assert example("build", "loader", timeout=120).err.count("Using cache") == 7
 
 
 def assert_charts_are_painted(picture) -> None:

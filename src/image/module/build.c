@@ -551,7 +551,7 @@ static int build_failed(struct building *b, int status, struct err *err)
     size_t first = b->lines > TAIL ? b->lines - TAIL : 0;
     for (size_t i = first; i < b->lines; i++)
         strbuf_addf(&tail, "\n  | %s", b->tail[i % TAIL]);
-    if (is_foreign(b) && strstr(tail.buf, "exec format error"))
+    if (is_foreign(b) && strcasestr(tail.buf, "exec format error"))
         strbuf_addf(&tail,
                     "\nthis machine runs no programs of %s: apt-get install qemu-user-static",
                     b->platform);
