@@ -63,12 +63,13 @@ MODULE_OBJ := $(MODULE_SRC:src/%.c=$(B)/obj/%.o)
 MONITOR_SRC := $(wildcard src/monitor/*.c)
 MONITOR_OBJ := $(MONITOR_SRC:src/%.c=$(B)/obj/%.o)
 CRUN_OBJ := $(B)/obj/crun/main.o
+TLS_OBJ := $(B)/obj/tls/main.o
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
 UNIT := $(UNIT_SRC:tests/unit/%.c=$(B)/unit/%)
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZ := $(FUZZ_SRC:tests/fuzz/%.c=$(B)/fuzz/%)
 
-all: $(B)/compose $(B)/compose-monitor $(B)/compose-crun $(B)/compose-image.so
+all: $(B)/compose $(B)/compose-monitor $(B)/compose-crun $(B)/compose-tls $(B)/compose-image.so
 
 # -rdynamic: the image module resolves base/ and image/ from the program that loads it.
 $(B)/compose: $(B)/obj/cli/main.o $(B)/libcompose.a
@@ -89,7 +90,7 @@ other: $(B)/obj/cli/main.o $(B)/libcompose.a
 	    -DCOMPOSE_PROTOCOL=$(PROTOCOL) -DCOMPOSE_STATE=$(STATE) -c -o $(INTO)/version.o src/base/version.c
 	$(CC) $(SAN) -pie -rdynamic $(LINK_HARDEN) -o $(INTO)/compose $< $(INTO)/version.o \
 	    $(filter-out $(B)/obj/base/version.o,$(LIB_OBJ)) $(PKG_LIBS) -lpthread -ldl -lm
-	cp $(B)/compose-monitor $(B)/compose-crun $(B)/compose-image.so $(INTO)
+	cp $(B)/compose-monitor $(B)/compose-crun $(B)/compose-tls $(B)/compose-image.so $(INTO)
 
 # Linked statically and alone: a hundred of them share their pages and need no relocation.
 $(B)/compose-monitor: $(MONITOR_OBJ)
@@ -98,6 +99,10 @@ $(B)/compose-monitor: $(MONITOR_OBJ)
 # Static as well: it lies before every start of a container where crun needs it.
 $(B)/compose-crun: $(CRUN_OBJ)
 	$(call say,LD)$(CC) -static -o $@ $^
+
+# Alone: only who logs through TLS pays for OpenSSL.
+$(B)/compose-tls: $(TLS_OBJ)
+	$(call say,LD)$(CC) $(SAN) -pie $(LINK_HARDEN) -o $@ $^ $(shell pkg-config --libs libssl libcrypto 2>/dev/null)
 
 # A module: only commands that move images pay for libcurl, libarchive and libcrypto.
 $(B)/compose-image.so: $(MODULE_OBJ)
@@ -130,7 +135,7 @@ $(B)/fuzz/%: tests/fuzz/%.c $(B)/libcompose.a $(MODULE_OBJ)
 	$(call say,LD)$(CC) $(CPPFLAGS) $(PKG_CFLAGS) $(MODULE_CFLAGS) $(ALL_CFLAGS) -fsanitize=fuzzer -o $@ $< \
 	    $(MODULE_OBJ) $(B)/libcompose.a $(PKG_LIBS) $(MODULE_LIBS) -lpthread -ldl -lm
 
--include $(OBJ:.o=.d) $(MODULE_OBJ:.o=.d) $(MONITOR_OBJ:.o=.d) $(CRUN_OBJ:.o=.d) $(UNIT:%=%.d)
+-include $(OBJ:.o=.d) $(MODULE_OBJ:.o=.d) $(MONITOR_OBJ:.o=.d) $(CRUN_OBJ:.o=.d) $(TLS_OBJ:.o=.d) $(UNIT:%=%.d)
 
 # The packages come first, then a make of its own: this one has asked pkg-config already.
 demo:
@@ -166,7 +171,7 @@ install: all
 	install -d $(DESTDIR)$(PREFIX)/share/compose
 	install -m 755 $(B)/compose $(DESTDIR)$(PREFIX)/bin/compose
 	install -m 644 schema/compose.schema.json $(DESTDIR)$(PREFIX)/share/compose/
-	install -m 755 $(B)/compose-monitor $(B)/compose-crun $(B)/compose-image.so $(DESTDIR)$(PREFIX)/libexec/compose/
+	install -m 755 $(B)/compose-monitor $(B)/compose-crun $(B)/compose-tls $(B)/compose-image.so $(DESTDIR)$(PREFIX)/libexec/compose/
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
 	sed 's,@BINDIR@,$(PREFIX)/bin,' systemd/compose.service.in >$(DESTDIR)$(PREFIX)/lib/systemd/system/compose.service
 

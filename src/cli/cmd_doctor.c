@@ -123,7 +123,7 @@ static void check_programs(findings *f)
 
 static void check_companions(findings *f)
 {
-    static const char *const programs[] = {"compose-monitor", "compose-crun"};
+    static const char *const programs[] = {"compose-monitor", "compose-crun", "compose-tls"};
     for (size_t i = 0; i < ARRAY_SIZE(programs); i++) {
         char *path AUTOFREE = paths_companion(programs[i]);
         add(f, programs[i], path ? CHECK_OK : CHECK_FAIL,

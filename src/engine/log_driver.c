@@ -8,11 +8,14 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "base/mem.h"
+#include "base/paths.h"
 #include "base/strbuf.h"
+#include "base/subprocess.h"
 #include "base/units.h"
 #include "file/scalar.h"
 #include "monitor/sink.h"
@@ -117,21 +120,30 @@ static int check_path(const char *path, struct err *err)
     return err_set(err, ERR_UNAVAILABLE, "dial unix %s: %s", path, strerror(error));
 }
 
-/* host[:port], default 514; *out: "udp:127.0.0.1:514" */
-static int resolve(const char *kind, const char *target, char **out, struct err *err)
+/* host[:port], "[::1]:514"; the default port is 514. Both heap. */
+static void split_target(const char *target, char **out_host, char **out_port)
 {
     const char *colon = strrchr(target, ':');
     bool port_given = colon && !strchr(colon, ']') &&
                       (strchr(target, ':') == colon || colon[-1] == ']');
-    char *host AUTOFREE = port_given ? xstrndup(target, (size_t)(colon - target)) : xstrdup(target);
+    char *host = port_given ? xstrndup(target, (size_t)(colon - target)) : xstrdup(target);
     size_t n = strlen(host);
     if (n > 1 && host[0] == '[' && host[n - 1] == ']') {
         memmove(host, host + 1, n - 2);
         host[n - 2] = '\0';
     }
+    *out_host = host;
+    *out_port = xstrdup(port_given ? colon + 1 : "514");
+}
+
+/* *out: "udp:127.0.0.1:514" */
+static int resolve(const char *kind, const char *target, char **out, struct err *err)
+{
+    char *host AUTOFREE = NULL, *port AUTOFREE = NULL;
+    split_target(target, &host, &port);
     struct addrinfo hints = {.ai_socktype = SOCK_DGRAM}, *found = NULL;
     char name[64], service[16];
-    int rc = getaddrinfo(host, port_given ? colon + 1 : "514", &hints, &found);
+    int rc = getaddrinfo(host, port, &hints, &found);
     if (rc == 0)
         rc = getnameinfo(found->ai_addr, found->ai_addrlen, name, sizeof(name), service,
                          sizeof(service), NI_NUMERICHOST | NI_NUMERICSERV);
@@ -144,10 +156,56 @@ static int resolve(const char *kind, const char *target, char **out, struct err 
               : 0;
 }
 
-static int add_address(const char *address, char ***sink, struct err *err)
+/* Looks whether the receiver is there, and whether it is who it should be. */
+static int check_tls(char **argv, struct err *err)
 {
+    struct strbuf said AUTOBUF = STRBUF_INIT;
+    struct subprocess p = {.argv = (const char *const *)argv,
+                           .timeout_ns = 15 * 1000000000LL,
+                           .out = &said,
+                           .err = &said};
+    if (subprocess_run(&p, err) < 0)
+        return -1;
+    if (WIFEXITED(p.status) && !WEXITSTATUS(p.status))
+        return 0;
+    return err_set(err, ERR_UNAVAILABLE, "dial tcp+tls: %.*s", (int)strcspn(said.buf, "\n"),
+                   said.buf);
+}
+
+/* Through a program that knows TLS: src/tls/main.c. */
+static int add_tls(const struct logging *l, const char *target, char ***sink, struct err *err)
+{
+    static const char *const files[][2] = {
+        {"syslog-tls-ca-cert", "--ca"}, {"syslog-tls-cert", "--cert"}, {"syslog-tls-key", "--key"}};
+    char *program AUTOFREE = paths_companion("compose-tls"), *host AUTOFREE = NULL;
+    char *port AUTOFREE = NULL, **argv AUTOSTRV = NULL;
+    if (!program)
+        return err_set(err, ERR_NOT_FOUND,
+                       "compose-tls is missing: it belongs beside the compose program");
+    split_target(target, &host, &port);
+    strv_push(&argv, program);
+    strv_push(&argv, "check");
+    strv_push(&argv, host);
+    strv_push(&argv, port);
+    for (size_t i = 0; i < ARRAY_SIZE(files); i++)
+        if (option(l, files[i][0]))
+            push(&argv, files[i][1], option(l, files[i][0]));
+    if (option(l, "syslog-tls-skip-verify")) /* whatever it says, as in Docker */
+        strv_push(&argv, "--skip-verify");
+    if (check_tls(argv, err) < 0)
+        return -1;
+    for (size_t i = 0; argv[i]; i++)
+        push(sink, "relay", i == 1 ? "relay" : argv[i]);
+    return 0;
+}
+
+static int add_address(const struct logging *l, char ***sink, struct err *err)
+{
+    const char *address = option(l, "syslog-address");
     char *target AUTOFREE = NULL;
     const char *path = NULL;
+    if (address && starts_with(address, "tcp+tls://"))
+        return add_tls(l, address + strlen("tcp+tls://"), sink, err);
     if (!address)
         path = "/dev/log";
     else if (starts_with(address, "unix://"))
@@ -163,9 +221,10 @@ static int add_address(const char *address, char ***sink, struct err *err)
         if (resolve(kind, address + strlen("udp://"), &target, err) < 0)
             return -1;
     } else {
-        return err_set(err, ERR_INVALID,
-                       "syslog-address \"%s\": want udp://, tcp://, unix:// or unixgram://",
-                       address);
+        return err_set(
+            err, ERR_INVALID,
+            "syslog-address \"%s\": want udp://, tcp://, tcp+tls://, unix:// or unixgram://",
+            address);
     }
     push(sink, "address", target);
     return 0;
@@ -203,7 +262,7 @@ static int add_syslog(const struct logging *l, char ***sink, struct err *err)
     snprintf(text, sizeof(text), "%d", number);
     push(sink, "facility", text);
     push(sink, "format", format ? format : "");
-    return add_address(option(l, "syslog-address"), sink, err);
+    return add_address(l, sink, err);
 }
 
 /* --- labels and variables of the container (moby daemon/logger/loginfo.go, ExtraAttributes) */

@@ -210,6 +210,7 @@ int main(int argc, char **argv)
     logwriter_open(&m.log, m.dir, m.opt.log, m.opt.log_max_size, m.opt.log_max_file);
     m.log.attrs = m.opt.sink.attrs && strlen(m.opt.sink.attrs) <= SINK_ATTRS_MAX ? m.opt.sink.attrs
                                                                                  : NULL;
+    m.opt.sink.monitor = &m;
     m.log.sink = m.opt.sink.kind == SINK_NONE ? NULL : &m.opt.sink;
     if (m.opt.adopt_pid)
         run_adopt(&m);

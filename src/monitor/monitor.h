@@ -110,6 +110,10 @@ void output_discard(struct monitor *m);
 /* How soon the kernel takes this process, and what it starts then, when memory is short. */
 #define MONITOR_OOM_SCORE "-500"
 void oom_score_write(const char *score);
+/* Starts argv with the given standard streams (-1: /dev/null); no signal is ignored or blocked in it. The lock
+ * goes along as descriptor 3. cwd NULL: RUN/containers/ID; else in a session of its own. 0 with errno: failed. */
+pid_t run_spawn(const struct monitor *m, char *const *argv, const int fds[3], bool with_lock,
+                const char *cwd);
 void run_start(struct monitor *m);
 void run_adopt(struct monitor *m);
 void run_signals(struct monitor *m, struct source *s, uint32_t events);

@@ -82,10 +82,8 @@ void oom_score_write(const char *score)
     close(fd);
 }
 
-/* Starts argv in this folder with the given standard streams; no signal is ignored or blocked in
- * it. The lock goes along as descriptor 3. */
-static pid_t spawn(struct monitor *m, char *const *argv, const int fds[3], bool with_lock,
-                   const char *cwd)
+pid_t run_spawn(const struct monitor *m, char *const *argv, const int fds[3], bool with_lock,
+                const char *cwd)
 {
     posix_spawn_file_actions_t fa;
     posix_spawnattr_t attr;
@@ -153,7 +151,7 @@ static void run_delete(struct monitor *m)
         runtime_deleted(m);
         return;
     }
-    m->runtime_pid = spawn(m, argv, (int[3]){-1, -1, -1}, false, NULL);
+    m->runtime_pid = run_spawn(m, argv, (int[3]){-1, -1, -1}, false, NULL);
     m->kill_runtime_at = now_monotonic() + DELETE_WAIT;
 }
 
@@ -237,7 +235,7 @@ void run_start(struct monitor *m)
     }
     argv[n++] = (char *)m->opt.id;
     argv[n] = NULL;
-    m->runtime_pid = spawn(m, argv, child, true, NULL);
+    m->runtime_pid = run_spawn(m, argv, child, true, NULL);
     int spawn_errno = errno;
     run_respawn(m); /* unless the supervisor connects, which may be dead already */
     for (int i = 0; i < 3; i++)
@@ -533,7 +531,7 @@ static void respawn(struct monitor *m, int64_t now)
         m->respawn_at = 0;
         return;
     }
-    m->respawned = spawn(m, m->opt.respawn, (int[3]){-1, -1, -1}, false, "/");
+    m->respawned = run_spawn(m, m->opt.respawn, (int[3]){-1, -1, -1}, false, "/");
     m->respawn_at = now + m->respawn_delay;
     m->respawn_delay = m->respawn_delay * 2 < RESPAWN_MAX ? m->respawn_delay * 2 : RESPAWN_MAX;
 }

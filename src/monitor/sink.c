@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -96,7 +97,10 @@ bool sink_option(struct sink *s, const char *text)
         s->facility = atoi(v);
     else if ((v = option_value(text, "tag")))
         s->tag = v;
-    else if ((v = option_value(text, "attrs")))
+    else if ((v = option_value(text, "relay")) && s->relay_n < SINK_RELAY_MAX) {
+        s->relay[s->relay_n++] = v;
+        s->type = SOCK_STREAM;
+    } else if ((v = option_value(text, "attrs")))
         s->attrs = v;
     else if ((v = option_value(text, "field")) && s->fields_n < SINK_FIELDS_MAX)
         s->fields[s->fields_n++] = v;
@@ -125,9 +129,29 @@ static bool reach_as(struct sink *s, int type)
     return false;
 }
 
+static bool reach_relay(struct sink *s)
+{
+    int ends[2];
+    char said;
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+        return false;
+    s->fd = ends[0];
+    fcntl(s->fd, F_SETFL, O_NONBLOCK);
+    pid_t pid = run_spawn(s->monitor, (char *const *)s->relay, (int[3]){ends[1], -1, -1}, false,
+                          "/");
+    close(ends[1]);
+    if (pid && ready(s, POLLIN) && read(s->fd, &said, 1) == 1)
+        return true;
+    close(s->fd);
+    s->fd = -1;
+    return false;
+}
+
 /* A syslog's Unix socket may be one of streams. */
 static bool reach(struct sink *s)
 {
+    if (s->relay_n)
+        return s->fd >= 0 || reach_relay(s);
     if (s->fd >= 0 || reach_as(s, s->type))
         return true;
     return s->kind == SINK_SYSLOG && s->address.ss_family == AF_UNIX && errno == EPROTOTYPE &&

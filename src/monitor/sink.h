@@ -12,7 +12,9 @@
 
 enum sink_kind { SINK_NONE, SINK_SYSLOG, SINK_JOURNALD };
 enum sink_format { FORMAT_UNIX, FORMAT_RFC3164, FORMAT_RFC5424, FORMAT_RFC5424MICRO };
-enum { SINK_FIELDS_MAX = 48, SINK_ATTRS_MAX = 4096 };
+enum { SINK_FIELDS_MAX = 48, SINK_ATTRS_MAX = 4096, SINK_RELAY_MAX = 9 };
+
+struct monitor;
 
 struct sink {
     enum sink_kind kind;
@@ -25,12 +27,17 @@ struct sink {
     struct sockaddr_storage address;
     socklen_t address_len;
     int type; /* SOCK_DGRAM, SOCK_STREAM */
-    int fd;   /* -1: not connected */
+    const char
+        *relay[SINK_RELAY_MAX + 1]; /* argv of a program that passes it on; none: address counts */
+    int relay_n;
+    const struct monitor *monitor; /* who starts that */
+    int fd;                        /* -1: not connected */
     int64_t retry_at;
     uint64_t dropped;
 };
 
-/* "kind=", "address=unix:PATH|udp:ADDRESS:PORT|tcp:ADDRESS:PORT", "facility=NUMBER", "format=",
+/* "relay=", once for each of its arguments (src/tls/main.c): a stream that it says "1" to when it takes messages.
+ * "kind=", "address=unix:PATH|udp:ADDRESS:PORT|tcp:ADDRESS:PORT", "facility=NUMBER", "format=",
  * "tag=", "field=K=V", "attrs=JSON"; the text is kept. False: unknown. */
 bool sink_option(struct sink *s, const char *text);
 /* One record; its newline, if it has one, is not part of the message. */

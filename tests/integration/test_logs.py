@@ -6,6 +6,7 @@ import random
 import re
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import threading
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import SLOWER, alive, wait_for
+from harness import SLOWER, alive, run, wait_for
 from test_network import sleeper, write
 
 
@@ -24,6 +25,7 @@ class Receiver:
 
     def __init__(self, family, kind, address):
         self.socket = socket.socket(family, kind)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(address)
         self.got, self.kind = [], kind
         if kind == socket.SOCK_STREAM:
@@ -96,6 +98,111 @@ def test_syslog_formats(project):
         assert re.search(rf"<30>\w+ [ \d]\d \S+ {host} old\[\d+\]: to stdout\n", r.text())
 
 
+def openssl(folder: Path, *args) -> None:
+    run("openssl", *args, cwd=folder)
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory) -> Path:
+    """ca, and of it server (localhost, 127.0.0.1), elsewhere (another name) and client; stranger is by itself."""
+    folder = tmp_path_factory.mktemp("tls")
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    for name in ("ca", "stranger"):
+        openssl(folder, "req", "-x509", *key, "-days", "2", "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.pem")
+    for name, alt in (("server", "DNS:localhost,IP:127.0.0.1"), ("elsewhere", "DNS:elsewhere"), ("client", "DNS:client")):
+        (folder / f"{name}.ext").write_text(f"subjectAltName={alt}\n")
+        openssl(folder, "req", *key, "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.csr")
+        openssl(folder, "x509", "-req", "-days", "2", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
+                "-extfile", f"{name}.ext", "-out", f"{name}.pem")
+    return folder
+
+
+class TlsReceiver(Receiver):
+    def __init__(self, folder: Path, name: str, port: int = 0, client: bool = False):
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(folder / f"{name}.pem", folder / f"{name}.key")
+        if client:
+            self.context.verify_mode = ssl.CERT_REQUIRED
+            self.context.load_verify_locations(folder / "ca.pem")
+        self.open: list[socket.socket] = []
+        super().__init__(socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", port))
+
+    def _read(self, connection):
+        with suppress(OSError):
+            secure = self.context.wrap_socket(connection, server_side=True)
+            self.open.append(secure)
+            super()._read(secure)
+
+    def close(self) -> None:
+        self.socket.shutdown(socket.SHUT_RDWR)  # whoever waits in accept() would take one more
+        self.socket.close()
+        for connection in self.open:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+            connection.close()
+
+
+def tls(port: int, **more) -> dict:
+    return {"syslog-address": f"tcp+tls://localhost:{port}", "syslog-format": "rfc5424", "tag": "web"} | more
+
+
+def test_syslog_over_tls(project, certificates):
+    """The receiver is who the certificate says, and is shown ours; messages carry their length (RFC 5425)."""
+    r = TlsReceiver(certificates, "server", client=True)
+    options = tls(r.port(), **{"syslog-tls-ca-cert": str(certificates / "ca.pem"), "syslog-tls-cert": str(certificates / "client.pem"),
+                               "syslog-tls-key": str(certificates / "client.key")})
+    write(project, {"x": says(**options), "y": says(**options | {"syslog-address": f"tcp+tls://127.0.0.1:{r.port()}"})})
+    assert "not supported" not in project.up().err
+    wait_for(lambda: r.text().count("unfinished") == 2, "all to arrive")
+    for line in ("<30>1 [^<]* - to stdout", "<27>1 [^<]* - to stderr", "<30>1 [^<]* - unfinished"):
+        found = re.findall(rf"(\d+) ({line})", r.text())
+        assert len(found) == 2 and all(int(n) == len(text) for n, text in found), r.text()
+    assert "to stdout\n" in project.logs("--no-log-prefix", "x")
+    project("down", "-t", "0")
+    r.close()
+
+
+@pytest.mark.parametrize("server, options, words", [
+    ("server", {}, "dial tcp+tls: localhost: "),
+    ("elsewhere", {"syslog-tls-ca-cert": "ca.pem"}, "hostname mismatch"),
+    ("stranger", {"syslog-tls-ca-cert": "ca.pem"}, "self-signed certificate"),
+    ("server", {"syslog-tls-ca-cert": "nosuch.pem"}, "nosuch.pem: "),
+    ("server", {"syslog-tls-ca-cert": "ca.pem", "syslog-tls-cert": "client.pem", "syslog-tls-key": "ca.key"}, "key values mismatch"),
+    ("stranger", {"syslog-tls-skip-verify": "false"}, None)])
+def test_syslog_over_tls_trusts_nobody_else(project, certificates, server, options, words):
+    r = TlsReceiver(certificates, server)
+    files = {key: value if key.endswith("verify") else str(certificates / value) for key, value in options.items()}
+    write(project, {"x": says(**tls(r.port(), **files))})
+    result = project.up(code=1 if words else 0)
+    if words:
+        assert "failed to initialize logging driver: " in result.err and words in result.err
+    else:
+        wait_for(lambda: "unfinished" in r.text(), "all to arrive: given at all, it counts")
+    project("down", "-t", "0")
+    r.close()
+
+
+def test_syslog_over_tls_that_comes_back(project, certificates):
+    r = TlsReceiver(certificates, "server")
+    count = ["sh", "-c", "i=0; while :; do i=$$((i+1)); echo line $$i; sleep 0.05; done"]
+    options = tls(r.port(), **{"syslog-tls-ca-cert": str(certificates / "ca.pem")})
+    write(project, {"x": sleeper(command=count, stop_grace_period="0s", logging={"driver": "syslog", "options": options})})
+    project.up()
+    wait_for(lambda: "line 3" in r.text(), "lines")
+    port = r.port()
+    r.close()
+    before = project.logs().count("line")
+    wait_for(lambda: project.logs().count("line") > before + 10, "the container to go on")
+    r = TlsReceiver(certificates, "server", port)
+    wait_for(lambda: re.search(r"\d+ records are missing here", r.text()) and "line" in r.text(), "lines again", 15)
+    for pid in project.monitors():
+        os.kill(pid, signal.SIGKILL)
+    seen = len(r.open)
+    wait_for(lambda: len(r.open) > seen, "the next monitor's connection", 15)
+    project("down", "-t", "0")
+    r.close()
+
+
 def test_syslog_that_comes_back(project):
     """A receiver that is gone holds nobody up; afterwards it is told how much is missing."""
     with receiver(socket.AF_UNIX, socket.SOCK_DGRAM, str(project.tmp / "log")) as r:
@@ -112,7 +219,7 @@ def test_syslog_that_comes_back(project):
 
 @pytest.mark.parametrize("options, words", [
     ({"syslog-address": "unix:///no/such/socket"}, "failed to initialize logging driver: dial unix /no/such/socket: No such file"),
-    ({"syslog-address": "ftp://x"}, "want udp://, tcp://, unix:// or unixgram://"),
+    ({"syslog-address": "ftp://x"}, "want udp://, tcp://, tcp+tls://, unix:// or unixgram://"),
     ({"syslog-address": "udp://127.0.0.1", "tag": "{{.Nothing}}"}, 'unknown field ".Nothing"'),
     ({"syslog-address": "udp://127.0.0.1", "syslog-facility": "nosuch"}, 'invalid syslog facility "nosuch"'),
     ({"syslog-address": "udp://127.0.0.1", "syslog-format": "x"}, 'invalid syslog format "x"')])

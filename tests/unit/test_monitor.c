@@ -21,6 +21,7 @@ int monitor_main(int argc, char **argv);
 #undef main
 
 #include "base/err.h"
+#include "base/fd.h"
 #include "base/fs.h"
 #include "base/mem.h"
 #include "base/paths.h"
@@ -474,6 +475,38 @@ static void test_torn_record_is_cut_off(void **state)
     assert_non_null(strstr(out, "}\n{\"log\":\"c\\n\""));
 }
 
+/* A monitor was killed when it had taken a piece of output; how much of that is in the log? */
+static void test_what_a_killed_writer_has_done(void **state)
+{
+    static const char text[] = "one\ntwo\nthree\nun";
+    const size_t n = sizeof(text) - 1;
+    struct log_progress p = {.before = -1};
+    struct logwriter l;
+    int dir AUTOCLOSE = open(((struct box *)*state)->state, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    logwriter_open(&l, dir, true, 0, 1);
+    l.progress = &p;
+    assert_int_equal(logwriter_feed(&l, false, "before\n", 7, false), 7);
+    assert_int_equal(p.done, 7);
+    int64_t before = l.size;
+    p.done = 0;
+    assert_int_equal(logwriter_feed(&l, false, text, n, false), 14);
+    assert_int_equal(logwriter_done(&l, &p, text, n), 14); /* between the log and the FIFO */
+
+    p = (struct log_progress){.before = before, .length = (size_t)(l.size - before), .pending = 14};
+    assert_int_equal(logwriter_done(&l, &p, text, n), 14); /* just written */
+    const struct {
+        int64_t size;
+        size_t done;
+    } cuts[] = {{l.size - 20, 8}, {before + 10, 0}, {before, 0}};
+    for (size_t i = 0; i < ARRAY_SIZE(cuts); i++) {
+        assert_int_equal(ftruncate(l.fd, cuts[i].size), 0);
+        close(l.fd);
+        logwriter_open(&l, dir, true, 0, 1);
+        assert_int_equal(logwriter_done(&l, &p, text, n), cuts[i].done);
+    }
+    close(l.fd);
+}
+
 int main(void)
 {
     signal(SIGPIPE, SIG_IGN);
@@ -496,6 +529,7 @@ int main(void)
         T(test_unfinished_line_waits_unless_flushed),
         T(test_long_line_is_cut_between_characters),
         T(test_torn_record_is_cut_off),
+        T(test_what_a_killed_writer_has_done),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
