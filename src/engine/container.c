@@ -721,8 +721,8 @@ void container_adopt(struct container *c)
     }
     if (!lives) {
         hooks_note(c, NULL, 0);
-        /* It may have been interrupted while it prepared. */
-        if (fs_exists(run))
+        /* It may have been interrupted while it prepared, or before its end was written down. */
+        if (fs_exists(run) || c->record.pid)
             begin_clean(c);
         else
             container_step(c);

@@ -97,6 +97,27 @@ def test_what_ran_runs_again(project, shared, what):
 
 
 @pytest.mark.slow
+def test_an_end_is_written_down_whenever_the_supervisor_dies(project, shared):
+    box = faults.Faults(project, shared)
+    write(project, {"x": sleeper(), "other": sleeper()})
+    hit, after = True, 0
+    while hit:
+        project.up()
+        box.arm("rename,unlink,umount", "SIGSTOP", after, role=1)
+        child = project.popen("stop", "-t", "0", "x")
+        wait_for(lambda: box.hits() or child.poll() is not None, "the moment")  # noqa: B023
+        wait_for(lambda: not project.record("x")["pid"] or not alive(project.pid("x")), "its end")
+        child.kill()
+        hit = box.disarm()
+        for pid in project.supervisors() if hit else []:
+            os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: project.record("x")["status"] == "exited", f"its end on disk after {after}")
+        assert (project.record("x")["exit_code"], project.record("x")["pid"], project.record("x")["networks"]) == (137, 0, [])
+        after += 1
+    assert after > 5
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("after", ["up", "down", "rm"])
 def test_killed_before_anything_ran(project, shared, after):
     """Command and supervisor are killed while the first container is prepared: nobody watches, and the next command sees to it."""
