@@ -8,6 +8,7 @@
 #include "base/strbuf.h"
 #include "image/module/dockerfile.h"
 #include "image/module/lint.h"
+#include "image/module/words.h"
 
 /* The bases as "name[ platform]" joined by ", ". */
 static char *bases_of(const char *text, const char *const *args)
@@ -91,6 +92,40 @@ static void test_from_scratch(void **state)
                          cases[i].yes);
 }
 
+static const char *value_of(void *ctx, const char *name)
+{
+    (void)ctx;
+    return streq(name, "A") ? "a" : streq(name, "EMPTY") ? "" : NULL;
+}
+
+static void test_words(void **state)
+{
+    static const struct {
+        const char *word, *value;
+    } cases[] = {
+        {"$A", "a"},
+        {"x${A}y$NO", "xay"},
+        {"${NO:-d}${EMPTY:-e}${EMPTY-f}${NO-g}", "deg"},
+        {"${A:+y}${NO:+n}${EMPTY:+n}${EMPTY+y}", "yy"},
+        {"${NO:-${NO:-$A}}", "a"},
+        {"${NO:-\"}\"}", "}"},
+        {"'$A'\"$A'\"", "$Aa'"},
+        {"\\$A \"\\$A\\x\"", "$A $A\\x"},
+        {"${A%b}", "a"},
+        {"$ $. ${", "$ $. "},
+        {"${A", "a"},
+        {"$1", ""},
+        {"", ""},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        char *value AUTOFREE = word_expand(cases[i].word, '\\', true, value_of, NULL);
+        assert_string_equal(value, cases[i].value);
+    }
+    char *plain AUTOFREE = word_expand("'$A' \"", '\\', false, value_of, NULL);
+    assert_string_equal(plain, "'a' \"");
+}
+
 static void count(void *ctx, const char *rule, const char *message, size_t line)
 {
     (void)rule, (void)message, (void)line;
@@ -111,6 +146,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bases), cmocka_unit_test(test_build_args_win),
-        cmocka_unit_test(test_from_scratch), cmocka_unit_test(test_lint_of_blanks)};
+        cmocka_unit_test(test_from_scratch), cmocka_unit_test(test_words),
+        cmocka_unit_test(test_lint_of_blanks)};
     return cmocka_run_group_tests_name("dockerfile", tests, NULL, NULL);
 }

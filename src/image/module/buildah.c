@@ -174,8 +174,8 @@ static void clear_away(const struct buildah *b)
     remove_containers(b);
 }
 
-/* Builders read an environment of ours: their temporary files lie in the work folder, which is
- * swept when we are killed. */
+/* Temporary files of buildah's lie in the work folder, which is swept when we are killed; but where
+ * the store lies so deep that a socket there would have too long a name. */
 static char **environment(const char *tmp)
 {
     char *value AUTOFREE = xasprintf("TMPDIR=%s", tmp);

@@ -9,8 +9,8 @@
 #include "base/json.h"
 #include "base/map.h"
 #include "base/mem.h"
-#include "base/strbuf.h"
 #include "image/module/lint_vars.h"
+#include "image/module/words.h"
 
 /* Of these only the last of a stage counts. */
 enum once { ONCE_CMD, ONCE_ENTRYPOINT, ONCE_HEALTHCHECK, ONCE_N };
@@ -36,23 +36,6 @@ __attribute__((format(printf, 4, 5))) static void warn(struct lint *l, const cha
     l->warn(l->ctx, rule, message, line);
 }
 
-static char *next_word(const char **p)
-{
-    *p += strspn(*p, " \t");
-    size_t n = strcspn(*p, " \t");
-    char *word = n ? xstrndup(*p, n) : NULL;
-    *p += n;
-    return word;
-}
-
-static char *lower_case(const char *text)
-{
-    char *out = xstrdup(text);
-    for (char *c = out; *c; c++)
-        *c = (char)tolower((unsigned char)*c);
-    return out;
-}
-
 static bool is_upper(const char *word)
 {
     for (; *word; word++)
@@ -71,7 +54,7 @@ static bool is_lower(const char *word)
 
 static void check_stage_name(struct lint *l, const char *name, size_t line)
 {
-    char *lower AUTOFREE = lower_case(name);
+    char *lower AUTOFREE = word_lower(name);
     if (!streq(lower, name))
         warn(l, "StageNameCasing", line, "Stage name '%s' should be lowercase", name);
     if (streq(lower, "scratch") || streq(lower, "context"))
@@ -98,13 +81,13 @@ static void check_platform(struct lint *l, const char *platform, size_t line)
 static void check_from(struct lint *l, const char *word, const char *rest, size_t line)
 {
     for (;;) {
-        char *part AUTOFREE = next_word(&rest);
+        char *part AUTOFREE = word_next(&rest);
         if (!part)
             break;
         if (starts_with(part, "--platform=")) {
             check_platform(l, part + strlen("--platform="), line);
         } else if (!strcasecmp(part, "as")) {
-            char *name AUTOFREE = next_word(&rest);
+            char *name AUTOFREE = word_next(&rest);
             if (is_upper(part) != is_upper(word))
                 warn(l, "FromAsCasing", line, "'%s' and '%s' keywords' casing do not match", part,
                      word);
@@ -122,7 +105,7 @@ static bool is_secret(const char *name)
     static const char *const secrets[] = {"apikey", "auth",     "credential", "credentials",
                                           "key",    "password", "pword",      "passwd",
                                           "secret", "token"};
-    char *lower AUTOFREE = lower_case(name), *save = NULL;
+    char *lower AUTOFREE = word_lower(name), *save = NULL;
     if (strstr(lower, "public"))
         return false;
     for (char *part = strtok_r(lower, "_", &save); part; part = strtok_r(NULL, "_", &save))
@@ -145,7 +128,7 @@ static void check_secret(struct lint *l, const char *instruction, const char *pa
 static void check_pairs(struct lint *l, const char *instruction, const char *rest, size_t line)
 {
     const char *p = rest;
-    char *first AUTOFREE = next_word(&p);
+    char *first AUTOFREE = word_next(&p);
     bool arg = streq(instruction, "ARG"), legacy = first && !strchr(first, '=') && !arg;
     if (legacy)
         warn(l, "LegacyKeyValueFormat", line,
@@ -202,7 +185,7 @@ static void check_workdir(struct lint *l, const char *rest, size_t line)
 static void check_expose(struct lint *l, const char *rest, size_t line)
 {
     for (;;) {
-        char *port AUTOFREE = next_word(&rest);
+        char *port AUTOFREE = word_next(&rest);
         const char *slash = port ? strchr(port, '/') : NULL;
         if (!port)
             return;
@@ -212,13 +195,13 @@ static void check_expose(struct lint *l, const char *rest, size_t line)
     }
 }
 
-static void check_instruction(struct lint *l, const char *text, const char *body, size_t line)
+static void check_instruction(void *ctx, const struct instruction *i)
 {
-    const char *rest = text;
-    char *word AUTOFREE = next_word(&rest);
-    rest += strspn(rest, " \t");
-    if (!word)
-        return;
+    struct lint *l = ctx;
+    const char *word = i->name, *rest = i->rest;
+    size_t line = i->line;
+    if (i->hole)
+        warn(l, "NoEmptyContinuation", i->last, "Empty continuation line");
     if (l->upper ? !is_upper(word) : !is_lower(word))
         warn(l, "ConsistentInstructionCasing", line,
              "Command '%s' should match the case of the command majority (%s)", word,
@@ -240,121 +223,25 @@ static void check_instruction(struct lint *l, const char *text, const char *body
         l->shell = true;
     else if (!strcasecmp(word, "EXPOSE"))
         check_expose(l, rest, line);
-    for (enum once i = 0; i < ONCE_N; i++)
-        if (!strcasecmp(word, once_names[i]))
-            check_command(l, i, rest, line);
-    lint_vars_instruction(l->vars, word, rest, body, line);
+    for (enum once k = 0; k < ONCE_N; k++)
+        if (!strcasecmp(word, once_names[k]))
+            check_command(l, k, rest, line);
+    lint_vars_instruction(l->vars, i);
 }
 
-/* ---- lines */
-
-/* The text of the first "<<WORD" of an instruction that may have one, heap; NULL: it has none.
- * *plain: it is quoted, so that variables do not count in it. */
-static char *here_document(const char *text, bool *plain)
+static void count_case(void *ctx, const struct instruction *i)
 {
-    const char *at = strstr(text, "<<");
-    if (!at || (strncasecmp(text, "RUN", 3) && strncasecmp(text, "COPY", 4) &&
-                strncasecmp(text, "ADD", 3)))
-        return NULL;
-    at += 2;
-    at += *at == '-';
-    *plain = *at == '"' || *at == '\'';
-    at += *plain;
-    size_t n = 0;
-    while (isalnum((unsigned char)at[n]) || at[n] == '_')
-        n++;
-    return n ? xstrndup(at, n) : NULL;
-}
-
-struct walk {
-    const char *at;
-    size_t line; /* the number of the one that was read last */
-};
-
-/* The next line without its end, false: there is none. */
-static bool read_line(struct walk *w, struct strbuf *out)
-{
-    strbuf_setlen(out, 0);
-    if (!*w->at)
-        return false;
-    size_t n = strcspn(w->at, "\n");
-    strbuf_add(out, w->at, n);
-    if (out->len && out->buf[out->len - 1] == '\r')
-        strbuf_setlen(out, out->len - 1);
-    w->at += n + (w->at[n] == '\n');
-    w->line++;
-    return true;
-}
-
-/* What stands in it, heap; NULL: there is none in which variables count. */
-static char *read_here_document(struct walk *w, const char *text)
-{
-    bool plain = false;
-    char *end AUTOFREE = here_document(text, &plain);
-    struct strbuf line AUTOBUF = STRBUF_INIT, body AUTOBUF = STRBUF_INIT;
-    while (end && read_line(w, &line) && !streq(line.buf + strspn(line.buf, "\t"), end))
-        strbuf_addf(&body, "%s\n", line.buf);
-    return end && !plain ? strbuf_detach(&body) : NULL;
-}
-
-/* Calls each with the instructions, joined, what stands in a here-document, and the number of their
- * first line. empty: warns of
- * instructions that are continued over an empty line. */
-static void each_instruction(struct lint *l, const char *text,
-                             void (*each)(struct lint *, const char *, const char *, size_t),
-                             bool empty)
-{
-    struct walk w = {.at = text};
-    struct strbuf line AUTOBUF = STRBUF_INIT, whole AUTOBUF = STRBUF_INIT;
-    size_t first = 0;
-    bool hole = false;
-    while (read_line(&w, &line)) {
-        const char *start = line.buf + strspn(line.buf, " \t\v\f\r");
-        if (*start == '#' || (!*start && !whole.len))
-            continue;
-        hole = hole || !*start;
-        if (!*start)
-            continue;
-        size_t n = strlen(start);
-        while (n && isspace((unsigned char)start[n - 1]))
-            n--;
-        bool goes_on = start[n - 1] == '\\';
-        first = whole.len ? first : w.line;
-        strbuf_add(&whole, start, goes_on ? n - 1 : n);
-        if (goes_on && *w.at)
-            continue;
-        if (hole && empty)
-            warn(l, "NoEmptyContinuation", w.line, "Empty continuation line");
-        char *body AUTOFREE = read_here_document(&w, whole.buf);
-        each(l, whole.buf, body, first);
-        strbuf_setlen(&whole, 0);
-        hole = false;
-    }
-}
-
-/* More upper than lower case makes upper > 0 the majority. */
-struct casing {
-    struct lint lint;
-    long balance;
-};
-
-static void count_case(struct lint *l, const char *text, const char *body, size_t line)
-{
-    struct casing *c = container_of(l, struct casing, lint);
-    char *word AUTOFREE = next_word(&text);
-    (void)body;
-    (void)line;
-    if (word)
-        c->balance += is_upper(word) ? 1 : -1;
+    long *balance = ctx;
+    *balance += is_upper(i->name) ? 1 : -1;
 }
 
 void dockerfile_lint(const struct lint_source *source, lint_warning report, void *ctx)
 {
-    struct casing c = {.lint = {.warn = report, .ctx = ctx}};
-    c.lint.vars = lint_vars_new(source, report, ctx);
-    each_instruction(&c.lint, source->text, count_case, false);
-    c.lint.upper = c.balance >= 0;
-    each_instruction(&c.lint, source->text, check_instruction, true);
-    lint_vars_free(c.lint.vars);
-    map_release(&c.lint.stages);
+    struct lint l = {.warn = report, .ctx = ctx, .vars = lint_vars_new(source, report, ctx)};
+    long balance = 0;
+    dockerfile_instructions(source->text, count_case, &balance);
+    l.upper = balance >= 0;
+    dockerfile_instructions(source->text, check_instruction, &l);
+    lint_vars_free(l.vars);
+    map_release(&l.stages);
 }

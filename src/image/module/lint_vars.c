@@ -1,6 +1,5 @@
 #include "image/module/lint_vars.h"
 
-#include <ctype.h>
 #include <jansson.h>
 #include <stdbool.h>
 #include <strings.h>
@@ -28,6 +27,7 @@ struct lint_vars {
     struct map stages;    /* name in lower case -> struct scope, heap */
     struct scope *stage;  /* NULL: before the first FROM, or in one */
     size_t line;
+    char escape;
     char **missing; /* of the word that is looked at: names without a value */
 };
 
@@ -121,7 +121,7 @@ static void tell_missing(struct lint_vars *v)
 
 static char *expand(struct lint_vars *v, const char *word, bool quotes)
 {
-    char *text = word_expand(word, '\\', quotes, stage_value, v);
+    char *text = word_expand(word, v->escape, quotes, stage_value, v);
     if (!v->stage->whole) {
         strv_free(v->missing);
         v->missing = NULL;
@@ -137,23 +137,14 @@ static void check(struct lint_vars *v, const char *word)
 
 /* ---- words of an instruction */
 
-static char *next_word(const char **p)
-{
-    *p += strspn(*p, " \t");
-    size_t n = strcspn(*p, " \t");
-    char *word = n ? xstrndup(*p, n) : NULL;
-    *p += n;
-    return word;
-}
-
-/* The same where blanks in quotes belong to a word. */
-static char *next_quoted_word(const char **p)
+/* As word_next(), but blanks in quotes belong to a word. */
+static char *next_quoted_word(const char **p, char escape)
 {
     *p += strspn(*p, " \t");
     const char *start = *p;
     char quote = 0;
     for (; **p && (quote || (**p != ' ' && **p != '\t')); (*p)++) {
-        if (**p == '\\' && (*p)[1])
+        if (**p == escape && (*p)[1])
             (*p)++;
         else if (quote ? **p == quote : **p == '"' || **p == '\'')
             quote = quote ? 0 : **p;
@@ -170,7 +161,7 @@ static void check_words(struct lint_vars *v, const char *rest)
         if (json_is_string(item))
             check(v, json_string_value(item));
     while (!list) {
-        char *word AUTOFREE = next_word(&rest);
+        char *word AUTOFREE = word_next(&rest);
         if (!word)
             return;
         check(v, word);
@@ -182,7 +173,7 @@ static void check_copy(struct lint_vars *v, const char *rest, const char *body)
     static const char *const flags[] = {"--chown=", "--chmod=", "--checksum="};
     for (;;) {
         const char *next = rest;
-        char *word AUTOFREE = next_word(&next);
+        char *word AUTOFREE = word_next(&next);
         if (!word || !starts_with(word, "--"))
             break;
         for (size_t i = 0; i < ARRAY_SIZE(flags); i++)
@@ -199,7 +190,7 @@ static void check_copy(struct lint_vars *v, const char *rest, const char *body)
 static void check_mounts(struct lint_vars *v, const char *rest)
 {
     for (;;) {
-        char *word AUTOFREE = next_word(&rest);
+        char *word AUTOFREE = word_next(&rest);
         if (!word || !starts_with(word, "--"))
             return;
         if (starts_with(word, "--mount="))
@@ -234,7 +225,7 @@ static bool is_automatic(const char *name)
 static void stage_args(struct lint_vars *v, const char *rest)
 {
     for (;;) {
-        char *word AUTOFREE = next_quoted_word(&rest);
+        char *word AUTOFREE = next_quoted_word(&rest, v->escape);
         if (!word)
             return;
         char *eq = strchr(word, '=');
@@ -254,14 +245,14 @@ static void stage_args(struct lint_vars *v, const char *rest)
 static void global_args(struct lint_vars *v, const char *rest)
 {
     for (;;) {
-        char *word AUTOFREE = next_quoted_word(&rest);
+        char *word AUTOFREE = next_quoted_word(&rest, v->escape);
         if (!word)
             break;
         char *eq = strchr(word, '=');
         if (eq)
             *eq = '\0';
-        char *value AUTOFREE = eq ? word_expand(eq + 1, '\\', true, global_value, v) : NULL;
-        char *plain AUTOFREE = eq ? word_expand(eq + 1, '\\', true, default_value, v) : NULL;
+        char *value AUTOFREE = eq ? word_expand(eq + 1, v->escape, true, global_value, v) : NULL;
+        char *plain AUTOFREE = eq ? word_expand(eq + 1, v->escape, true, default_value, v) : NULL;
         const char *from_build = given(v, word);
         if (from_build || value)
             set_value(&v->globals.set, word, from_build ? from_build : value);
@@ -279,7 +270,7 @@ static void global_args(struct lint_vars *v, const char *rest)
 static void check_pairs(struct lint_vars *v, const char *rest, bool sets)
 {
     const char *p = rest;
-    char *first AUTOFREE = next_quoted_word(&p);
+    char *first AUTOFREE = next_quoted_word(&p, v->escape);
     char **pairs AUTOSTRV = xcalloc(1, sizeof(*pairs));
     if (first && !strchr(first, '=')) {
         char *name AUTOFREE = expand(v, first, true);
@@ -290,7 +281,7 @@ static void check_pairs(struct lint_vars *v, const char *rest, bool sets)
         rest = "";
     }
     for (;;) {
-        char *word AUTOFREE = next_quoted_word(&rest);
+        char *word AUTOFREE = next_quoted_word(&rest, v->escape);
         if (!word)
             break;
         char *pair AUTOFREE = expand(v, word, true);
@@ -302,14 +293,6 @@ static void check_pairs(struct lint_vars *v, const char *rest, bool sets)
             *eq = '\0';
         set_value(&v->stage->set, pairs[i], eq ? eq + 1 : "");
     }
-}
-
-static char *lower_case(const char *text)
-{
-    char *out = xstrdup(text);
-    for (char *c = out; *c; c++)
-        *c = (char)tolower((unsigned char)*c);
-    return out;
 }
 
 /* What an image gives its containers. */
@@ -331,14 +314,14 @@ static struct scope *base_scope(struct lint_vars *v, const char *image, const ch
 
 static char *expand_from(struct lint_vars *v, const char *word)
 {
-    char *text = word_expand(word, '\\', true, global_value, v);
+    char *text = word_expand(word, v->escape, true, global_value, v);
     tell_missing(v);
     return text;
 }
 
 static void check_default(struct lint_vars *v, const char *word)
 {
-    char *image AUTOFREE = word_expand(word, '\\', true, default_value, v);
+    char *image AUTOFREE = word_expand(word, v->escape, true, default_value, v);
     struct reference ref AUTOREFERENCE = REFERENCE_INIT;
     if (*image && reference_parse(image, &ref, NULL) == 0)
         return;
@@ -352,7 +335,7 @@ static void begin_stage(struct lint_vars *v, const char *rest)
     char *platform AUTOFREE = NULL, *image AUTOFREE = NULL, *name AUTOFREE = NULL;
     v->stage = NULL; /* FROM sees nothing of the stage before it */
     for (;;) {
-        char *word AUTOFREE = next_word(&rest);
+        char *word AUTOFREE = word_next(&rest);
         if (!word)
             break;
         if (starts_with(word, "--platform=") && !platform) {
@@ -361,22 +344,23 @@ static void begin_stage(struct lint_vars *v, const char *rest)
             check_default(v, word);
             image = expand_from(v, word);
         } else if (!strcasecmp(word, "as") && !name) {
-            name = next_word(&rest);
+            name = word_next(&rest);
         }
     }
-    char *key AUTOFREE = lower_case(image ? image : "");
+    char *key AUTOFREE = word_lower(image ? image : "");
     const struct scope *before = map_get(&v->stages, key);
     struct scope *s = before ? scope_copy(before) : base_scope(v, image ? image : "", platform);
     v->stage = s;
     /* One without a name is filed under what no FROM can say. */
-    char *own AUTOFREE = name ? lower_case(name) : xasprintf(" %zu", v->line);
+    char *own AUTOFREE = name ? word_lower(name) : xasprintf(" %zu", v->line);
     scope_free(map_set(&v->stages, own, s));
 }
 
-void lint_vars_instruction(struct lint_vars *v, const char *name, const char *rest,
-                           const char *body, size_t line)
+void lint_vars_instruction(struct lint_vars *v, const struct instruction *i)
 {
-    v->line = line;
+    const char *name = i->name, *rest = i->rest;
+    v->line = i->line;
+    v->escape = i->escape;
     if (!strcasecmp(name, "FROM"))
         begin_stage(v, rest);
     else if (!strcasecmp(name, "ARG") && !v->stage)
@@ -388,7 +372,7 @@ void lint_vars_instruction(struct lint_vars *v, const char *name, const char *re
     else if (!strcasecmp(name, "ENV") || !strcasecmp(name, "LABEL"))
         check_pairs(v, rest, !strcasecmp(name, "ENV"));
     else if (!strcasecmp(name, "COPY") || !strcasecmp(name, "ADD"))
-        check_copy(v, rest, body);
+        check_copy(v, rest, i->body);
     else if (!strcasecmp(name, "VOLUME"))
         check_words(v, rest);
     else if (!strcasecmp(name, "RUN"))

@@ -17,6 +17,23 @@ struct words {
     int depth;
 };
 
+char *word_next(const char **p)
+{
+    *p += strspn(*p, " \t");
+    size_t n = strcspn(*p, " \t");
+    char *word = n ? xstrndup(*p, n) : NULL;
+    *p += n;
+    return word;
+}
+
+char *word_lower(const char *text)
+{
+    char *out = xstrdup(text);
+    for (char *c = out; *c; c++)
+        *c = (char)tolower((unsigned char)*c);
+    return out;
+}
+
 static void expand_until(struct words *w, char end, struct strbuf *out);
 
 /* Digits or a name; *n 0: neither. */
