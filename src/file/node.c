@@ -16,11 +16,17 @@ bool mark_equal(const struct mark *a, const struct mark *b)
 
 enum { INDEX_FROM = 16 }; /* below, a linear search is faster */
 
-/* Open addressing over the pairs of a large mapping; slots hold pair number + 1. */
+/* Open addressing over the pairs of a mapping with room for INDEX_FROM of them, in front of which it
+ * lies; slots hold pair number + 1. */
 struct node_index {
     size_t cap; /* power of two, 0: stale */
     uint32_t *slots;
 };
+
+static struct node_index *index_of(const struct node *map)
+{
+    return map->map.cap >= INDEX_FROM ? (struct node_index *)map->map.v - 1 : NULL;
+}
 
 static uint32_t hash_key(const char *s)
 {
@@ -41,9 +47,7 @@ static void index_insert(struct node_index *ix, const char *key, size_t i)
 /* room: how many members to expect. */
 static void index_build(struct arena *a, struct node *map, size_t room)
 {
-    struct node_index *ix = map->map.index;
-    if (!ix)
-        ix = map->map.index = arena_new_of(a, struct node_index);
+    struct node_index *ix = index_of(map);
     ix->cap = 64;
     while (ix->cap < room * 2)
         ix->cap *= 2;
@@ -56,7 +60,7 @@ struct node_pair *node_pair(const struct node *n, const char *key)
 {
     if (!node_is(n, NODE_MAPPING))
         return NULL;
-    const struct node_index *ix = n->map.index;
+    const struct node_index *ix = index_of(n);
     if (ix && ix->cap) {
         for (size_t at = hash_key(key) & (ix->cap - 1); ix->slots[at];
              at = (at + 1) & (ix->cap - 1))
@@ -127,6 +131,13 @@ static size_t more_than(uint32_t cap)
     return cap < 4 ? 4 : (size_t)cap + cap / 2;
 }
 
+static struct node_pair *new_pairs(struct arena *a, size_t n)
+{
+    size_t front = n >= INDEX_FROM ? sizeof(struct node_index) : 0;
+    char *p = arena_alloc(a, front + n * sizeof(struct node_pair));
+    return (struct node_pair *)(p + front);
+}
+
 void node_reserve(struct arena *a, struct node *n, size_t members)
 {
     if (n->kind == NODE_SEQUENCE && members > n->seq.cap) {
@@ -136,7 +147,7 @@ void node_reserve(struct arena *a, struct node *n, size_t members)
         n->seq.v = v;
         n->seq.cap = (uint32_t)members;
     } else if (n->kind == NODE_MAPPING && members > n->map.cap) {
-        struct node_pair *v = arena_array(a, struct node_pair, members);
+        struct node_pair *v = new_pairs(a, members);
         if (n->map.n)
             memcpy(v, n->map.v, n->map.n * sizeof(*v));
         n->map.v = v;
@@ -158,7 +169,7 @@ void node_set(struct arena *a, struct node *map, const char *key, struct mark ke
     if (map->map.n == map->map.cap)
         node_reserve(a, map, more_than(map->map.cap));
     map->map.v[map->map.n++] = (struct node_pair){.key = key, .key_mark = key_mark, .value = value};
-    struct node_index *ix = map->map.index;
+    struct node_index *ix = index_of(map);
     if (ix && ix->cap)
         index_insert(ix, key, map->map.n - 1);
     else if (map->map.n >= INDEX_FROM)
@@ -174,8 +185,14 @@ void node_del_at(struct node *map, size_t i)
 {
     memmove(map->map.v + i, map->map.v + i + 1, (map->map.n - i - 1) * sizeof(*map->map.v));
     map->map.n--;
-    if (map->map.index)
-        map->map.index->cap = 0;
+    node_moved(map);
+}
+
+void node_moved(struct node *map)
+{
+    struct node_index *ix = index_of(map);
+    if (ix)
+        ix->cap = 0;
 }
 
 bool node_del(struct node *map, const char *key)
@@ -205,8 +222,7 @@ struct node *node_clone(struct arena *a, const struct node *n)
             copy->seq.v[i] = node_clone(a, n->seq.v[i]);
     } else if (n->kind == NODE_MAPPING) {
         copy->map.cap = n->map.n;
-        copy->map.index = NULL;
-        copy->map.v = arena_array(a, struct node_pair, n->map.n);
+        copy->map.v = new_pairs(a, n->map.n);
         for (size_t i = 0; i < n->map.n; i++) {
             copy->map.v[i] = n->map.v[i];
             copy->map.v[i].value = node_clone(a, n->map.v[i].value);
@@ -262,7 +278,7 @@ void node_sort(struct node *map)
     if (map->map.n < 2)
         return;
     qsort(map->map.v, map->map.n, sizeof(*map->map.v), compare_pairs);
-    struct node_index *ix = map->map.index;
+    struct node_index *ix = index_of(map);
     if (ix && ix->cap) {
         memset(ix->slots, 0, ix->cap * sizeof(*ix->slots));
         for (size_t i = 0; i < map->map.n; i++)

@@ -51,7 +51,7 @@ struct node_pair {
     const struct field *field; /* what file/fields.h says of the key, cached by field_of() */
 };
 
-/* 48 bytes: a project of ten thousand services has more than half a million of them. */
+/* 40 bytes: a project of ten thousand services has more than half a million of them. */
 struct node {
     enum node_kind kind : 8;
     uint8_t tag;  /* enum node_tag */
@@ -70,10 +70,9 @@ struct node {
             struct node **v;
             uint32_t n, cap;
         } seq;
-        struct {
-            struct node_pair *v; /* in the order of the file */
+        struct node_map {
+            struct node_pair *v; /* in the order of the file; made by node_reserve() */
             uint32_t n, cap;
-            struct node_index *index; /* by key; only large mappings have one */
         } map;
     };
 };
@@ -116,6 +115,8 @@ void node_put(struct arena *a, struct node *map, const char *key, struct node *v
 bool node_del(struct node *map, const char *key);
 /* Removes pair i, keeping the order. */
 void node_del_at(struct node *map, size_t i);
+/* To be called where pairs were moved or removed by hand: from then on keys are searched linearly. */
+void node_moved(struct node *map);
 void node_append(struct arena *a, struct node *seq, struct node *value);
 /* Deep copy; strings are shared. */
 struct node *node_clone(struct arena *a, const struct node *n);

@@ -54,6 +54,19 @@ static const char *last_brace(struct line *line, const char *from)
     return line->last && line->last >= from ? line->last : NULL;
 }
 
+/* ":-", "-", ... at s. */
+static const char *operator_of(const char *s, bool colon)
+{
+    switch (s[colon]) {
+    case '-':
+        return colon ? ":-" : "-";
+    case '+':
+        return colon ? ":+" : "+";
+    default:
+        return colon ? ":?" : "?";
+    }
+}
+
 /* Cuts the reference that starts with "${" at s; false where it is malformed. */
 static bool parse_reference(struct arena *a, const char *s, struct line *line, struct reference *r)
 {
@@ -67,7 +80,7 @@ static bool parse_reference(struct arena *a, const char *s, struct line *line, s
         r->len = n + 3;
         return true;
     }
-    size_t colon = *p == ':';
+    bool colon = *p == ':';
     if (!p[colon] || !strchr("-+?", p[colon]))
         return false;
     /* To the last brace of the line first, then back to the one that matches. */
@@ -81,7 +94,7 @@ static bool parse_reference(struct arena *a, const char *s, struct line *line, s
     const char *text = p + colon + 1;
     if (s + r->len <= text)
         return false;
-    r->op = arena_strndup(a, p, colon + 1);
+    r->op = operator_of(p, colon);
     r->text = arena_strndup(a, text, (size_t)(s + r->len - 1 - text));
     return true;
 }

@@ -529,7 +529,7 @@ static void type_members(const struct pass *p, struct node *map, const struct ob
     map->map.n = kept;
     map->faulty |= p->diag->errors > errors;
     /* The mappings of a table are small but for services with many extensions: search linearly. */
-    map->map.index = NULL;
+    node_moved(map);
 }
 
 void typed_document(const struct pass *p, struct node *root)

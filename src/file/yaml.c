@@ -170,19 +170,16 @@ static struct node *expand_alias(struct composer *c, const struct node *n, int d
             copy->seq.v[copy->seq.n++] = item;
         }
     } else if (n->kind == NODE_MAPPING) {
-        copy->map.v = arena_array(c->arena, struct node_pair, n->map.n);
-        copy->map.cap = n->map.n;
-        copy->map.index = NULL;
-        copy->map.n = 0;
+        copy->map = (struct node_map){0};
+        node_reserve(c->arena, copy, n->map.n);
         for (size_t i = 0; i < n->map.n; i++) {
-            struct node_pair pair = n->map.v[i];
-            if (pair.value->tag == TAG_RESET)
+            const struct node_pair *pair = &n->map.v[i];
+            if (pair->value->tag == TAG_RESET)
                 continue;
-            pair.key_mark = expand_mark(c, pair.key_mark);
-            pair.value = expand_alias(c, pair.value, depth + 1);
-            if (!pair.value)
+            struct node *value = expand_alias(c, pair->value, depth + 1);
+            if (!value)
                 return NULL;
-            copy->map.v[copy->map.n++] = pair;
+            node_set(c->arena, copy, pair->key, expand_mark(c, pair->key_mark), value);
         }
     }
     return copy;

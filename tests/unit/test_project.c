@@ -283,7 +283,8 @@ static void test_cycles_name_the_way(void **state)
                              "  b: {image: x, depends_on: [c]}\n  c: {image: x}\n");
     /* The loader refuses cycles, so one is made by hand. */
     struct service *c = project_service(p, "c");
-    struct dependency back = {.service = "b", .mark = {"compose.yaml", 4, 1}};
+    struct dependency back = {.service = "b",
+                              .mark = {.file = "compose.yaml", .line = 4, .col = 1}};
     c->depends_on = &back;
     c->depends_on_n = 1;
     struct graph g;
