@@ -37,15 +37,20 @@ class Builds:
         self.run(argv)
         return time.monotonic() - started
 
-    def _bare(self, context: Path) -> list[str]:
-        runtime = ["--runtime", "runc"] if os.path.exists("/sys/fs/cgroup/unified") else []
-        return ["buildah", "--root", os.environ["COMPOSE_ROOT"] + "/buildah", "--runroot", os.environ["COMPOSE_RUN"] + "/bare",
-                "--storage-driver", "overlay", "build", "--layers", "--force-rm", "--identity-label=false", "--format", "docker",
+    def _bare(self, argv: list[str], context: Path) -> list[str]:
+        """The runtime that compose has chosen; the base has no name in the builder's storage before."""
+        controllers = Path("/sys/fs/cgroup/unified/cgroup.controllers")
+        runtime = ["--runtime", "runc"] if controllers.exists() and controllers.read_text().strip() else []
+        buildah = ["buildah", "--root", os.environ["COMPOSE_ROOT"] + "/buildah", "--runroot", os.environ["COMPOSE_RUN"] + "/bare",
+                   "--storage-driver", "overlay"]
+        image = subprocess.run([*argv, "image", "inspect", "-f", "{{.Id}}", "bench"], check=True, capture_output=True, text=True)
+        self.run([*buildah, "tag", image.stdout.strip().removeprefix("sha256:"), "docker.io/library/bench"])
+        return [*buildah, "build", "--layers", "--force-rm", "--identity-label=false", "--format", "docker",
                 *runtime, "--network", "host", "--pull=never", "--tag", "docker.io/library/bare", str(context)]
 
     def __call__(self, tool, note) -> None:
         base, context = self._project(tool)
-        bare = self._bare(context) if tool.name == "compose" else None
+        bare = self._bare(tool.argv, context) if tool.name == "compose" else None
         cached, floor = [], []
         for _ in self.times(10):
             if bare:
