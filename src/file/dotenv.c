@@ -158,9 +158,9 @@ static void put_utf8(struct strbuf *out, unsigned c)
     }
 }
 
-/* Writes what "\0" and the up to three digits at s mean, and returns how many were read: a byte, or,
- * where they are no octal number of one, a backslash and the digits (the zero is lost, as in the
- * reference). */
+/* Writes what "\0" and the up to three digits at s mean, and returns how many were read: a byte,
+ * or, where they are no octal number of one, a backslash and the digits (the zero is lost, as in
+ * the reference). */
 static size_t put_octal(const char *s, struct strbuf *out)
 {
     size_t n = strspn(s, "0123456789");

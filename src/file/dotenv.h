@@ -13,8 +13,9 @@
 enum { DOTENV_FILE_MAX = 8 << 20 };
 
 /* Reads path into vars; later values replace earlier ones. References see first, then second (each
- * may be NULL), then what vars holds. format: NULL or "", ".env" as above; "raw": values are taken as they stand.
- * name: how messages call the file; must live as long as vars. -1 where errors were reported. */
+ * may be NULL), then what vars holds. format: NULL or "", ".env" as above; "raw": values are taken
+ * as they stand. name: how messages call the file; must live as long as vars. -1 where errors were
+ * reported. */
 int dotenv_load(const struct pass *p, const char *path, const char *name, const char *format,
                 const struct env *first, const struct env *second, struct env *vars,
                 struct unset_seen *seen);

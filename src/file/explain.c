@@ -25,8 +25,6 @@ struct search {
     VEC(struct explain_step) found; /* oldest first */
 };
 
-/* --- the path --- */
-
 /* The longest key of the mapping that text goes on with; its length in *n. */
 static const struct node_pair *longest_key(const struct node *map, const char *text, size_t *n)
 {
@@ -138,8 +136,6 @@ static const struct node *follow(struct search *s, const struct node *root, cons
     }
     return n;
 }
-
-/* --- what the files say --- */
 
 struct way {
     const struct way *up;
@@ -336,8 +332,6 @@ static void search_layer(struct search *s, const struct history_layer *layer)
         search_value(s, layer->root, 0, way);
     }
 }
-
-/* --- which of them counts --- */
 
 static bool is_scalar(const struct node *n)
 {

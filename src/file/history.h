@@ -1,5 +1,5 @@
-/* What each file said before the files were joined: kept for `config --explain` only. Every function
- * takes h NULL and then does nothing. */
+/* What each file said before the files were joined: kept for `config --explain` only. Every
+ * function takes h NULL and then does nothing. */
 #ifndef FILE_HISTORY_H
 #define FILE_HISTORY_H
 

@@ -133,7 +133,7 @@ struct session {
     struct env empty;
 };
 
-/* What values in the document are completed from: nothing, as long as variables stay as they are. */
+/* What values in the document are completed from: nothing while variables stay as they are. */
 static const struct env *session_env(const struct session *s)
 {
     return s->loader.options->no_interpolate ? &s->empty : &s->setting.env;

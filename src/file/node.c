@@ -16,8 +16,8 @@ bool mark_equal(const struct mark *a, const struct mark *b)
 
 enum { INDEX_FROM = 16 }; /* below, a linear search is faster */
 
-/* Open addressing over the pairs of a mapping with room for INDEX_FROM of them, in front of which it
- * lies; slots hold pair number + 1. */
+/* Open addressing over the pairs of a mapping with room for INDEX_FROM of them, in front of which
+ * it lies; slots hold pair number + 1. */
 struct node_index {
     size_t cap; /* power of two, 0: stale */
     uint32_t *slots;

@@ -29,11 +29,11 @@ enum node_tag {
     TAG_UINT64,    /* of a number: an integer over INT64_MAX, whose digits are raw */
 };
 
-/* Lines and columns of the largest file fit (YAML_FILE_MAX); aliases over the limit are not told of. */
+/* Lines and columns of the largest file fit (YAML_FILE_MAX); more aliases are not told of. */
 enum { MARK_BITS = 25, ALIAS_BITS = 14, MARK_MAX = (1 << MARK_BITS) - 1, ALIASES_MAX = 16383 };
 
-/* Where a node stands; line and col count from 1, 0: not from a file. alias: the one that put a copy
- * of it where it is (origins_alias()), 0: none. */
+/* Where a node stands; line and col count from 1, 0: not from a file. alias: the one that put a
+ * copy of it where it is (origins_alias()), 0: none. */
 struct mark {
     const char *file;
     uint64_t line : MARK_BITS, col : MARK_BITS, alias : ALIAS_BITS;
@@ -115,7 +115,7 @@ void node_put(struct arena *a, struct node *map, const char *key, struct node *v
 bool node_del(struct node *map, const char *key);
 /* Removes pair i, keeping the order. */
 void node_del_at(struct node *map, size_t i);
-/* To be called where pairs were moved or removed by hand: from then on keys are searched linearly. */
+/* For those who moved or removed pairs by hand: from then on keys are searched linearly. */
 void node_moved(struct node *map);
 void node_append(struct arena *a, struct node *seq, struct node *value);
 /* Deep copy; strings are shared. */

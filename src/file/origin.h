@@ -75,8 +75,8 @@ const char *origin_variable_text(struct arena *a, const struct origin_variable *
 /* The alias by which what is at mark got there, or NULL; the next one is that of its own mark. */
 const struct origin_alias *origins_alias_of(const struct origins *o, const struct mark *mark);
 
-/* Adds notes to the error that was just reported: the variables of the value at mark, and how mark's
- * file or text came into the service (NULL: it is about no service). */
+/* Adds notes to the error that was just reported: the variables of the value at mark, and how
+ * mark's file or text came into the service (NULL: it is about no service). */
 void origins_note(const struct pass *p, const char *service, const struct mark *mark);
 
 #endif

@@ -18,7 +18,7 @@ struct pass {
     struct origins *origins; /* NULL: not kept */
 };
 
-/* What a project may take of its arena: far over what people write, far under what a machine has. */
+/* What a project may take of its arena: far over what people write, far under what machines have. */
 enum { PROJECT_MEMORY_MAX = 256 << 20 };
 
 /* True where the limit is reached, which is reported once: then nothing more is to be built. */
@@ -36,8 +36,8 @@ const char *place_path(struct arena *a, const struct place *at);
 /* "ports[0]" below a service or another named object, the whole path elsewhere; arena. */
 const char *place_inner_path(struct arena *a, const struct place *at);
 
-/* Reports with "service \"web\": " and the like before the message, as at says. Notes of an error say
- * where the value came from: file/origin.h. */
+/* Reports with "service \"web\": " and the like before the message, as at says. Notes of an error
+ * say where the value came from: file/origin.h. */
 void pass_error(const struct pass *p, const struct place *at, const struct mark *mark,
                 const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 void pass_warning(const struct pass *p, const struct place *at, const struct mark *mark,

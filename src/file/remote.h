@@ -1,5 +1,5 @@
-/* Compose files that are not on this machine: "oci://NAME" in -f, include: and extends:. Who fetches
- * them stands in the load options. */
+/* Compose files that are not on this machine: "oci://NAME" in -f, include: and extends:. Who
+ * fetches them stands in the load options. */
 #ifndef FILE_REMOTE_H
 #define FILE_REMOTE_H
 

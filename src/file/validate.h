@@ -11,8 +11,8 @@
 
 void validate_document(const struct pass *p, const struct schema_set *schema, struct node *root);
 /* A file that services are extended from: they are validated where they end up, and those that
- * nothing extends never. What is checked in all of them, as in the reference, is what short forms and
- * repetitions are told by. */
+ * nothing extends never. What is checked in all of them, as in the reference, is what short forms
+ * and repetitions are told by. */
 void validate_extended(const struct pass *p, const struct schema_set *schema, struct node *root);
 
 #endif

@@ -4,9 +4,9 @@
 
 #include "base/json.h"
 
-/* Appends to list (an array) one object a field that differs: {"path": [KEY or INDEX, ...], "old": V,
- * "new": V}; "old" is missing where the field is new, "new" where it is gone. path: where a and b
- * stand, borrowed; NULL: at the root. a or b NULL: not there. */
+/* Appends to list (an array) one object a field that differs: {"path": [KEY or INDEX, ...], "old":
+ * V, "new": V}; "old" is missing where the field is new, "new" where it is gone. path: where a and
+ * b stand, borrowed; NULL: at the root. a or b NULL: not there. */
 void changes_add(json_t *list, const json_t *path, const json_t *a, const json_t *b);
 
 /* A new path of strings, for changes_add(). */

@@ -23,7 +23,7 @@ struct graph {
  * "dependency cycle detected: a -> b -> a" and a line for each. */
 int graph_init(struct graph *g, const struct project *p, struct err *err);
 void graph_release(struct graph *g);
-/* Marks (selected[i] = true) each service in names with all that it depends on. names empty: all. */
+/* Marks (selected[i] = true) each service in names and what it depends on. names empty: all. */
 int graph_select(const struct graph *g, const struct strings *names, bool with_dependencies,
                  bool *selected, struct err *err);
 

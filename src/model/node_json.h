@@ -1,4 +1,4 @@
-/* Documents as JSON and back: how a project travels between processes. Places are lost on the way. */
+/* Documents as JSON and back: how a project travels between processes, without its places. */
 #ifndef MODEL_NODE_JSON_H
 #define MODEL_NODE_JSON_H
 
