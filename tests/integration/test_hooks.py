@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -327,8 +328,11 @@ def kill_supervisor(project, *clients) -> None:
 
 
 def sleeps(project) -> bool:
-    return any(Path(f"/proc/{pid}/cmdline").read_bytes() == b"sleep\x00777\x00"
-               for r in project.records() for pid in pids_of(r["id"]))
+    for pid in [pid for r in project.records() for pid in pids_of(r["id"])]:
+        with suppress(OSError):  # it has just ended
+            if Path(f"/proc/{pid}/cmdline").read_bytes() == b"sleep\x00777\x00":
+                return True
+    return False
 
 
 def pids_of(container: str) -> list[str]:
