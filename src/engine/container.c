@@ -88,7 +88,9 @@ bool container_retry(struct container *c)
         c->lost = true;
         container_step(c);
     }
-    return connect_retry(c) || c->unsaved || c->adrift;
+    if (c->probes_missing && c->state == C_RUNNING)
+        launch_health(c);
+    return connect_retry(c) || c->unsaved || c->adrift || c->probes_missing;
 }
 
 bool container_is_running(const struct container *c)
@@ -144,7 +146,7 @@ static void begin_prepare(struct container *c)
     c->launch_failed = false;
     c->work_done = c->up = c->ended = c->lost = c->killed = c->timer_fired = false;
     c->runtime_clean = false;
-    c->names_missing = c->ports_missing = false;
+    c->names_missing = c->ports_missing = c->probes_missing = false;
     c->ran = 0;
     c->record.exit_code = 0;
     err_release(&c->fault);

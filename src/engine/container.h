@@ -79,6 +79,7 @@ struct container {
     bool unsaved;                      /* the record on disk is out of date */
     bool adrift;                       /* it runs without a monitor, and none could be started */
     bool names_missing, ports_missing; /* it was taken over, and they could not be had */
+    bool probes_missing;               /* it runs, and they could not be started */
 };
 
 /* A container that is new or was read from disk. Takes the record; project may be NULL for an

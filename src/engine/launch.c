@@ -1,5 +1,6 @@
 #include "engine/launch.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,9 +63,33 @@ static void on_health(void *arg, enum health_status status, int streak, const ch
         container_restart_unhealthy(c);
 }
 
-void launch_health(struct container *c)
+/* NULL: for want of descriptors or room; the log says so. Takes what it needs of config. */
+static struct health *start_probes(struct container *c, struct health_config *config)
 {
     static const struct health_events events = {.result = on_health};
+    struct err err AUTOERR = ERR_INIT;
+    struct oci_runtime rt;
+    if (config->port.kind != PROBE_NONE) {
+        char *path AUTOFREE = xasprintf("/proc/%d/ns/net", (int)c->record.pid);
+        config->netns = open(path, O_RDONLY | O_CLOEXEC);
+        if (config->netns < 0)
+            err_sys(&err, errno, "open %s", path);
+    }
+    if (err.msg || oci_runtime_choose(c->record.runtime, c->engine->paths->run, &rt, &err) < 0) {
+        log_line("%s: no probes: %s", c->record.name, err.msg);
+        return NULL;
+    }
+    const struct health_past past = {.age = pid_age(c->record.pid_start),
+                                     .status = c->record.health,
+                                     .failing_streak = c->record.health_failing_streak};
+    struct health *h = health_start(c->engine->loop, c->engine->paths, &rt, c->record.id,
+                                    c->record.pid, c->pidfd, &past, config, &events, c);
+    oci_runtime_release(&rt);
+    return h;
+}
+
+void launch_health(struct container *c)
+{
     if (c->record.status == CONTAINER_PAUSED)
         return;
     struct image *image = c->job ? c->job->image : NULL, *found = NULL;
@@ -75,25 +100,17 @@ void launch_health(struct container *c)
     struct health_config config;
     health_config_of(&c->service->healthcheck, image ? &image->config : &nothing, &config);
     image_free(found);
-    struct oci_runtime rt;
-    if (config.port.kind != PROBE_NONE) {
-        char *path AUTOFREE = xasprintf("/proc/%d/ns/net", (int)c->record.pid);
-        config.netns = open(path, O_RDONLY | O_CLOEXEC);
-    }
-    if ((!config.command && config.netns < 0) ||
-        oci_runtime_choose(c->record.runtime, c->engine->paths->run, &rt, &err) < 0) {
-        health_config_release(&config);
+    if (!config.command && config.port.kind == PROBE_NONE) {
         c->record.health = HEALTH_NONE;
         return;
     }
     if (c->record.health == HEALTH_NONE)
         c->record.health = HEALTH_STARTING;
-    const struct health_past past = {.age = pid_age(c->record.pid_start),
-                                     .status = c->record.health,
-                                     .failing_streak = c->record.health_failing_streak};
-    c->health = health_start(c->engine->loop, c->engine->paths, &rt, c->record.id, c->record.pid,
-                             c->pidfd, &past, &config, &events, c);
-    oci_runtime_release(&rt);
+    c->health = start_probes(c, &config);
+    c->probes_missing = !c->health;
+    if (c->probes_missing)
+        engine_retry_later(c->engine);
+    health_config_release(&config);
 }
 
 /* A monitor that is killed when its container has ended leaves output that nobody else holds. */

@@ -243,9 +243,9 @@ class Campaign:
             self.fail(str(result))
         if fetch(f"http://127.0.0.1:{PORT}/") != "web":
             self.fail("the port is not published")
-        name = self.project.sh("db", "nslookup web 127.0.0.11 >/dev/null 2>&1 && echo found", code=None)
-        if name != "found":
-            self.fail("web has no name")
+        asked = self.project.exec("db", "nslookup", "web", "127.0.0.11", code=None)
+        if asked.code:
+            self.fail(f"web has no name: {asked}")
         self.check()
 
 

@@ -311,6 +311,17 @@ def test_names_and_ports_of_a_takeover_are_tried_again(project, shared, call, er
     assert [project.pid(f"s{i}") for i in range(number)] == pids and all(c["State"] == "running" and c["Publishers"] for c in project.ps())
 
 
+def test_probes_of_a_takeover_are_tried_again(project, shared):
+    box = faults.Faults(project, shared)
+    write(project, {"x": sleeper(healthcheck={"test": "test ! -e /broken", "interval": "100ms", "retries": 1})})
+    project.up("--wait")
+    box.arm("mktemp", "EMFILE", times=2, role=1)
+    os.kill(project.supervisor(), signal.SIGKILL)
+    wait_for(lambda: box.hits() == 2, "the failures")
+    project.sh("x", "touch /broken")
+    wait_for(lambda: project.health("x") == "unhealthy", "probes to go on")
+
+
 def test_clock_jumps(project, shared):
     """A wall clock that is set by days changes what is shown, and nothing else."""
     box = faults.Faults(project, shared)
