@@ -355,10 +355,10 @@ int container_record_write(const struct paths *p, const struct container_record 
         err_release(&first);
         rc = make_folder(dir, &first) < 0 ? -1 : json_write(path, j, false, &first);
     }
-    if (rc == 0) {
-        unlink(unsaved);
+    if (rc == 0 && (unlink(unsaved) == 0 || errno == ENOENT))
         return 0;
-    }
+    if (rc == 0)
+        err_sys(&first, errno, "remove %s", unsaved);
     /* RUN lies in memory mostly, and has room when ROOT has none. */
     json_write(unsaved, j, false, NULL);
     err_move(err, &first);
