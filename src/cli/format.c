@@ -255,7 +255,7 @@ static int close_action(struct reader *r)
 static bool take_word(struct reader *r, const char *word)
 {
     size_t n = strlen(word);
-    if (strncmp(r->at, word, n) || isalnum((unsigned char)r->at[n]))
+    if (strncmp(r->at, word, n) != 0 || isalnum((unsigned char)r->at[n]))
         return false;
     r->at += n;
     skip_space(r);

@@ -602,6 +602,13 @@ static void step_cleaning(struct container *c)
         c->cleanup = cleanup_job_new(c->engine, c, false, false);
         c->cleanup->runtime_clean = c->runtime_clean;
         engine_work(c->engine, cleanup_run, on_cleaned, c->cleanup);
+    } else if (c->work_done && c->cleanup->err.msg && !c->cleanup->again) {
+        /* What there was no memory or descriptor for a moment ago there may be now. */
+        log_line("%s: %s", c->record.name, c->cleanup->err.msg);
+        err_release(&c->cleanup->err);
+        c->cleanup->again = true;
+        c->work_done = false;
+        engine_work(c->engine, cleanup_run, on_cleaned, c->cleanup);
     } else if (c->work_done) {
         finish_run(c);
         container_step(c);

@@ -558,7 +558,7 @@ void cleanup_run(void *job)
     char *run AUTOFREE = paths_container_run(j->paths, j->id);
     char *netns AUTOFREE = path_join(run, "netns");
     struct oci_runtime rt;
-    if (fs_exists(run)) {
+    if (j->again || fs_exists(run)) {
         if (!j->runtime_clean &&
             oci_runtime_choose(j->runtime, j->paths->run, &rt, &ignored) == 0) {
             oci_delete(&rt, j->id, &ignored);

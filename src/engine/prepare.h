@@ -60,6 +60,7 @@ struct cleanup_job {
     struct container_record *record; /* for remove */
     char *runtime;                   /* name of the runtime, NULL: the default one */
     bool runtime_clean;              /* the monitor has had the runtime delete it */
+    bool again;                      /* the first attempt failed, perhaps half-way */
     struct container *owner;
     struct err err;
 };
