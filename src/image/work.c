@@ -87,6 +87,7 @@ static int make_folder(struct image_store *store, struct work *work, struct err 
     work->dir = xasprintf("%s/tmp/%s", store->dir, id);
     if (mkdir(work->dir, 0700) < 0)
         return err_sys(err, errno, "mkdir %s", work->dir);
+    fs_spread(work->dir); /* layers grow in it */
     char *lock AUTOFREE = path_join(work->dir, "lock");
     char *pins AUTOFREE = path_join(work->dir, "pins");
     if (fs_lock(lock, true, &work->lock, err) < 0)
