@@ -14,7 +14,6 @@
 
 #include "base/fd.h"
 #include "base/fs.h"
-#include "base/log.h"
 #include "base/mem.h"
 
 #define ROOT "/sys/fs/cgroup"
@@ -102,8 +101,9 @@ static int open_own_procs(void)
 void cgroup_warm(void)
 {
     int fd AUTOCLOSE = open_own_procs();
-    if (fd >= 0 && write(fd, "0", 1) < 0)
-        log_line("cgroup: %s", strerror(errno));
+    /* A cgroup that may hold no processes itself refuses, after the same wait. */
+    if (fd < 0 || write(fd, "0", 1) < 0)
+        return;
 }
 
 char **cgroup_folders(const char *cgroup_path)
