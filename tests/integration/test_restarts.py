@@ -133,8 +133,8 @@ def test_unhealthy_is_restarted(project):
 
 
 def test_start_waits_for_conditions(project):
-    write(project, {"db": sleeper(healthcheck={"test": "test -e /ready", "interval": "50ms", "start_period": "60s"},
-                                  command=["sh", "-c", "rm -f /ready; sleep 1; touch /ready; sleep 600"], stop_grace_period="0s"),
+    write(project, {"db": sleeper(healthcheck={"test": "test -e /dev/shm/ready", "interval": "50ms", "start_period": "60s"},
+                                  command=["sh", "-c", "sleep 1; touch /dev/shm/ready; sleep 600"], stop_grace_period="0s"),
                     "once": {"image": "base", "command": ["sh", "-c", "sleep 0.5"]},
                     "web": sleeper(depends_on={"db": {"condition": "service_healthy"},
                                                "once": {"condition": "service_completed_successfully"}})})
