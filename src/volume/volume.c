@@ -260,7 +260,7 @@ int volume_list(const struct paths *p, const char *project, struct volume_state 
     if (!d)
         return errno == ENOENT ? 0 : err_sys(err, errno, "open %s", all);
     for (struct dirent *e; (e = readdir(d));) {
-        struct volume_state v;
+        struct volume_state v = {0};
         /* One that is being made or removed right now is none. */
         if (!is_name(e->d_name) || load(p, e->d_name, NULL, &v, NULL) < 0)
             continue;
