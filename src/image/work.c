@@ -34,9 +34,16 @@ static int visit(const char *dir, struct map *live, struct err *err)
     int lock AUTOCLOSE = open(lock_path, O_RDWR | O_CLOEXEC);
     if (lock < 0 && errno != ENOENT)
         return err_sys(err, errno, "open %s", lock_path);
-    if (lock < 0 || flock(lock, LOCK_EX | LOCK_NB) == 0)
-        return fs_remove_all(dir, err);
-    return live ? collect_pins(dir, live, err) : 0;
+    if (lock >= 0 && flock(lock, LOCK_EX | LOCK_NB) < 0)
+        return live ? collect_pins(dir, live, err) : 0;
+    struct err why AUTOERR = ERR_INIT;
+    if (fs_remove_all(dir, &why) == 0)
+        return 0;
+    /* The processes of a killed build write on until the last of them is gone: the next one removes the rest. */
+    if (why.errnum == ENOTEMPTY)
+        return 0;
+    err_move(err, &why);
+    return -1;
 }
 
 /* Locks of digests that nobody holds any more, and half-written indexes: writers of the index hold

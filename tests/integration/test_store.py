@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import processes_of, run
+from harness import processes_of, run, wait_for
 from images import big_layer, busybox_layer, digest, docker_archive, layer, oci_layout, write_oci_layout
 
 
@@ -123,7 +123,7 @@ def test_killed_commands_leave_a_sound_store(project, registry):
         project.file(f"services: {{x: {{image: '{one}', network_mode: none}}}}")
         assert project("run", "--rm", "-T", "x", "cat", "/etc/mark").out == "whole"
     project("down")
-    assert not processes_of(project.tmp), f"seed {seed}"
+    wait_for(lambda: not processes_of(project.tmp), f"the supervisor's end (seed {seed})")
     project("image", "prune", "-a", "-f")
     store = project.root / "images"
     for folder in ("blobs/sha256", "layers", "tmp", "locks"):
