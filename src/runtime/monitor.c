@@ -26,11 +26,6 @@ enum {
     ARGS_MAX = 96,
 };
 
-char *monitor_socket_path(const struct paths *p, const char *id)
-{
-    return xasprintf("%s/containers/%s/monitor.sock", p->run, id);
-}
-
 /* The address of a socket in an open folder: its own path may be longer than sun_path. */
 static void socket_address(int dir, struct sockaddr_un *addr)
 {

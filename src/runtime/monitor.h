@@ -86,8 +86,6 @@ bool monitor_status_parse(const char *line, struct monitor_status *out);
 int monitor_status_read(const char *dir, struct monitor_status *out, struct err *err);
 /* Reads RUN/containers/ID/state; -1: nothing is noted. */
 int monitor_noted_read(const char *run, struct monitor_status *out);
-/* RUN/containers/ID/monitor.sock, heap. */
-char *monitor_socket_path(const struct paths *p, const char *id);
 /* Connects (blocking, at once or never); -1 with ERR_UNAVAILABLE when nobody listens. */
 int monitor_connect(const struct paths *p, const char *id, struct err *err);
 
