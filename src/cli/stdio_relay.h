@@ -13,6 +13,7 @@
 struct stdio_stream {
     int from, to; /* one of them is ours */
     int done;
+    bool is_input;
     pthread_t thread;
     bool running;
 };

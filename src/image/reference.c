@@ -8,10 +8,7 @@
 /* Limits of distribution/reference. */
 enum { NAME_MAX_TOTAL = 255, TAG_MAX = 128 };
 
-static bool is_hex(char c)
-{
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-}
+#define HEX_DIGITS "0123456789abcdef"
 
 static bool is_lower_alnum(char c)
 {
@@ -23,7 +20,7 @@ bool digest_valid(const char *s)
     if (!starts_with(s, "sha256:"))
         return false;
     s += 7;
-    size_t n = strspn(s, "0123456789abcdef");
+    size_t n = strspn(s, HEX_DIGITS);
     return n == 64 && !s[n];
 }
 
@@ -31,9 +28,7 @@ bool reference_is_id(const char *s)
 {
     if (starts_with(s, "sha256:"))
         s += 7;
-    size_t n = 0;
-    while (is_hex(s[n]))
-        n++;
+    size_t n = strspn(s, HEX_DIGITS);
     return n >= 1 && n <= 64 && !s[n];
 }
 
@@ -155,7 +150,7 @@ static int parse(const char *text, struct reference *ref, struct err *err)
         return invalid(text, "it is empty", err);
     if (n > REFERENCE_MAX)
         return invalid(text, "it is too long", err);
-    if (n == 64 && reference_is_id(text))
+    if (n == 64 && strspn(text, HEX_DIGITS) == n)
         return invalid(text, "64 hexadecimal digits are an image ID, not a name", err);
     char *name AUTOFREE = xstrdup(text);
     char *at = strchr(name, '@');

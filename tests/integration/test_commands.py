@@ -1,5 +1,6 @@
 """The commands: what they do, what they print where, and what they exit with."""
 
+import fcntl
 import json
 import os
 import pty
@@ -448,3 +449,24 @@ def test_exec_leaves_the_callers_files_to_the_caller(project, runtime):
     assert child.wait(20) == 0, "who holds the output in the background is not waited for"
     assert os.stat("/dev/null").st_uid == 0
     null.close()
+
+
+def test_exec_ends_with_its_process(project):
+    """Whatever its input does: it has no end, nobody reads it, or it does not come."""
+    write(project, {"x": sleeper()})
+    project.up()
+    background = "sleep 600 <&3 >/dev/null 2>&1 & exit 4"  # holds the input, and does not read it
+    with open("/dev/zero", "rb") as endless:
+        for script in ("head -c 100000 | wc -c", f"exec 3<&0; {background}"):
+            child = project.popen("exec", "-T", "x", "sh", "-c", script, stdin=endless)
+            out, _ = child.communicate(timeout=20)
+            assert (out.strip(), child.returncode) in (("100000", 0), ("", 4))
+    master, slave = pty.openpty()
+    child = project.popen("exec", "-T", "x", "sh", "-c", "read a; echo got $a", stdin=slave)
+    os.write(master, b"typed\n")
+    assert child.communicate(timeout=20)[0] == "got typed\n"
+    child = project.popen("exec", "-T", "x", "true", stdin=slave)
+    assert child.wait(20) == 0
+    assert not fcntl.fcntl(slave, fcntl.F_GETFL) & os.O_NONBLOCK, "the terminal is the caller's"
+    os.close(slave)
+    os.close(master)

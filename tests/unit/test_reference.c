@@ -10,6 +10,9 @@
 
 #define HEX "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
+/* With "sha256:" as long as an image ID. */
+#define HEX57 "0123456789abcdef0123456789abcdef0123456789abcdef012345678"
+
 static void test_names(void **state)
 {
     static const struct {
@@ -27,6 +30,7 @@ static void test_names(void **state)
         {"Host/x", "Host/x:latest", "Host/x:latest"},
         {"a__b/c-d.e_f:V1.0-rc_2", "docker.io/a__b/c-d.e_f:V1.0-rc_2", "a__b/c-d.e_f:V1.0-rc_2"},
         {"a--b", "docker.io/library/a--b:latest", "a--b:latest"},
+        {"library/sha256:" HEX57, "docker.io/library/sha256:" HEX57, "sha256:" HEX57},
         {"nginx@sha256:" HEX, "docker.io/library/nginx@sha256:" HEX, "nginx@sha256:" HEX},
         {"nginx:1@sha256:" HEX, "docker.io/library/nginx@sha256:" HEX, "nginx@sha256:" HEX},
     };
