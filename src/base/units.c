@@ -2,7 +2,6 @@
 
 #include <ctype.h>
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -141,7 +140,7 @@ bool size_parse(const char *s, int64_t *bytes)
     }
     if (*end)
         return false;
-    value = ldexp(value, 10 * power);
+    value *= (double)(INT64_C(1) << (10 * power));
     if (!(value >= 0 && value < 9223372036854775807.0))
         return false;
     *bytes = (int64_t)value;

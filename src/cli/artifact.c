@@ -155,8 +155,8 @@ static int pack_service(struct packer *p, const struct node *service, struct err
     const struct node *env = node_get(service, "env_file");
     const struct node *file = node_get(node_get(service, "extends"), "file");
     if (node_is(env, NODE_SEQUENCE)) {
-        for (size_t i = 0; i < env->seq.n; i++)
-            if (pack_env_file(p, env->seq.v[i], err) < 0)
+        for (size_t i = 0; i < env->count; i++)
+            if (pack_env_file(p, env->items[i], err) < 0)
                 return -1;
     } else if (node_given(env) && pack_env_file(p, env, err) < 0) {
         return -1;
@@ -198,8 +198,8 @@ static int pack_documents(struct packer *p, const struct yaml_stream *stream, st
 {
     for (size_t d = 0; d < stream->n; d++) {
         const struct node *services = node_get(stream->docs[d].root, "services");
-        for (size_t i = 0; node_is(services, NODE_MAPPING) && i < services->map.n; i++)
-            if (pack_service(p, services->map.v[i].value, err) < 0)
+        for (size_t i = 0; node_is(services, NODE_MAPPING) && i < services->count; i++)
+            if (pack_service(p, services->pairs[i].value, err) < 0)
                 return -1;
     }
     return 0;

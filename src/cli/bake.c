@@ -163,9 +163,9 @@ static json_t *entitlements_of(const struct service *s, const struct node *secti
 {
     const struct node *given = node_get(section, "entitlements");
     json_t *list = json_array();
-    for (size_t i = 0; node_is(given, NODE_SEQUENCE) && i < given->seq.n; i++)
-        if (node_is(given->seq.v[i], NODE_STRING))
-            json_array_append_new(list, json_string(given->seq.v[i]->string));
+    for (size_t i = 0; node_is(given, NODE_SEQUENCE) && i < given->count; i++)
+        if (node_is(given->items[i], NODE_STRING))
+            json_array_append_new(list, json_string(given->items[i]->string));
     if (s->build->privileged)
         json_array_append_new(list, json_string("security.insecure"));
     return list;

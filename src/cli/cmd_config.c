@@ -217,12 +217,12 @@ static void put_digests(struct document *doc, struct pinning *list, struct image
 static int resolve_images(struct cli *cli, struct document *doc, struct err *err)
 {
     struct node *services = node_get(doc->root, "services");
-    size_t max = node_is(services, NODE_MAPPING) ? services->map.n : 0, n = 0;
+    size_t max = node_is(services, NODE_MAPPING) ? services->count : 0, n = 0;
     struct pinning *list AUTOFREE = xcalloc(max + 1, sizeof(*list));
     struct image_job *jobs AUTOFREE = xcalloc(max + 1, sizeof(*jobs));
     int rc = 0;
     for (size_t i = 0; i < max && rc == 0; i++) {
-        struct node *s = services->map.v[i].value;
+        struct node *s = services->pairs[i].value;
         const char *image = node_get_str(s, "image");
         struct reference ref AUTOREFERENCE = REFERENCE_INIT;
         rc = image ? reference_parse(image, &ref, err) : 0;
@@ -230,7 +230,7 @@ static int resolve_images(struct cli *cli, struct document *doc, struct err *err
             continue;
         list[n++] = (struct pinning){
             .node = s,
-            .service = {.name = services->map.v[i].key, .platform = node_get_str(s, "platform")},
+            .service = {.name = services->pairs[i].key, .platform = node_get_str(s, "platform")},
             .name = reference_name(&ref),
         };
     }
@@ -252,53 +252,62 @@ static void keep_images(struct document *doc)
     struct node *services = node_get(doc->root, "services");
     struct node *root = node_new(a, NODE_MAPPING, doc->root->mark);
     struct node *kept = node_new(a, NODE_MAPPING, doc->root->mark);
-    for (size_t i = 0; node_is(services, NODE_MAPPING) && i < services->map.n; i++) {
-        struct node *image = node_get(services->map.v[i].value, "image");
+    for (size_t i = 0; node_is(services, NODE_MAPPING) && i < services->count; i++) {
+        struct node *image = node_get(services->pairs[i].value, "image");
         struct node *one = node_new(a, NODE_MAPPING, doc->root->mark);
         if (!image)
             continue;
         node_put(a, one, "image", image);
-        node_put(a, kept, services->map.v[i].key, one);
+        node_put(a, kept, services->pairs[i].key, one);
     }
     node_put(a, root, "services", kept);
     doc->root = root;
 }
 
-static int encode(const struct args *args, const struct document *doc, struct strbuf *out,
-                  struct err *err)
+static void take_nothing(const char *text, size_t n)
 {
-    bool raw = args_bool(args, "no-interpolate"), quiet = args_bool(args, "quiet");
-    unsigned flags = raw ? (unsigned)(ENCODE_UNTYPED | ENCODE_KEEP_DOLLAR) : 0;
-    if (!streq(args_str(args, "format"), "json")) {
-        if (!quiet && !*args_str(args, "output"))
-            encode_yaml_to(doc->root, flags, cli_out);
-        else if (!quiet)
-            encode_yaml(doc->root, flags, out);
-        return 0;
-    }
-    /* Room for all of it, which costs nothing before it is used: growing by copies would. */
-    strbuf_grow(out, arena_used(doc->arena) / 4);
-    if (encode_json(doc->root, flags, out, err) < 0)
-        return -1;
-    strbuf_addch(out, '\n');
+    (void)text;
+    (void)n;
+}
+
+static int write_text(const char *path, const struct strbuf *text, struct err *err)
+{
+    struct stat st;
+    /* A device, a pipe or what a symbolic link names is written to, not replaced. */
+    if (lstat(path, &st) < 0 || S_ISREG(st.st_mode))
+        return fs_write_atomic(path, text->buf, text->len, 0666, false, err);
+    int fd AUTOCLOSE = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
+    if (fd < 0 || fd_write_all(fd, text->buf, text->len) < 0)
+        return err_sys(err, errno, "write %s", path);
     return 0;
 }
 
-static int write_out(const struct args *args, const struct strbuf *out, struct err *err)
+/* A file appears whole or not at all, so its text is made first. */
+static int write_document(const char *path, const struct node *root, bool json, unsigned flags,
+                          struct err *err)
 {
+    struct strbuf text AUTOBUF = STRBUF_INIT;
+    if (json && encode_json(root, flags, &text, err) < 0)
+        return -1;
+    if (json)
+        strbuf_addch(&text, '\n');
+    else
+        encode_yaml(root, flags, &text);
+    return write_text(path, &text, err);
+}
+
+static int encode(const struct args *args, const struct node *root, struct err *err)
+{
+    bool raw = args_bool(args, "no-interpolate"), quiet = args_bool(args, "quiet");
+    bool json = streq(args_str(args, "format"), "json");
+    unsigned flags = raw ? (unsigned)(ENCODE_UNTYPED | ENCODE_KEEP_DOLLAR) : 0;
     const char *path = args_str(args, "output");
-    struct stat st;
-    /* A device, a pipe or what a symbolic link names is written to, not replaced. */
-    bool in_place = *path && lstat(path, &st) == 0 && !S_ISREG(st.st_mode);
-    if (in_place) {
-        int fd AUTOCLOSE = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
-        if (fd < 0 || fd_write_all(fd, out->buf, out->len) < 0)
-            return err_sys(err, errno, "write %s", path);
-        return 0;
-    }
-    if (*path)
-        return fs_write_atomic(path, out->buf, out->len, 0666, false, err);
-    cli_out(out->buf, out->len);
+    if (*path && !quiet)
+        return write_document(path, root, json, flags, err);
+    if (json)
+        return encode_json_to(root, flags, quiet ? take_nothing : cli_out, err);
+    if (!quiet)
+        encode_yaml_to(root, flags, cli_out);
     return 0;
 }
 
@@ -318,9 +327,7 @@ static int print_document(struct cli *cli, const struct args *args, struct docum
         return -1;
     if (lock)
         keep_images(doc);
-    if (encode(args, doc, &out, err) < 0)
-        return -1;
-    return args_bool(args, "quiet") ? 0 : write_out(args, &out, err);
+    return encode(args, doc->root, err);
 }
 
 static int check_names(const struct args *args, const struct document *doc, struct err *err)

@@ -180,10 +180,10 @@ static int pin_mounts(const struct lockfile *lock, struct project *p, struct ser
             continue;
         if (pin(lock, p, s, old, NULL, &m->source, err) < 0)
             return -1;
-        for (size_t k = 0; node_is(list, NODE_SEQUENCE) && k < list->seq.n; k++) {
-            const char *target = node_get_str(list->seq.v[k], "target");
+        for (size_t k = 0; node_is(list, NODE_SEQUENCE) && k < list->count; k++) {
+            const char *target = node_get_str(list->items[k], "target");
             if (target && streq(target, m->target))
-                put(p, list->seq.v[k], "source", m->source);
+                put(p, list->items[k], "source", m->source);
         }
     }
     return 0;
@@ -200,8 +200,8 @@ static int pin_pre_start(const struct lockfile *lock, struct project *p, struct 
             continue;
         if (pin(lock, p, s, step->image, s->platform, &step->image, err) < 0)
             return -1;
-        if (node_is(list, NODE_SEQUENCE) && i < list->seq.n)
-            put(p, list->seq.v[i], "image", step->image);
+        if (node_is(list, NODE_SEQUENCE) && i < list->count)
+            put(p, list->items[i], "image", step->image);
     }
     return 0;
 }

@@ -89,10 +89,10 @@ static int bring(struct models *m, const struct node_pair *pair, const json_t *l
         strv_push(&args, node_text(m->project->arena, size));
     }
     strv_push(&args, model);
-    for (size_t i = 0; node_is(flags, NODE_SEQUENCE) && i < flags->seq.n; i++) {
+    for (size_t i = 0; node_is(flags, NODE_SEQUENCE) && i < flags->count; i++) {
         if (i == 0)
             strv_push(&args, "--");
-        strv_push(&args, node_text(m->project->arena, flags->seq.v[i]));
+        strv_push(&args, node_text(m->project->arena, flags->items[i]));
     }
     if (ask(m, (const char *const *)args, NULL, err) < 0)
         return -1;
@@ -118,13 +118,13 @@ static int run(struct models *m, const bool *used, struct err *err)
     const struct node *models = node_get(m->project->document, "models");
     if (ask_json(m, "ls", &list, err) < 0 || ask_json(m, "status", &status, err) < 0)
         return -1;
-    for (size_t i = 0; i < models->map.n; i++)
-        if (used[i] && bring(m, &models->map.v[i], list, err) < 0)
+    for (size_t i = 0; i < models->count; i++)
+        if (used[i] && bring(m, &models->pairs[i], list, err) < 0)
             return -1;
     for (size_t i = 0; i < m->project->services_n; i++) {
         struct service *s = &m->project->services[i];
-        for (size_t k = 0; node_is(s->models, NODE_MAPPING) && k < s->models->map.n; k++) {
-            const struct node_pair *ref = &s->models->map.v[k];
+        for (size_t k = 0; node_is(s->models, NODE_MAPPING) && k < s->models->count; k++) {
+            const struct node_pair *ref = &s->models->pairs[k];
             const char *model = node_get_str(node_get(models, ref->key), "model");
             set_variable(m, s, ref, "model_var", "MODEL", model ? model : "");
             set_variable(m, s, ref, "endpoint_var", "URL", jstr(status, "endpoint", ""));
@@ -139,10 +139,10 @@ int models_run(struct cli *cli, struct project *p, const bool *selected, bool qu
     const struct node *models = node_get(p->document, "models");
     if (!node_is(models, NODE_MAPPING))
         return 0;
-    bool *used AUTOFREE = xcalloc(models->map.n + 1, sizeof(*used)), any = false;
+    bool *used AUTOFREE = xcalloc(models->count + 1, sizeof(*used)), any = false;
     for (size_t i = 0; i < p->services_n; i++)
-        for (size_t k = 0; selected[i] && k < models->map.n; k++) {
-            bool needs = node_pair(p->services[i].models, models->map.v[k].key) != NULL;
+        for (size_t k = 0; selected[i] && k < models->count; k++) {
+            bool needs = node_pair(p->services[i].models, models->pairs[k].key) != NULL;
             used[k] |= needs;
             any |= needs;
         }

@@ -181,14 +181,14 @@ static int build_argv(struct job *job, char ***argv, struct err *err)
     const char *const first[] = {job->program, "compose", name, verb};
     for (size_t i = 0; i < ARRAY_SIZE(first); i++)
         strv_push(argv, first[i]);
-    for (size_t i = 0; node_is(options, NODE_MAPPING) && i < options->map.n; i++) {
-        const struct node_pair *pair = &options->map.v[i];
+    for (size_t i = 0; node_is(options, NODE_MAPPING) && i < options->count; i++) {
+        const struct node_pair *pair = &options->pairs[i];
         if (metadata && !is_parameter(parameters, pair->key))
             continue;
         if (!node_is(pair->value, NODE_SEQUENCE))
             push_option(p, argv, pair->key, pair->value);
-        for (size_t k = 0; node_is(pair->value, NODE_SEQUENCE) && k < pair->value->seq.n; k++)
-            push_option(p, argv, pair->key, pair->value->seq.v[k]);
+        for (size_t k = 0; node_is(pair->value, NODE_SEQUENCE) && k < pair->value->count; k++)
+            push_option(p, argv, pair->key, pair->value->items[k]);
     }
     strv_push(argv, s->name);
     return 0;

@@ -64,10 +64,10 @@ static const struct node *step_into(const struct node *n, const json_t *step, st
 {
     if (json_is_integer(step)) {
         size_t i = (size_t)json_integer_value(step);
-        if (!node_is(n, NODE_SEQUENCE) || i >= n->seq.n)
+        if (!node_is(n, NODE_SEQUENCE) || i >= n->count)
             return NULL;
-        *mark = n->seq.v[i]->mark;
-        return n->seq.v[i];
+        *mark = n->items[i]->mark;
+        return n->items[i];
     }
     const struct node_pair *pair = node_pair(n, json_string_value(step));
     if (!pair)

@@ -127,8 +127,8 @@ static const struct rule rules[] = {
 
 static bool is_empty(const struct node *n)
 {
-    return !node_given(n) || (node_is(n, NODE_SEQUENCE) && !n->seq.n) ||
-           (node_is(n, NODE_MAPPING) && !n->map.n) || (node_is(n, NODE_BOOL) && !n->boolean) ||
+    return !node_given(n) || (node_is(n, NODE_SEQUENCE) && !n->count) ||
+           (node_is(n, NODE_MAPPING) && !n->count) || (node_is(n, NODE_BOOL) && !n->boolean) ||
            (node_is(n, NODE_STRING) && !*n->string);
 }
 
@@ -177,13 +177,13 @@ static void walk_path(const struct walk *w, const struct node *n, const char *re
         walk_member(w, node_get(n, key), key, next, done);
         return;
     }
-    for (size_t i = 0; n->kind == NODE_MAPPING && i < n->map.n; i++)
-        if (*next || !is_known(r->options, n->map.v[i].key))
-            walk_member(w, n->map.v[i].value, n->map.v[i].key, next, done);
-    for (size_t i = 0; n->kind == NODE_SEQUENCE && i < n->seq.n; i++) {
+    for (size_t i = 0; n->kind == NODE_MAPPING && i < n->count; i++)
+        if (*next || !is_known(r->options, n->pairs[i].key))
+            walk_member(w, n->pairs[i].value, n->pairs[i].key, next, done);
+    for (size_t i = 0; n->kind == NODE_SEQUENCE && i < n->count; i++) {
         char number[32];
         snprintf(number, sizeof(number), "[%zu]", i);
-        walk_member(w, n->seq.v[i], number, next, done);
+        walk_member(w, n->items[i], number, next, done);
     }
 }
 
@@ -200,8 +200,8 @@ void warn_unsupported(const struct cli *cli, const struct project *p, const char
         if (!starts_with(rules[i].path, part))
             continue;
         const struct node *section = node_get(p->document, rules[i].section);
-        for (size_t k = 0; node_is(section, NODE_MAPPING) && k < section->map.n; k++) {
-            const struct node_pair *item = &section->map.v[k];
+        for (size_t k = 0; node_is(section, NODE_MAPPING) && k < section->count; k++) {
+            const struct node_pair *item = &section->pairs[k];
             struct walk w = {.diag = &d, .rule = &rules[i], .item = item->key};
             if (item->value->kind == NODE_MAPPING && !is_external(item->value))
                 walk_path(&w, item->value, rules[i].path, "");

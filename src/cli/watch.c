@@ -79,9 +79,9 @@ static unsigned actions_of(const char *text)
 
 static void add_patterns(struct ignore *out, const struct node *list)
 {
-    for (size_t i = 0; node_is(list, NODE_SEQUENCE) && i < list->seq.n; i++) {
-        if (node_str(list->seq.v[i]))
-            ignore_add(out, node_str(list->seq.v[i]));
+    for (size_t i = 0; node_is(list, NODE_SEQUENCE) && i < list->count; i++) {
+        if (node_str(list->items[i]))
+            ignore_add(out, node_str(list->items[i]));
     }
     if (node_str(list))
         ignore_add(out, node_str(list));
@@ -143,8 +143,8 @@ static int read_rules(struct watch *w, const char *const *services, struct err *
         const struct service *s = &w->project->services[i];
         const struct node *list = node_get(s->develop, "watch");
         for (size_t k = 0;
-             is_named(services, s->name) && node_is(list, NODE_SEQUENCE) && k < list->seq.n; k++) {
-            if (add_rule(w, s, list->seq.v[k], err) < 0)
+             is_named(services, s->name) && node_is(list, NODE_SEQUENCE) && k < list->count; k++) {
+            if (add_rule(w, s, list->items[k], err) < 0)
                 return -1;
         }
     }
@@ -270,13 +270,13 @@ static int run_exec(struct watch *w, const struct rule *r, struct err *err)
     const struct node *variables = node_get(r->exec, "environment");
     char **argv AUTOSTRV = NULL, **env AUTOSTRV = NULL;
     struct container_list list AUTOCONTAINERS = {0};
-    for (size_t i = 0; node_is(variables, NODE_MAPPING) && i < variables->map.n; i++) {
-        const char *value = node_str(variables->map.v[i].value);
-        char *pair AUTOFREE = xasprintf("%s=%s", variables->map.v[i].key, value ? value : "");
+    for (size_t i = 0; node_is(variables, NODE_MAPPING) && i < variables->count; i++) {
+        const char *value = node_str(variables->pairs[i].value);
+        char *pair AUTOFREE = xasprintf("%s=%s", variables->pairs[i].key, value ? value : "");
         strv_push(&env, pair);
     }
-    for (size_t i = 0; node_is(command, NODE_SEQUENCE) && i < command->seq.n; i++)
-        strv_push(&argv, node_str(command->seq.v[i]) ? node_str(command->seq.v[i]) : "");
+    for (size_t i = 0; node_is(command, NODE_SEQUENCE) && i < command->count; i++)
+        strv_push(&argv, node_str(command->items[i]) ? node_str(command->items[i]) : "");
     if (!argv || containers_read(w->cli, w->project->name, &list, err) < 0)
         return argv ? -1 : 0;
     for (size_t i = 0; i < list.n; i++) {

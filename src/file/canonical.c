@@ -59,8 +59,8 @@ static struct node *key_values(const struct canonical *c, struct node *n, const 
     if (n->kind != NODE_SEQUENCE)
         return n;
     struct node *map = new_mapping(c, n);
-    for (size_t i = 0; i < n->seq.n; i++) {
-        struct node *item = n->seq.v[i];
+    for (size_t i = 0; i < n->count; i++) {
+        struct node *item = n->items[i];
         const char *s = node_str(item), *eq = s ? strchr(s, '=') : NULL;
         if (!eq) {
             if (!c->lenient && s)
@@ -81,16 +81,16 @@ static struct node *names(const struct canonical *c, struct node *n)
     if (n->kind != NODE_SEQUENCE)
         return n;
     struct node *map = new_mapping(c, n);
-    for (size_t i = 0; i < n->seq.n; i++)
-        if (n->seq.v[i]->kind == NODE_STRING)
-            node_put(c->arena, map, n->seq.v[i]->string,
-                     node_new(c->arena, NODE_NULL, n->seq.v[i]->mark));
+    for (size_t i = 0; i < n->count; i++)
+        if (n->items[i]->kind == NODE_STRING)
+            node_put(c->arena, map, n->items[i]->string,
+                     node_new(c->arena, NODE_NULL, n->items[i]->mark));
     return map;
 }
 
 static void fill_dependency(const struct canonical *c, struct node *map)
 {
-    node_reserve(c->arena, map, (size_t)map->map.n + 2);
+    node_reserve(c->arena, map, (size_t)map->count + 2);
     if (!node_get(map, "condition"))
         put_string(c, map, "condition", "service_started", map);
     if (!node_get(map, "required"))
@@ -102,22 +102,22 @@ static struct node *depends_on(const struct canonical *c, struct node *n)
     struct node *map = n;
     if (n->kind == NODE_SEQUENCE) {
         map = new_mapping(c, n);
-        node_reserve(c->arena, map, n->seq.n);
-        for (size_t i = 0; i < n->seq.n; i++)
-            if (n->seq.v[i]->kind == NODE_STRING)
-                node_put(c->arena, map, n->seq.v[i]->string, new_mapping(c, n->seq.v[i]));
+        node_reserve(c->arena, map, n->count);
+        for (size_t i = 0; i < n->count; i++)
+            if (n->items[i]->kind == NODE_STRING)
+                node_put(c->arena, map, n->items[i]->string, new_mapping(c, n->items[i]));
     }
-    for (size_t i = 0; map->kind == NODE_MAPPING && i < map->map.n; i++)
-        if (map->map.v[i].value->kind == NODE_MAPPING)
-            fill_dependency(c, map->map.v[i].value);
+    for (size_t i = 0; map->kind == NODE_MAPPING && i < map->count; i++)
+        if (map->pairs[i].value->kind == NODE_MAPPING)
+            fill_dependency(c, map->pairs[i].value);
     return map;
 }
 
 static struct node *env_files(const struct canonical *c, struct node *n)
 {
     struct node *seq = n->kind == NODE_STRING ? single(c, n) : n;
-    for (size_t i = 0; seq->kind == NODE_SEQUENCE && i < seq->seq.n; i++) {
-        struct node *item = seq->seq.v[i] = wrap(c, seq->seq.v[i], "path");
+    for (size_t i = 0; seq->kind == NODE_SEQUENCE && i < seq->count; i++) {
+        struct node *item = seq->items[i] = wrap(c, seq->items[i], "path");
         if (item->kind == NODE_MAPPING && !node_get(item, "required"))
             node_put(c->arena, item, "required", node_new_bool(c->arena, true, item->mark));
     }
@@ -250,7 +250,7 @@ static void add_ports(const struct canonical *c, struct node *out, struct node *
             pass_error(c->pass, at, &n->mark, "invalid port \"%s\": %s", text, wrong);
         return;
     }
-    size_t before = out->seq.n;
+    size_t before = out->count;
     if (before + (spec.last - spec.first) >= PORTS_MAX) {
         pass_error(c->pass, at, &n->mark, "more than %d published ports", PORTS_MAX);
         *unread = true;
@@ -259,7 +259,7 @@ static void add_ports(const struct canonical *c, struct node *out, struct node *
     for (unsigned i = 0; i <= (unsigned)(spec.last - spec.first); i++)
         node_append(c->arena, out, port_mapping(c, n, &spec, i));
     /* A range is listed in the order of its numbers as texts: 10, 11, 9. */
-    qsort(out->seq.v + before, out->seq.n - before, sizeof(*out->seq.v), compare_target_text);
+    qsort(out->items + before, out->count - before, sizeof(*out->items), compare_target_text);
 }
 
 static struct node *ports(const struct canonical *c, struct node *n, const struct place *at)
@@ -267,11 +267,12 @@ static struct node *ports(const struct canonical *c, struct node *n, const struc
     if (n->kind != NODE_SEQUENCE)
         return n;
     struct node *out = node_new(c->arena, NODE_SEQUENCE, n->mark);
+    node_reserve(c->arena, out, n->count);
     out->faulty = n->faulty;
     bool unread = false;
-    for (size_t i = 0; i < n->seq.n; i++) {
+    for (size_t i = 0; i < n->count; i++) {
         struct place here = {.up = at, .index = i};
-        struct node *item = n->seq.v[i];
+        struct node *item = n->items[i];
         if (item->kind == NODE_MAPPING)
             node_append(c->arena, out, item);
         else
@@ -287,8 +288,8 @@ static struct node *ssh_keys(const struct canonical *c, struct node *n, const st
     if (n->kind != NODE_SEQUENCE)
         return n;
     struct node *map = new_mapping(c, n);
-    for (size_t i = 0; i < n->seq.n; i++) {
-        struct node *item = n->seq.v[i];
+    for (size_t i = 0; i < n->count; i++) {
+        struct node *item = n->items[i];
         const char *s = node_str(item), *eq = s ? strchr(s, '=') : NULL;
         if (eq)
             node_put(c->arena, map, arena_strndup(c->arena, s, (size_t)(eq - s)),
@@ -327,9 +328,9 @@ static void each_item(const struct canonical *c, struct node *n, const struct pl
                       struct node *(*change)(const struct canonical *, struct node *,
                                              const struct place *))
 {
-    for (size_t i = 0; n->kind == NODE_SEQUENCE && i < n->seq.n; i++) {
+    for (size_t i = 0; n->kind == NODE_SEQUENCE && i < n->count; i++) {
         struct place here = {.up = at, .index = i};
-        n->seq.v[i] = change(c, n->seq.v[i], &here);
+        n->items[i] = change(c, n->items[i], &here);
     }
 }
 
@@ -381,9 +382,9 @@ static struct node *change(const struct canonical *c, const struct field *f, str
     case CANONICAL_ULIMITS:
         return n;
     case CANONICAL_EXTERNAL:
-        for (size_t i = 0; n->kind == NODE_MAPPING && i < n->map.n; i++) {
-            struct place here = {.up = at, .key = n->map.v[i].key};
-            external(c, n->map.v[i].value, &here);
+        for (size_t i = 0; n->kind == NODE_MAPPING && i < n->count; i++) {
+            struct place here = {.up = at, .key = n->pairs[i].key};
+            external(c, n->pairs[i].value, &here);
         }
         return n;
     }
@@ -394,12 +395,12 @@ static struct node *change(const struct canonical *c, const struct field *f, str
 static void drop_empty(struct node *n)
 {
     size_t kept = 0;
-    for (size_t i = 0; n->kind == NODE_SEQUENCE && i < n->seq.n; i++)
-        if (n->seq.v[i]->kind != NODE_NULL &&
-            !(n->seq.v[i]->kind == NODE_STRING && !*n->seq.v[i]->string))
-            n->seq.v[kept++] = n->seq.v[i];
+    for (size_t i = 0; n->kind == NODE_SEQUENCE && i < n->count; i++)
+        if (n->items[i]->kind != NODE_NULL &&
+            !(n->items[i]->kind == NODE_STRING && !*n->items[i]->string))
+            n->items[kept++] = n->items[i];
     if (n->kind == NODE_SEQUENCE)
-        n->seq.n = kept;
+        n->count = kept;
 }
 
 static void canonical_value(const struct canonical *c, struct node *n, const struct field *f,
@@ -409,18 +410,18 @@ static void canonical_value(const struct canonical *c, struct node *n, const str
         return;
     if (n->kind == NODE_MAPPING)
         canonical_members(c, n, f->object, f->type == TYPE_OBJECT_MAP, at);
-    for (size_t i = 0; n->kind == NODE_SEQUENCE && i < n->seq.n; i++) {
+    for (size_t i = 0; n->kind == NODE_SEQUENCE && i < n->count; i++) {
         struct place here = {.up = at, .index = i};
-        if (n->seq.v[i]->kind == NODE_MAPPING)
-            canonical_members(c, n->seq.v[i], f->object, false, &here);
+        if (n->items[i]->kind == NODE_MAPPING)
+            canonical_members(c, n->items[i], f->object, false, &here);
     }
 }
 
 static void canonical_members(const struct canonical *c, struct node *map,
                               const struct object *object, bool named, const struct place *at)
 {
-    for (size_t i = 0; i < map->map.n; i++) {
-        struct node_pair *pair = &map->map.v[i];
+    for (size_t i = 0; i < map->count; i++) {
+        struct node_pair *pair = &map->pairs[i];
         struct place here = {.up = at, .key = pair->key};
         if (named) {
             if (pair->value->kind == NODE_MAPPING) {
@@ -457,8 +458,8 @@ static void put_default(struct arena *a, struct node *map, const char *key, cons
 
 static void request_defaults(struct arena *a, struct node *requests)
 {
-    for (size_t i = 0; node_is(requests, NODE_SEQUENCE) && i < requests->seq.n; i++) {
-        struct node *request = requests->seq.v[i];
+    for (size_t i = 0; node_is(requests, NODE_SEQUENCE) && i < requests->count; i++) {
+        struct node *request = requests->items[i];
         if (request->kind == NODE_MAPPING && !node_get(request, "count") &&
             !node_get(request, "device_ids"))
             put_default(a, request, "count", "all");
@@ -471,19 +472,19 @@ static void service_defaults(struct arena *a, struct node *service)
     struct node *published = node_get(service, "ports");
     if (node_is(build, NODE_MAPPING))
         put_default(a, build, "context", ".");
-    for (size_t i = 0; node_is(secrets, NODE_SEQUENCE) && i < secrets->seq.n; i++) {
-        struct node *secret = secrets->seq.v[i];
+    for (size_t i = 0; node_is(secrets, NODE_SEQUENCE) && i < secrets->count; i++) {
+        struct node *secret = secrets->items[i];
         if (secret->kind == NODE_MAPPING) {
             const char *source = node_get_str(secret, "source");
             put_default(a, secret, "target",
                         arena_printf(a, "/run/secrets/%s", source ? source : ""));
         }
     }
-    for (size_t i = 0; node_is(published, NODE_SEQUENCE) && i < published->seq.n; i++) {
-        if (published->seq.v[i]->kind != NODE_MAPPING)
+    for (size_t i = 0; node_is(published, NODE_SEQUENCE) && i < published->count; i++) {
+        if (published->items[i]->kind != NODE_MAPPING)
             continue;
-        put_default(a, published->seq.v[i], "protocol", "tcp");
-        put_default(a, published->seq.v[i], "mode", "ingress");
+        put_default(a, published->items[i], "protocol", "tcp");
+        put_default(a, published->items[i], "mode", "ingress");
     }
     const struct node *deploy = node_get(service, "deploy");
     const struct node *reservations = node_get(node_get(deploy, "resources"), "reservations");
@@ -494,7 +495,7 @@ static void service_defaults(struct arena *a, struct node *service)
 void canonical_defaults(const struct pass *p, struct node *root)
 {
     const struct node *services = node_get(root, "services");
-    for (size_t i = 0; node_is(services, NODE_MAPPING) && i < services->map.n; i++)
-        if (services->map.v[i].value->kind == NODE_MAPPING)
-            service_defaults(p->arena, services->map.v[i].value);
+    for (size_t i = 0; node_is(services, NODE_MAPPING) && i < services->count; i++)
+        if (services->pairs[i].value->kind == NODE_MAPPING)
+            service_defaults(p->arena, services->pairs[i].value);
 }

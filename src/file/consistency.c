@@ -24,8 +24,8 @@ static const struct mark *mark_of(const struct node *n)
 static void suggest_key(const struct checker *c, const struct node *map, const char *word)
 {
     struct closest near = {.word = word};
-    for (size_t i = 0; node_is(map, NODE_MAPPING) && i < map->map.n; i++)
-        closest_try(&near, map->map.v[i].key);
+    for (size_t i = 0; node_is(map, NODE_MAPPING) && i < map->count; i++)
+        closest_try(&near, map->pairs[i].key);
     diag_suggest(c->pass->diag, near.best);
 }
 
@@ -69,8 +69,8 @@ static void check_build(const struct checker *c)
     if (in_line && node_get(build, "dockerfile"))
         report(c, mark_of(in_line), "build: dockerfile and dockerfile_inline exclude each other");
     const struct node *contexts = node_get(build, "additional_contexts");
-    for (size_t i = 0; contexts && i < contexts->map.n; i++) {
-        const struct node *n = contexts->map.v[i].value;
+    for (size_t i = 0; contexts && i < contexts->count; i++) {
+        const struct node *n = contexts->pairs[i].value;
         const char *name = service_reference(node_str(n));
         const struct node *other = name ? node_get(c->services, name) : NULL;
         if (name && !other)
@@ -81,15 +81,15 @@ static void check_build(const struct checker *c)
     const struct node *platforms = node_get(build, "platforms");
     const struct node *platform = node_get(c->service, "platform");
     bool found = !platforms || !platform;
-    for (size_t i = 0; !found && i < platforms->seq.n; i++)
-        found = streq(platforms->seq.v[i]->string, platform->string);
+    for (size_t i = 0; !found && i < platforms->count; i++)
+        found = streq(platforms->items[i]->string, platform->string);
     if (!found)
         report(c, mark_of(platforms), "build.platforms must include the service's platform, %s",
                platform->string);
     const struct node *secrets = node_get(build, "secrets");
-    for (size_t i = 0; secrets && i < secrets->seq.n; i++) {
-        const char *source = node_get_str(secrets->seq.v[i], "source");
-        defined(c, "secrets", "secret", secrets->seq.v[i], source ? source : "");
+    for (size_t i = 0; secrets && i < secrets->count; i++) {
+        const char *source = node_get_str(secrets->items[i], "source");
+        defined(c, "secrets", "secret", secrets->items[i], source ? source : "");
     }
 }
 
@@ -99,8 +99,8 @@ static void check_networks(const struct checker *c)
     const struct node *networks = node_get(c->service, "networks");
     if (mode && networks)
         report(c, mark_of(mode), "network_mode and networks exclude each other");
-    for (size_t i = 0; networks && i < networks->map.n; i++) {
-        const struct node_pair *pair = &networks->map.v[i];
+    for (size_t i = 0; networks && i < networks->count; i++) {
+        const struct node_pair *pair = &networks->pairs[i];
         if (pair->value->implied)
             continue;
         if (starts_with(pair->key, "x-")) {
@@ -143,8 +143,8 @@ static void check_port_probe(const struct checker *c, const struct node *test)
     const struct node *probe = node_get(c->service, "x-healthcheck");
     if (!probe)
         return;
-    const struct node_pair *one = node_is(probe, NODE_MAPPING) && probe->map.n == 1
-                                      ? &probe->map.v[0]
+    const struct node_pair *one = node_is(probe, NODE_MAPPING) && probe->count == 1
+                                      ? &probe->pairs[0]
                                       : NULL;
     if (!one || (!streq(one->key, "tcp") && !streq(one->key, "http"))) {
         report(c, mark_of(probe), "x-healthcheck must have one of tcp and http");
@@ -154,8 +154,8 @@ static void check_port_probe(const struct checker *c, const struct node *test)
     const struct node *port = node_is(n, NODE_MAPPING) ? node_get(n, "port") : n;
     if (!node_is(port, NODE_INT) || port->integer < 1 || port->integer > 65535)
         report(c, mark_of(port ? port : n), "x-healthcheck: port must be 1 to 65535");
-    for (size_t i = 0; node_is(n, NODE_MAPPING) && i < n->map.n; i++)
-        check_probe_member(c, &n->map.v[i], streq(one->key, "http"));
+    for (size_t i = 0; node_is(n, NODE_MAPPING) && i < n->count; i++)
+        check_probe_member(c, &n->pairs[i], streq(one->key, "http"));
     if (test)
         report(c, mark_of(probe), "x-healthcheck and healthcheck.test exclude each other");
 }
@@ -175,9 +175,9 @@ static void check_restart_unhealthy(const struct checker *c)
 static void check_health(const struct checker *c)
 {
     const struct node *test = node_get(node_get(c->service, "healthcheck"), "test");
-    const char *first = node_is(test, NODE_SEQUENCE) ? test->seq.v[0]->string : NULL;
+    const char *first = node_is(test, NODE_SEQUENCE) ? test->items[0]->string : NULL;
     if (first && !streq(first, "CMD") && !streq(first, "CMD-SHELL") && !streq(first, "NONE"))
-        report(c, mark_of(test->seq.v[0]),
+        report(c, mark_of(test->items[0]),
                "healthcheck.test must start with \"CMD\", \"CMD-SHELL\" or \"NONE\", not \"%s\"",
                first);
     check_port_probe(c, test);
@@ -186,8 +186,8 @@ static void check_health(const struct checker *c)
 static void check_dependencies(const struct checker *c)
 {
     const struct node *all = node_get(c->service, "depends_on");
-    for (size_t i = 0; all && i < all->map.n; i++) {
-        const struct node_pair *pair = &all->map.v[i];
+    for (size_t i = 0; all && i < all->count; i++) {
+        const struct node_pair *pair = &all->pairs[i];
         const struct node *off = node_get(c->disabled, pair->key);
         if (node_pair(c->services, pair->key))
             continue;
@@ -200,8 +200,8 @@ static void check_dependencies(const struct checker *c)
         }
         struct strbuf list AUTOBUF = STRBUF_INIT;
         const struct node *profiles = node_get(off, "profiles");
-        for (size_t j = 0; profiles && j < profiles->seq.n; j++)
-            strbuf_addf(&list, "%s%s", j ? ", " : "", profiles->seq.v[j]->string);
+        for (size_t j = 0; profiles && j < profiles->count; j++)
+            strbuf_addf(&list, "%s%s", j ? ", " : "", profiles->items[j]->string);
         report(c, &pair->key_mark,
                "depends on service \"%s\", which is disabled: enable one of its profiles: %s",
                pair->key, list.buf);
@@ -214,23 +214,23 @@ static void check_references(const struct checker *c)
         const char *key, *what;
     } mounts[] = {{"configs", "config"}, {"secrets", "secret"}};
     const struct node *volumes = node_get(c->service, "volumes");
-    for (size_t i = 0; volumes && i < volumes->seq.n; i++) {
-        const char *type = node_get_str(volumes->seq.v[i], "type");
-        const struct node *source = node_get(volumes->seq.v[i], "source");
+    for (size_t i = 0; volumes && i < volumes->count; i++) {
+        const char *type = node_get_str(volumes->items[i], "type");
+        const struct node *source = node_get(volumes->items[i], "source");
         if (type && streq(type, "volume") && node_str(source))
             defined(c, "volumes", "volume", source, source->string);
     }
     for (size_t k = 0; k < ARRAY_SIZE(mounts); k++) {
         const struct node *list = node_get(c->service, mounts[k].key);
-        for (size_t i = 0; list && i < list->seq.n; i++) {
-            const char *source = node_get_str(list->seq.v[i], "source");
-            defined(c, mounts[k].key, mounts[k].what, list->seq.v[i], source ? source : "");
+        for (size_t i = 0; list && i < list->count; i++) {
+            const char *source = node_get_str(list->items[i], "source");
+            defined(c, mounts[k].key, mounts[k].what, list->items[i], source ? source : "");
         }
     }
     const struct node *models = node_get(c->service, "models");
-    for (size_t i = 0; models && i < models->map.n; i++) {
-        struct node ref = {.mark = models->map.v[i].key_mark};
-        defined(c, "models", "model", &ref, models->map.v[i].key);
+    for (size_t i = 0; models && i < models->count; i++) {
+        struct node ref = {.mark = models->pairs[i].key_mark};
+        defined(c, "models", "model", &ref, models->pairs[i].key);
     }
 }
 
@@ -278,8 +278,8 @@ static void check_limits(const struct checker *c)
 static void check_watch(const struct checker *c)
 {
     const struct node *watch = node_get(node_get(c->service, "develop"), "watch");
-    for (size_t i = 0; watch && i < watch->seq.n; i++) {
-        const struct node *rule = watch->seq.v[i];
+    for (size_t i = 0; watch && i < watch->count; i++) {
+        const struct node *rule = watch->items[i];
         const char *action = node_get_str(rule, "action");
         if (action && !node_get(rule, "target") && !streq(action, "rebuild") &&
             !streq(action, "restart"))
@@ -301,18 +301,18 @@ static void check_mounts(const struct checker *c)
 {
     const struct node *tmpfs = node_get(c->service, "tmpfs");
     const struct node *volumes = node_get(c->service, "volumes");
-    if (!tmpfs && (!volumes || volumes->seq.n < 2))
+    if (!tmpfs && (!volumes || volumes->count < 2))
         return;
     struct map seen AUTOMAP = MAP_INIT;
-    for (size_t i = 0; tmpfs && i < tmpfs->seq.n; i++) {
-        struct node *n = tmpfs->seq.v[i];
+    for (size_t i = 0; tmpfs && i < tmpfs->count; i++) {
+        struct node *n = tmpfs->items[i];
         claim_target(c, &seen, arena_strndup(c->pass->arena, n->string, strcspn(n->string, ":")),
                      n);
     }
-    for (size_t i = 0; volumes && i < volumes->seq.n; i++) {
-        const char *target = node_get_str(volumes->seq.v[i], "target");
+    for (size_t i = 0; volumes && i < volumes->count; i++) {
+        const char *target = node_get_str(volumes->items[i], "target");
         if (target)
-            claim_target(c, &seen, target, volumes->seq.v[i]);
+            claim_target(c, &seen, target, volumes->items[i]);
     }
 }
 
@@ -339,11 +339,11 @@ static void check_one_service(const struct checker *c)
 static void check_container_names(struct checker *c)
 {
     struct map seen AUTOMAP = MAP_INIT;
-    for (size_t i = 0; i < c->services->map.n; i++) {
-        struct node *name = node_get(c->services->map.v[i].value, "container_name");
+    for (size_t i = 0; i < c->services->count; i++) {
+        struct node *name = node_get(c->services->pairs[i].value, "container_name");
         if (!node_str(name))
             continue;
-        c->at[1].key = c->services->map.v[i].key;
+        c->at[1].key = c->services->pairs[i].key;
         const struct node *before = map_set(&seen, name->string, name);
         if (!before)
             continue;
@@ -366,7 +366,7 @@ struct visit {
 static void report_cycle(struct visit *v, size_t start)
 {
     struct checker *c = v->checker;
-    const struct node_pair *all = c->services->map.v;
+    const struct node_pair *all = c->services->pairs;
     struct strbuf text AUTOBUF = STRBUF_INIT;
     for (size_t i = start; i < v->depth; i++)
         strbuf_addf(&text, "%s -> ", all[v->way[i]].key);
@@ -388,10 +388,10 @@ static void report_cycle(struct visit *v, size_t start)
 static const struct node_pair *next_edge(struct visit *v)
 {
     size_t i = v->way[v->depth - 1];
-    const struct node *all = node_get(v->checker->services->map.v[i].value, "depends_on");
-    if (!node_is(all, NODE_MAPPING) || v->edge[v->depth - 1] == all->map.n)
+    const struct node *all = node_get(v->checker->services->pairs[i].value, "depends_on");
+    if (!node_is(all, NODE_MAPPING) || v->edge[v->depth - 1] == all->count)
         return NULL;
-    return &all->map.v[v->edge[v->depth - 1]++];
+    return &all->pairs[v->edge[v->depth - 1]++];
 }
 
 static void enter(struct visit *v, size_t i)
@@ -413,7 +413,7 @@ static void search_cycle(struct visit *v, size_t start)
             continue;
         }
         const struct node_pair *next = node_pair(services, edge->key);
-        size_t j = next ? (size_t)(next - services->map.v) : 0;
+        size_t j = next ? (size_t)(next - services->pairs) : 0;
         if (next && v->color[j] == WHITE) {
             enter(v, j);
         } else if (next && v->color[j] == GREY) {
@@ -428,7 +428,7 @@ static void search_cycle(struct visit *v, size_t start)
 static void check_cycles(struct checker *c)
 {
     struct arena *a = c->pass->arena;
-    size_t n = c->services->map.n;
+    size_t n = c->services->count;
     struct visit v = {.checker = c,
                       .color = arena_array(a, char, n),
                       .way = arena_array(a, size_t, n),
@@ -441,12 +441,12 @@ static void check_cycles(struct checker *c)
 static void check_secrets(const struct checker *c)
 {
     const struct node *secrets = node_get(c->root, "secrets");
-    for (size_t i = 0; node_is(secrets, NODE_MAPPING) && i < secrets->map.n; i++) {
-        const struct node *n = secrets->map.v[i].value;
+    for (size_t i = 0; node_is(secrets, NODE_MAPPING) && i < secrets->count; i++) {
+        const struct node *n = secrets->pairs[i].value;
         if (n->faulty || node_get_bool(n, "external", false) || node_get(n, "file") ||
             node_get(n, "environment"))
             continue;
-        struct place top = {.key = "secrets"}, at = {.up = &top, .key = secrets->map.v[i].key};
+        struct place top = {.key = "secrets"}, at = {.up = &top, .key = secrets->pairs[i].key};
         pass_error(c->pass, &at, &n->mark, "either file or environment must be given");
     }
 }
@@ -459,9 +459,9 @@ void rules_check_project(const struct pass *p, const struct node *root, const st
     c.at[1] = (struct place){.up = &c.at[0]};
     if (!node_is(c.services, NODE_MAPPING))
         return;
-    for (size_t i = 0; i < c.services->map.n; i++) {
-        c.name = c.at[1].key = c.services->map.v[i].key;
-        c.service = c.services->map.v[i].value;
+    for (size_t i = 0; i < c.services->count; i++) {
+        c.name = c.at[1].key = c.services->pairs[i].key;
+        c.service = c.services->pairs[i].value;
         if (c.service->kind == NODE_MAPPING)
             check_one_service(&c);
     }

@@ -29,11 +29,11 @@ struct search {
 static const struct node_pair *longest_key(const struct node *map, const char *text, size_t *n)
 {
     const struct node_pair *best = NULL;
-    for (size_t i = 0; i < map->map.n; i++) {
-        size_t len = strlen(map->map.v[i].key);
-        if (starts_with(text, map->map.v[i].key) && (!text[len] || strchr(".[", text[len])) &&
+    for (size_t i = 0; i < map->count; i++) {
+        size_t len = strlen(map->pairs[i].key);
+        if (starts_with(text, map->pairs[i].key) && (!text[len] || strchr(".[", text[len])) &&
             (!best || len > *n)) {
-            best = &map->map.v[i];
+            best = &map->pairs[i];
             *n = len;
         }
     }
@@ -48,10 +48,10 @@ static void report_unknown(const struct search *s, const struct node *n, const c
     const char *key = arena_strndup(s->pass->arena, text, len);
     const char *where = *done ? done : "the project";
     struct closest near = {.word = key};
-    for (size_t i = 0; n->kind == NODE_MAPPING && i < n->map.n; i++)
-        closest_try(&near, n->map.v[i].key);
+    for (size_t i = 0; n->kind == NODE_MAPPING && i < n->count; i++)
+        closest_try(&near, n->pairs[i].key);
     if (n->kind == NODE_SEQUENCE)
-        diag_error(s->pass->diag, &n->mark, "%s is a list of %u: no element %s", where, n->seq.n,
+        diag_error(s->pass->diag, &n->mark, "%s is a list of %u: no element %s", where, n->count,
                    key);
     else if (n->kind != NODE_MAPPING)
         diag_error(s->pass->diag, &n->mark, "%s is a %s: there is no %s in it", where,
@@ -69,10 +69,10 @@ static const struct node *element(const struct node *n, const char *text, size_t
     char *end;
     unsigned long i = n->kind == NODE_SEQUENCE && text[0] == '[' ? strtoul(text + 1, &end, 10) : 0;
     if (n->kind != NODE_SEQUENCE || text[0] != '[' || end == text + 1 || *end != ']' ||
-        i >= n->seq.n)
+        i >= n->count)
         return NULL;
     *len = (size_t)(end + 1 - text);
-    return n->seq.v[i];
+    return n->items[i];
 }
 
 /* ["KEY"] */
@@ -256,8 +256,8 @@ static void search_value(struct search *s, const struct node *n, size_t part, co
         if (s->parts[part].key)
             search_member(s, n, part, way);
     } else if (n->kind == NODE_SEQUENCE) {
-        for (size_t i = 0; i < n->seq.n; i++) {
-            const struct node *item = n->seq.v[i];
+        for (size_t i = 0; i < n->count; i++) {
+            const struct node *item = n->items[i];
             const char *key = s->parts[part].key;
             if (key ? names_key(item, key) : is_same(&s->parts[part], item))
                 search_value(s, item, part + 1, way);
@@ -368,11 +368,11 @@ void explain_find(const struct pass *p, const struct node *root, const struct no
     struct search s = {.pass = p, .history = p->origins->history, .env = env};
     struct node everything = *root; /* a service without an active profile can be explained too */
     struct node *services = node_get(root, "services");
-    if (node_is(services, NODE_MAPPING) && disabled->map.n) {
+    if (node_is(services, NODE_MAPPING) && disabled->count) {
         everything = *node_clone(p->arena, root);
         services = node_get(&everything, "services");
-        for (size_t i = 0; i < disabled->map.n; i++)
-            node_put(p->arena, services, disabled->map.v[i].key, disabled->map.v[i].value);
+        for (size_t i = 0; i < disabled->count; i++)
+            node_put(p->arena, services, disabled->pairs[i].key, disabled->pairs[i].value);
     }
     e->value = follow(&s, &everything, e->path);
     if (!e->value)

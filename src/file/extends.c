@@ -122,7 +122,7 @@ static struct origin_range lines_of(const struct extended_file *file, const stru
 {
     const struct node_pair *next = pair + 1;
     struct origin_range r = {.file = pair->key_mark.file, .first = pair->key_mark.line};
-    if (next < file->services->map.v + file->services->map.n && r.file &&
+    if (next < file->services->pairs + file->services->count && r.file &&
         next->key_mark.file == r.file && next->key_mark.line >= r.first)
         r.last = next->key_mark.line > r.first ? next->key_mark.line - 1 : r.first;
     return r;
@@ -161,8 +161,8 @@ static struct node *find_base(struct scope *scope, struct extended_file *file,
     }
     if (!node_get(file->services, ref)) {
         struct closest near = {.word = ref};
-        for (size_t i = 0; i < file->services->map.n; i++)
-            closest_try(&near, file->services->map.v[i].key);
+        for (size_t i = 0; i < file->services->count; i++)
+            closest_try(&near, file->services->pairs[i].key);
         pass_error(&l->pass, &at[1], &service->mark, "cannot extend service \"%s\": not in %s", ref,
                    file->name);
         diag_suggest(l->pass.diag, near.best);
@@ -244,8 +244,8 @@ void extends_apply(struct scope *scope, const struct loaded_file *file,
         return;
     struct extended_file self = {
         .path = file->path, .name = file->name, .services = services, .docs = doc, .docs_n = 1};
-    for (size_t i = 0; i < services->map.n; i++)
-        resolve(scope, &self, services->map.v[i].key, NULL, 0);
+    for (size_t i = 0; i < services->count; i++)
+        resolve(scope, &self, services->pairs[i].key, NULL, 0);
 }
 
 void extends_release(struct loader *l)

@@ -498,13 +498,13 @@ const struct field *field_named(const struct object *object, const char *name)
     return NULL;
 }
 
-const struct field *field_of(const struct object *object, struct node_pair *pair)
+const struct field *field_of(const struct object *object, const struct node_pair *pair)
 {
-    const struct field *f = pair->field;
-    if (f >= object->fields && f < object->fields + object->n)
-        return f;
-    f = field_named(object, pair->key);
+    uint8_t *last = &pair->value->field;
+    if (*last < object->n && streq(object->fields[*last].name, pair->key))
+        return &object->fields[*last];
+    const struct field *f = field_named(object, pair->key);
     if (f)
-        pair->field = f;
+        *last = (uint8_t)(f - object->fields);
     return f;
 }

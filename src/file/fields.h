@@ -142,7 +142,7 @@ extern const struct object root_object;
 extern const struct object service_object;
 
 /* What the table says of a member of an object, or NULL: x-* and what the schema does not know. */
-const struct field *field_of(const struct object *object, struct node_pair *pair);
+const struct field *field_of(const struct object *object, const struct node_pair *pair);
 const struct field *field_named(const struct object *object, const char *name);
 
 #endif

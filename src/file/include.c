@@ -26,8 +26,8 @@ static struct node *as_list(struct loader *l, struct node *n, const char *key)
         return list;
     }
     bool ok = n->kind == NODE_SEQUENCE;
-    for (size_t i = 0; ok && i < n->seq.n; i++)
-        ok = n->seq.v[i]->kind == NODE_STRING;
+    for (size_t i = 0; ok && i < n->count; i++)
+        ok = n->items[i]->kind == NODE_STRING;
     if (ok)
         return n;
     pass_error(&l->pass, NULL, &n->mark, "include: %s: want a string or a list of strings", key);
@@ -48,17 +48,17 @@ static bool read_entry(struct loader *l, struct node *n, struct entry *e)
                    node_kind_name(n));
         return false;
     }
-    for (size_t i = 0; n->kind == NODE_MAPPING && i < n->map.n; i++) {
-        struct closest near = {.word = n->map.v[i].key};
+    for (size_t i = 0; n->kind == NODE_MAPPING && i < n->count; i++) {
+        struct closest near = {.word = n->pairs[i].key};
         bool known = false;
         for (size_t k = 0; k < ARRAY_SIZE(keys) && !known; k++) {
-            known = streq(keys[k], n->map.v[i].key);
+            known = streq(keys[k], n->pairs[i].key);
             closest_try(&near, keys[k]);
         }
         if (known)
             continue;
-        diag_warning(l->pass.diag, &n->map.v[i].key_mark, "include: unknown key \"%s\"",
-                     n->map.v[i].key);
+        diag_warning(l->pass.diag, &n->pairs[i].key_mark, "include: unknown key \"%s\"",
+                     n->pairs[i].key);
         diag_suggest(l->pass.diag, near.best);
     }
     struct node *folder = node_get(n, "project_directory");
@@ -69,7 +69,7 @@ static bool read_entry(struct loader *l, struct node *n, struct entry *e)
     e->project_directory = node_given(folder) ? node_text(l->pass.arena, folder) : NULL;
     e->paths = as_list(l, node_get(n, "path"), "path");
     e->env_files = as_list(l, node_get(n, "env_file"), "env_file");
-    if (!node_given(node_get(n, "path")) || (e->paths && !e->paths->seq.n)) {
+    if (!node_given(node_get(n, "path")) || (e->paths && !e->paths->count)) {
         diag_warning(l->pass.diag, &n->mark, "include: no path is given: nothing is included");
         return false;
     }
@@ -109,15 +109,15 @@ static int read_env(const struct scope *scope, const struct entry *e, const char
     struct arena *a = l->pass.arena;
     struct env vars = {0};
     int rc = 0;
-    if (!e->env_files || !e->env_files->seq.n) {
+    if (!e->env_files || !e->env_files->count) {
         const char *path = paths_join(a, folder, ".env");
         struct stat st;
         if (stat(path, &st) == 0 && !S_ISDIR(st.st_mode))
             rc = dotenv_load(&l->pass, path, paths_display(a, l->cwd, path), NULL, scope->env, NULL,
                              &vars, &l->unset);
     }
-    for (size_t i = 0; e->env_files && i < e->env_files->seq.n && !rc; i++) {
-        const struct node *item = e->env_files->seq.v[i];
+    for (size_t i = 0; e->env_files && i < e->env_files->count && !rc; i++) {
+        const struct node *item = e->env_files->items[i];
         const char *path = paths_join(a, *item->string == '/' ? "" : scope->dir, item->string);
         if (!fs_exists(path)) {
             pass_error(&l->pass, NULL, &item->mark, "include: env file %s not found", path);
@@ -148,8 +148,8 @@ static void import_section(struct loader *l, const struct node *from, struct nod
     }
     if (target->kind != NODE_MAPPING)
         return; /* the schema says so */
-    for (size_t i = 0; i < source->map.n; i++) {
-        const struct node_pair *pair = &source->map.v[i];
+    for (size_t i = 0; i < source->count; i++) {
+        const struct node_pair *pair = &source->pairs[i];
         const struct node_pair *same = node_pair(target, pair->key);
         if (!same) {
             node_set(l->pass.arena, target, pair->key, pair->key_mark, pair->value);
@@ -167,7 +167,7 @@ static void include_entry(struct scope *scope, struct node *root, const struct e
                                            "secrets",  "configs", "models"};
     struct loader *l = scope->loader;
     struct arena *a = l->pass.arena;
-    size_t n = e->paths->seq.n;
+    size_t n = e->paths->count;
     if (pass_full(&l->pass, &e->node->mark))
         return;
     if (++l->includes > INCLUDES_MAX) {
@@ -179,7 +179,7 @@ static void include_entry(struct scope *scope, struct node *root, const struct e
     struct scope inner = {
         .loader = l, .up = scope, .included_at = e->node->mark, .depth = scope->depth + 1};
     for (size_t i = 0; i < n; i++) {
-        const struct node *item = e->paths->seq.v[i];
+        const struct node *item = e->paths->items[i];
         const char *path = remote_is(item->string)
                                ? remote_fetch(&l->pass, l->options, item->string, &item->mark)
                                : paths_join(a, *item->string == '/' ? "" : scope->dir,
@@ -224,9 +224,9 @@ void include_apply(struct scope *scope, struct node *root)
                    node_kind_name(list));
         return;
     }
-    for (size_t i = 0; i < list->seq.n; i++) {
+    for (size_t i = 0; i < list->count; i++) {
         struct entry e;
-        if (read_entry(l, list->seq.v[i], &e))
+        if (read_entry(l, list->items[i], &e))
             include_entry(scope, root, &e);
     }
 }

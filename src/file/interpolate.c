@@ -182,8 +182,8 @@ static void walk_value(struct walk *w, struct node *n, struct view view, const s
     if (n->kind == NODE_STRING) {
         walk_string(w, n, view.cast, at);
     } else if (n->kind == NODE_MAPPING) {
-        for (size_t i = 0; i < n->map.n; i++) {
-            struct node_pair *pair = &n->map.v[i];
+        for (size_t i = 0; i < n->count; i++) {
+            struct node_pair *pair = &n->pairs[i];
             struct place here = {.up = at, .key = pair->key};
             struct view below = view;
             if (!view.deep)
@@ -193,9 +193,9 @@ static void walk_value(struct walk *w, struct node *n, struct view view, const s
             walk_value(w, pair->value, below, &here);
         }
     } else if (n->kind == NODE_SEQUENCE) {
-        for (size_t i = 0; i < n->seq.n; i++) {
+        for (size_t i = 0; i < n->count; i++) {
             struct place here = {.up = at, .index = i};
-            walk_value(w, n->seq.v[i], (struct view){.object = view.object}, &here);
+            walk_value(w, n->items[i], (struct view){.object = view.object}, &here);
         }
     }
 }

@@ -1,5 +1,6 @@
 #include "file/load.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -208,6 +209,16 @@ static void session_read(struct session *s)
     find_name(s);
 }
 
+/* Its small pieces are spread over the heap, which gives pages back only when asked to. */
+static void drop_schema(struct loader *l)
+{
+    if (l->schema && !l->options->schema) {
+        schema_free(l->schema);
+        malloc_trim(0);
+    }
+    l->schema = NULL;
+}
+
 static void session_end(struct session *s)
 {
     history_release(s->loader.origins.history);
@@ -218,15 +229,14 @@ static void session_end(struct session *s)
     unset_seen_release(&s->loader.unset);
     extends_release(&s->loader);
     map_release(&s->loader.obsolete);
-    if (!s->loader.options->schema)
-        schema_free(s->loader.schema);
+    drop_schema(&s->loader);
     env_release(&s->setting.env);
     arena_free(s->loader.pass.arena);
 }
 
 static bool is_blank(const struct node *model)
 {
-    return !model->map.n;
+    return !model->count;
 }
 
 static void read_service_files(struct session *s, struct node *root)
@@ -250,12 +260,12 @@ static void select_active(struct session *s, struct node *root, struct node **di
     if (!o->no_consistency)
         rules_check_project(p, root, *disabled);
     read_service_files(s, root);
-    size_t before = (*disabled)->map.n;
+    size_t before = (*disabled)->count;
     if (!o->services || !before)
         return;
     node_put(p->arena, root, "services", all);
     select_profiles(p->arena, root, &s->setting.profiles, o->services, disabled);
-    if ((*disabled)->map.n == before)
+    if ((*disabled)->count == before)
         return;
     if (!o->no_consistency && p->diag->errors == errors)
         rules_check_project(p, root, *disabled);
@@ -304,6 +314,7 @@ static struct node *load(struct session *s, struct node **disabled)
         .main_file = s->setting.files.v[0],
     };
     struct node *root = loader_model(&scope, s->files, s->setting.files.n);
+    drop_schema(l); /* before the document is at its largest */
     if (is_blank(root)) {
         if (!d->errors)
             diag_error(d, &root->mark, "empty compose file");
@@ -407,10 +418,10 @@ static void collect_variables(struct collector *c, const struct node *n)
 {
     if (n->kind == NODE_STRING && strchr(n->string, '$'))
         template_variables(c->arena, n->string, collect_variable, c);
-    for (size_t i = 0; n->kind == NODE_MAPPING && i < n->map.n; i++)
-        collect_variables(c, n->map.v[i].value);
-    for (size_t i = 0; n->kind == NODE_SEQUENCE && i < n->seq.n; i++)
-        collect_variables(c, n->seq.v[i]);
+    for (size_t i = 0; n->kind == NODE_MAPPING && i < n->count; i++)
+        collect_variables(c, n->pairs[i].value);
+    for (size_t i = 0; n->kind == NODE_SEQUENCE && i < n->count; i++)
+        collect_variables(c, n->items[i]);
 }
 
 static int compare_variables(const void *a, const void *b)

@@ -35,8 +35,8 @@ static struct node *merge_values(const struct pass *p, struct node *base, struct
 static struct node *merge_mappings(const struct pass *p, struct node *base, struct node *over,
                                    struct rule rule, const struct place *at)
 {
-    for (size_t i = 0; i < over->map.n; i++) {
-        struct node_pair *o = &over->map.v[i];
+    for (size_t i = 0; i < over->count; i++) {
+        struct node_pair *o = &over->pairs[i];
         struct node_pair *b = node_pair(base, o->key);
         if (!b) {
             node_set(p->arena, base, o->key, o->key_mark, o->value);
@@ -90,16 +90,16 @@ struct node *merge_to_sequence(struct arena *a, struct node *n)
         node_append(a, seq, n);
     if (n->kind != NODE_MAPPING)
         return seq;
-    for (size_t i = 0; i < n->map.n; i++) {
-        struct node *value = n->map.v[i].value;
+    for (size_t i = 0; i < n->count; i++) {
+        struct node *value = n->pairs[i].value;
         if (value->kind == NODE_SEQUENCE)
-            for (size_t j = 0; j < value->seq.n; j++)
-                append_pair(a, seq, n->map.v[i].key, value->seq.v[j]);
+            for (size_t j = 0; j < value->count; j++)
+                append_pair(a, seq, n->pairs[i].key, value->items[j]);
         else
-            append_pair(a, seq, n->map.v[i].key, value);
+            append_pair(a, seq, n->pairs[i].key, value);
     }
-    if (seq->seq.n)
-        qsort(seq->seq.v, seq->seq.n, sizeof(*seq->seq.v), compare_texts);
+    if (seq->count)
+        qsort(seq->items, seq->count, sizeof(*seq->items), compare_texts);
     return seq;
 }
 
@@ -108,13 +108,13 @@ static struct node *merge_sequences(const struct pass *p, struct node *base, str
 {
     base = merge_to_sequence(p->arena, base);
     over = merge_to_sequence(p->arena, over);
-    size_t before = base->seq.n;
-    for (size_t i = 0; i < over->seq.n; i++) {
+    size_t before = base->count;
+    for (size_t i = 0; i < over->count; i++) {
         bool seen = false;
         for (size_t j = 0; distinct && j < before && !seen; j++)
-            seen = node_equal(base->seq.v[j], over->seq.v[i]);
+            seen = node_equal(base->items[j], over->items[i]);
         if (!seen)
-            node_append(p->arena, base, over->seq.v[i]);
+            node_append(p->arena, base, over->items[i]);
     }
     base->faulty |= over->faulty;
     return base;
@@ -126,8 +126,8 @@ static struct node *names_to_mapping(struct arena *a, struct node *n, bool start
     if (n->kind != NODE_SEQUENCE)
         return n;
     struct node *map = node_new(a, NODE_MAPPING, n->mark);
-    for (size_t i = 0; i < n->seq.n; i++) {
-        const struct node *item = n->seq.v[i];
+    for (size_t i = 0; i < n->count; i++) {
+        const struct node *item = n->items[i];
         if (item->kind != NODE_STRING)
             return n;
         struct node *value = node_new(a, started ? NODE_MAPPING : NODE_NULL, item->mark);
@@ -167,7 +167,7 @@ static bool same_subnet(const struct node *a, const struct node *b)
 static size_t find_pool(const struct node *pools, const struct node *pool)
 {
     size_t i = 0;
-    while (i < pools->seq.n && !same_subnet(pools->seq.v[i], pool))
+    while (i < pools->count && !same_subnet(pools->items[i], pool))
         i++;
     return i;
 }
@@ -181,20 +181,20 @@ static struct node *merge_pools(const struct pass *p, struct node *base, struct 
     if (base->kind != NODE_SEQUENCE || over->kind != NODE_SEQUENCE)
         return mismatch(p, base, over, at);
     struct node *pools = node_new(p->arena, NODE_SEQUENCE, over->mark);
-    for (size_t i = 0; i < base->seq.n; i++) {
-        struct node *b = base->seq.v[i];
-        for (size_t j = 0; j < over->seq.n; j++) {
-            struct node *o = over->seq.v[j];
+    for (size_t i = 0; i < base->count; i++) {
+        struct node *b = base->items[i];
+        for (size_t j = 0; j < over->count; j++) {
+            struct node *o = over->items[j];
             if (b->kind != NODE_MAPPING || o->kind != NODE_MAPPING)
                 return mismatch(p, base, over, at);
-            if (!same_subnet(b, o) && find_pool(pools, o) == pools->seq.n) {
+            if (!same_subnet(b, o) && find_pool(pools, o) == pools->count) {
                 node_append(p->arena, pools, o);
                 continue;
             }
             merge_mappings(p, b, o, (struct rule){0}, at);
             size_t same = find_pool(pools, b);
-            if (same < pools->seq.n)
-                pools->seq.v[same] = b;
+            if (same < pools->count)
+                pools->items[same] = b;
             else
                 node_append(p->arena, pools, b);
         }
@@ -205,8 +205,8 @@ static struct node *merge_pools(const struct pass *p, struct node *base, struct 
 /* Each limit as a whole. */
 static struct node *merge_ulimits(const struct pass *p, struct node *base, struct node *over)
 {
-    for (size_t i = 0; i < over->map.n; i++) {
-        const struct node_pair *o = &over->map.v[i];
+    for (size_t i = 0; i < over->count; i++) {
+        const struct node_pair *o = &over->pairs[i];
         node_set(p->arena, base, o->key, o->key_mark, o->value);
     }
     return base;
@@ -241,8 +241,8 @@ static struct node *merge_plain(const struct pass *p, struct node *base, struct 
     if (base->kind == NODE_SEQUENCE) {
         if (over->kind != NODE_SEQUENCE)
             return mismatch(p, base, over, at);
-        for (size_t i = 0; i < over->seq.n; i++)
-            node_append(p->arena, base, over->seq.v[i]);
+        for (size_t i = 0; i < over->count; i++)
+            node_append(p->arena, base, over->items[i]);
         base->faulty |= over->faulty;
         return base;
     }
@@ -360,33 +360,33 @@ static bool put_unique_key(const struct pass *p, enum field_unique rule, const s
 
 static void make_unique(const struct pass *p, struct node *seq, enum field_unique rule)
 {
-    if (seq->seq.n < 2)
+    if (seq->count < 2)
         return;
     struct map seen AUTOMAP = MAP_INIT; /* key -> 1 + place in the result */
     struct strbuf key AUTOBUF = STRBUF_INIT;
     size_t kept = 0;
-    for (size_t i = 0; i < seq->seq.n; i++) {
+    for (size_t i = 0; i < seq->count; i++) {
         strbuf_setlen(&key, 0);
-        bool keyed = put_unique_key(p, rule, seq->seq.v[i], &key);
+        bool keyed = put_unique_key(p, rule, seq->items[i], &key);
         size_t before = keyed ? (size_t)(uintptr_t)map_get(&seen, key.buf) : 0;
         if (before) {
-            history_replaced(p->origins ? p->origins->history : NULL, &seq->seq.v[i]->mark,
-                             &seq->seq.v[before - 1]->mark);
-            seq->seq.v[before - 1] = seq->seq.v[i];
+            history_replaced(p->origins ? p->origins->history : NULL, &seq->items[i]->mark,
+                             &seq->items[before - 1]->mark);
+            seq->items[before - 1] = seq->items[i];
             continue;
         }
-        seq->seq.v[kept++] = seq->seq.v[i];
+        seq->items[kept++] = seq->items[i];
         if (keyed)
             map_set(&seen, key.buf, (void *)(uintptr_t)kept);
     }
-    seq->seq.n = (uint32_t)kept;
+    seq->count = (uint32_t)kept;
 }
 
 static void unique_members(const struct pass *p, struct node *map, const struct object *object,
                            bool named)
 {
-    for (size_t i = 0; i < map->map.n; i++) {
-        struct node_pair *pair = &map->map.v[i];
+    for (size_t i = 0; i < map->count; i++) {
+        struct node_pair *pair = &map->pairs[i];
         const struct field *f = named ? NULL : field_of(object, pair);
         if (pair->value->kind == NODE_MAPPING && (named || (f && f->object)))
             unique_members(p, pair->value, named ? object : f->object,

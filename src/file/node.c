@@ -16,16 +16,31 @@ bool mark_equal(const struct mark *a, const struct mark *b)
 
 enum { INDEX_FROM = 16 }; /* below, a linear search is faster */
 
-/* Open addressing over the pairs of a mapping with room for INDEX_FROM of them, in front of which
- * it lies; slots hold pair number + 1. */
-struct node_index {
-    size_t cap; /* power of two, 0: stale */
-    uint32_t *slots;
+/* Lies in front of the items or pairs of a node. Behind pairs with room for INDEX_FROM of them lies
+ * an index, open addressing; slots hold pair number + 1. */
+struct node_room {
+    uint32_t cap;
+    uint32_t slots; /* power of two, 0: there is no index, or it is stale */
 };
 
-static struct node_index *index_of(const struct node *map)
+static struct node_room *room_of(const struct node *n)
 {
-    return map->map.cap >= INDEX_FROM ? (struct node_index *)map->map.v - 1 : NULL;
+    return n->pairs ? (struct node_room *)n->pairs - 1 : NULL;
+}
+
+static uint32_t *slots_of(const struct node *map)
+{
+    return (uint32_t *)(map->pairs + room_of(map)->cap);
+}
+
+static uint32_t slots_for(size_t pairs)
+{
+    uint32_t slots = 64;
+    if (pairs < INDEX_FROM)
+        return 0;
+    while (slots < pairs * 2)
+        slots *= 2;
+    return slots;
 }
 
 static uint32_t hash_key(const char *s)
@@ -36,41 +51,40 @@ static uint32_t hash_key(const char *s)
     return h;
 }
 
-static void index_insert(struct node_index *ix, const char *key, size_t i)
+static void index_insert(struct node *map, size_t i)
 {
-    size_t at = hash_key(key) & (ix->cap - 1);
-    while (ix->slots[at])
-        at = (at + 1) & (ix->cap - 1);
-    ix->slots[at] = (uint32_t)i + 1;
+    uint32_t *slots = slots_of(map), mask = room_of(map)->slots - 1;
+    uint32_t at = hash_key(map->pairs[i].key) & mask;
+    while (slots[at])
+        at = (at + 1) & mask;
+    slots[at] = (uint32_t)i + 1;
 }
 
-/* room: how many members to expect. */
-static void index_build(struct arena *a, struct node *map, size_t room)
+static void index_build(struct node *map)
 {
-    struct node_index *ix = index_of(map);
-    ix->cap = 64;
-    while (ix->cap < room * 2)
-        ix->cap *= 2;
-    ix->slots = arena_array(a, uint32_t, ix->cap);
-    for (size_t i = 0; i < map->map.n; i++)
-        index_insert(ix, map->map.v[i].key, i);
+    struct node_room *room = room_of(map);
+    room->slots = slots_for(room->cap);
+    memset(slots_of(map), 0, room->slots * sizeof(uint32_t));
+    for (size_t i = 0; i < map->count; i++)
+        index_insert(map, i);
 }
 
 struct node_pair *node_pair(const struct node *n, const char *key)
 {
     if (!node_is(n, NODE_MAPPING))
         return NULL;
-    const struct node_index *ix = index_of(n);
-    if (ix && ix->cap) {
-        for (size_t at = hash_key(key) & (ix->cap - 1); ix->slots[at];
-             at = (at + 1) & (ix->cap - 1))
-            if (streq(n->map.v[ix->slots[at] - 1].key, key))
-                return &n->map.v[ix->slots[at] - 1];
+    const struct node_room *room = room_of(n);
+    if (room && room->slots) {
+        const uint32_t *slots = slots_of(n);
+        for (uint32_t at = hash_key(key) & (room->slots - 1); slots[at];
+             at = (at + 1) & (room->slots - 1))
+            if (streq(n->pairs[slots[at] - 1].key, key))
+                return &n->pairs[slots[at] - 1];
         return NULL;
     }
-    for (size_t i = 0; i < n->map.n; i++)
-        if (n->map.v[i].key[0] == key[0] && streq(n->map.v[i].key, key))
-            return &n->map.v[i];
+    for (size_t i = 0; i < n->count; i++)
+        if (n->pairs[i].key[0] == key[0] && streq(n->pairs[i].key, key))
+            return &n->pairs[i];
     return NULL;
 }
 
@@ -94,6 +108,11 @@ bool node_get_bool(const struct node *n, const char *key, bool fallback)
 {
     const struct node *v = node_get(n, key);
     return node_is(v, NODE_BOOL) ? v->boolean : fallback;
+}
+
+double node_number(const struct node *n)
+{
+    return n->tag == TAG_UINT64 ? (double)n->whole : n->number;
 }
 
 struct node *node_new(struct arena *a, enum node_kind kind, struct mark mark)
@@ -131,30 +150,38 @@ static size_t more_than(uint32_t cap)
     return cap < 4 ? 4 : (size_t)cap + cap / 2;
 }
 
-static struct node_pair *new_pairs(struct arena *a, size_t n)
+static uint32_t cap_of(const struct node *n)
 {
-    size_t front = n >= INDEX_FROM ? sizeof(struct node_index) : 0;
-    char *p = arena_alloc(a, front + n * sizeof(struct node_pair));
-    return (struct node_pair *)(p + front);
+    const struct node_room *room = room_of(n);
+    return room ? room->cap : 0;
 }
 
 void node_reserve(struct arena *a, struct node *n, size_t members)
 {
-    if (n->kind == NODE_SEQUENCE && members > n->seq.cap) {
-        struct node **v = arena_array(a, struct node *, members);
-        if (n->seq.n)
-            memcpy(v, n->seq.v, n->seq.n * sizeof(*v));
-        n->seq.v = v;
-        n->seq.cap = (uint32_t)members;
-    } else if (n->kind == NODE_MAPPING && members > n->map.cap) {
-        struct node_pair *v = new_pairs(a, members);
-        if (n->map.n)
-            memcpy(v, n->map.v, n->map.n * sizeof(*v));
-        n->map.v = v;
-        n->map.cap = (uint32_t)members;
-        if (members >= INDEX_FROM)
-            index_build(a, n, members);
-    }
+    if (members <= cap_of(n))
+        return;
+    bool map = n->kind == NODE_MAPPING;
+    size_t each = map ? sizeof(struct node_pair) : sizeof(struct node *);
+    size_t index = map ? slots_for(members) * sizeof(uint32_t) : 0;
+    struct node_room *room = arena_alloc(a, sizeof(*room) + members * each + index);
+    room->cap = (uint32_t)members;
+    if (n->count)
+        memcpy(room + 1, n->items, n->count * each);
+    n->items = (struct node **)(room + 1);
+    if (index)
+        index_build(n);
+}
+
+/* A pair whose key is not there yet. */
+static void add_pair(struct arena *a, struct node *map, struct node_pair pair)
+{
+    if (map->count == cap_of(map))
+        node_reserve(a, map, more_than(map->count));
+    map->pairs[map->count++] = pair;
+    if (room_of(map)->slots)
+        index_insert(map, map->count - 1);
+    else if (map->count >= INDEX_FROM)
+        index_build(map);
 }
 
 void node_set(struct arena *a, struct node *map, const char *key, struct mark key_mark,
@@ -166,14 +193,7 @@ void node_set(struct arena *a, struct node *map, const char *key, struct mark ke
         p->key_mark = key_mark;
         return;
     }
-    if (map->map.n == map->map.cap)
-        node_reserve(a, map, more_than(map->map.cap));
-    map->map.v[map->map.n++] = (struct node_pair){.key = key, .key_mark = key_mark, .value = value};
-    struct node_index *ix = index_of(map);
-    if (ix && ix->cap)
-        index_insert(ix, key, map->map.n - 1);
-    else if (map->map.n >= INDEX_FROM)
-        index_build(a, map, map->map.cap);
+    add_pair(a, map, (struct node_pair){.key = key, .key_mark = key_mark, .value = value});
 }
 
 void node_put(struct arena *a, struct node *map, const char *key, struct node *value)
@@ -183,16 +203,16 @@ void node_put(struct arena *a, struct node *map, const char *key, struct node *v
 
 void node_del_at(struct node *map, size_t i)
 {
-    memmove(map->map.v + i, map->map.v + i + 1, (map->map.n - i - 1) * sizeof(*map->map.v));
-    map->map.n--;
+    memmove(map->pairs + i, map->pairs + i + 1, (map->count - i - 1) * sizeof(*map->pairs));
+    map->count--;
     node_moved(map);
 }
 
 void node_moved(struct node *map)
 {
-    struct node_index *ix = index_of(map);
-    if (ix)
-        ix->cap = 0;
+    struct node_room *room = room_of(map);
+    if (room)
+        room->slots = 0;
 }
 
 bool node_del(struct node *map, const char *key)
@@ -200,36 +220,34 @@ bool node_del(struct node *map, const char *key)
     const struct node_pair *p = node_pair(map, key);
     if (!p)
         return false;
-    node_del_at(map, (size_t)(p - map->map.v));
+    node_del_at(map, (size_t)(p - map->pairs));
     return true;
 }
 
 void node_append(struct arena *a, struct node *seq, struct node *value)
 {
-    if (seq->seq.n == seq->seq.cap)
-        node_reserve(a, seq, more_than(seq->seq.cap));
-    seq->seq.v[seq->seq.n++] = value;
+    if (seq->count == cap_of(seq))
+        node_reserve(a, seq, more_than(seq->count));
+    seq->items[seq->count++] = value;
 }
 
 struct node *node_clone(struct arena *a, const struct node *n)
 {
     struct node *copy = arena_new_of(a, struct node);
     *copy = *n;
-    if (n->kind == NODE_SEQUENCE) {
-        copy->seq.cap = n->seq.n;
-        copy->seq.v = arena_array(a, struct node *, n->seq.n);
-        for (size_t i = 0; i < n->seq.n; i++)
-            copy->seq.v[i] = node_clone(a, n->seq.v[i]);
-    } else if (n->kind == NODE_MAPPING) {
-        copy->map.cap = n->map.n;
-        copy->map.v = new_pairs(a, n->map.n);
-        for (size_t i = 0; i < n->map.n; i++) {
-            copy->map.v[i] = n->map.v[i];
-            copy->map.v[i].value = node_clone(a, n->map.v[i].value);
-        }
-        if (n->map.n >= INDEX_FROM)
-            index_build(a, copy, n->map.n);
-    }
+    if (n->kind != NODE_SEQUENCE && n->kind != NODE_MAPPING)
+        return copy;
+    copy->items = NULL;
+    copy->count = 0;
+    node_reserve(a, copy, n->count);
+    for (size_t i = 0; i < n->count; i++)
+        if (n->kind == NODE_SEQUENCE)
+            node_append(a, copy, node_clone(a, n->items[i]));
+        else
+            add_pair(a, copy,
+                     (struct node_pair){.key = n->pairs[i].key,
+                                        .key_mark = n->pairs[i].key_mark,
+                                        .value = node_clone(a, n->pairs[i].value)});
     return copy;
 }
 
@@ -245,22 +263,22 @@ bool node_equal(const struct node *a, const struct node *b)
     case NODE_INT:
         return a->integer == b->integer;
     case NODE_FLOAT:
-        return a->number == b->number;
+        return node_number(a) == node_number(b);
     case NODE_STRING:
         return streq(a->string, b->string);
     case NODE_SEQUENCE:
-        if (a->seq.n != b->seq.n)
+        if (a->count != b->count)
             return false;
-        for (size_t i = 0; i < a->seq.n; i++)
-            if (!node_equal(a->seq.v[i], b->seq.v[i]))
+        for (size_t i = 0; i < a->count; i++)
+            if (!node_equal(a->items[i], b->items[i]))
                 return false;
         return true;
     case NODE_MAPPING:
-        if (a->map.n != b->map.n)
+        if (a->count != b->count)
             return false;
-        for (size_t i = 0; i < a->map.n; i++) {
-            const struct node *other = node_get(b, a->map.v[i].key);
-            if (!other || !node_equal(a->map.v[i].value, other))
+        for (size_t i = 0; i < a->count; i++) {
+            const struct node *other = node_get(b, a->pairs[i].key);
+            if (!other || !node_equal(a->pairs[i].value, other))
                 return false;
         }
         return true;
@@ -275,15 +293,11 @@ static int compare_pairs(const void *a, const void *b)
 
 void node_sort(struct node *map)
 {
-    if (map->map.n < 2)
+    if (map->count < 2)
         return;
-    qsort(map->map.v, map->map.n, sizeof(*map->map.v), compare_pairs);
-    struct node_index *ix = index_of(map);
-    if (ix && ix->cap) {
-        memset(ix->slots, 0, ix->cap * sizeof(*ix->slots));
-        for (size_t i = 0; i < map->map.n; i++)
-            index_insert(ix, map->map.v[i].key, i);
-    }
+    qsort(map->pairs, map->count, sizeof(*map->pairs), compare_pairs);
+    if (room_of(map)->slots)
+        index_build(map);
 }
 
 const char *node_kind_name(const struct node *n)

@@ -42,38 +42,30 @@ struct mark {
 /* The same place, by way of whichever alias. False where either is not from a file. */
 bool mark_equal(const struct mark *a, const struct mark *b);
 
-struct field;
-
+/* Pairs and nodes are 32 bytes each: a project of ten thousand services has more than half a million
+ * of either. */
 struct node_pair {
     const char *key;
     struct mark key_mark;
     struct node *value;
-    const struct field *field; /* what file/fields.h says of the key, cached by field_of() */
 };
 
-/* 40 bytes: a project of ten thousand services has more than half a million of them. */
 struct node {
     enum node_kind kind : 8;
-    uint8_t tag;  /* enum node_tag */
-    bool faulty;  /* an error inside was reported; later passes leave it alone */
-    bool implied; /* not written by the user: a default that a pass put in */
+    uint8_t tag;      /* enum node_tag */
+    bool faulty : 1;  /* an error inside was reported; later passes leave it alone */
+    bool implied : 1; /* not written by the user: a default that a pass put in */
+    uint8_t field;    /* where field_of() found its key the last time */
+    uint32_t count;   /* of the items or pairs */
     struct mark mark;
     union {
         bool boolean;
         int64_t integer;
-        struct {
-            double number;
-            uint64_t whole; /* TAG_UINT64: the exact value */
-        };
+        double number;
+        uint64_t whole; /* of a number with TAG_UINT64 */
         const char *string;
-        struct {
-            struct node **v;
-            uint32_t n, cap;
-        } seq;
-        struct node_map {
-            struct node_pair *v; /* in the order of the file; made by node_reserve() */
-            uint32_t n, cap;
-        } map;
+        struct node **items;     /* made by node_reserve(), as pairs are */
+        struct node_pair *pairs; /* in the order of the file */
     };
 };
 
@@ -85,6 +77,8 @@ struct node_pair *node_pair(const struct node *n, const char *key);
 const char *node_str(const struct node *n);
 /* The string of a string member, else NULL. */
 const char *node_get_str(const struct node *n, const char *key);
+/* The value of a NODE_FLOAT. */
+double node_number(const struct node *n);
 /* The boolean of a boolean member, else the fallback. */
 bool node_get_bool(const struct node *n, const char *key, bool fallback);
 

@@ -37,7 +37,7 @@ static bool join_default(const struct normal *c, struct node *service)
     if (node_pair(service, "provider") || node_pair(service, "network_mode"))
         return false;
     struct node *networks = node_get(service, "networks");
-    if (node_is(networks, NODE_MAPPING) && networks->map.n)
+    if (node_is(networks, NODE_MAPPING) && networks->count)
         return node_pair(networks, "default");
     if (service->faulty && !networks)
         return false;
@@ -45,7 +45,7 @@ static bool join_default(const struct normal *c, struct node *service)
     networks = implied(c, NODE_MAPPING, mark);
     node_reserve(c->arena, networks, 1);
     node_put(c->arena, networks, "default", implied(c, NODE_NULL, mark));
-    node_reserve(c->arena, service, (size_t)service->map.n + 1);
+    node_reserve(c->arena, service, (size_t)service->count + 1);
     node_put(c->arena, service, "networks", networks);
     return true;
 }
@@ -54,9 +54,9 @@ static void normalize_networks(const struct normal *c, struct node *root)
 {
     const struct node *services = node_get(root, "services");
     bool used = false;
-    for (size_t i = 0; node_is(services, NODE_MAPPING) && i < services->map.n; i++)
-        if (services->map.v[i].value->kind == NODE_MAPPING)
-            used |= join_default(c, services->map.v[i].value);
+    for (size_t i = 0; node_is(services, NODE_MAPPING) && i < services->count; i++)
+        if (services->pairs[i].value->kind == NODE_MAPPING)
+            used |= join_default(c, services->pairs[i].value);
     struct node *networks = node_get(root, "networks");
     if (!used || node_pair(networks, "default"))
         return;
@@ -72,8 +72,8 @@ static void resolve_values(const struct normal *c, struct node *n, bool keep)
 {
     size_t kept = 0;
     if (node_is(n, NODE_MAPPING)) {
-        for (size_t i = 0; i < n->map.n;) {
-            struct node_pair *pair = &n->map.v[i];
+        for (size_t i = 0; i < n->count;) {
+            struct node_pair *pair = &n->pairs[i];
             const char *value = pair->value->kind == NODE_NULL ? env_get(c->env, pair->key) : NULL;
             if (value)
                 pair->value = node_new_string(c->arena, value, pair->value->mark);
@@ -83,17 +83,17 @@ static void resolve_values(const struct normal *c, struct node *n, bool keep)
                 i++;
         }
     } else if (node_is(n, NODE_SEQUENCE)) {
-        for (size_t i = 0; i < n->seq.n; i++) {
-            struct node *item = n->seq.v[i];
+        for (size_t i = 0; i < n->count; i++) {
+            struct node *item = n->items[i];
             bool bare = item->kind == NODE_STRING && !strchr(item->string, '=');
             const char *value = bare ? env_get(c->env, item->string) : NULL;
             if (value)
                 item = node_new_string(
                     c->arena, arena_printf(c->arena, "%s=%s", item->string, value), item->mark);
             if (value || !bare || keep)
-                n->seq.v[kept++] = item;
+                n->items[kept++] = item;
         }
-        n->seq.n = kept;
+        n->count = kept;
     }
 }
 
@@ -130,13 +130,13 @@ static void imply_dependencies(const struct normal *c, struct node *service)
 {
     static const char *const shared[] = {"network_mode", "ipc", "pid", "uts", "cgroup"};
     const struct node *links = node_get(service, "links");
-    for (size_t i = 0; node_is(links, NODE_SEQUENCE) && i < links->seq.n; i++) {
-        const char *link = node_str(links->seq.v[i]);
+    for (size_t i = 0; node_is(links, NODE_SEQUENCE) && i < links->count; i++) {
+        const char *link = node_str(links->items[i]);
         const char *colon = link ? strchr(link, ':') : NULL;
         if (colon && !strchr(colon + 1, ':'))
             link = arena_strndup(c->arena, link, (size_t)(colon - link));
         if (link)
-            add_dependency(c, service, link, true, links->seq.v[i]->mark);
+            add_dependency(c, service, link, true, links->items[i]->mark);
     }
     for (size_t i = 0; i < ARRAY_SIZE(shared); i++) {
         const struct node *n = node_get(service, shared[i]);
@@ -144,22 +144,23 @@ static void imply_dependencies(const struct normal *c, struct node *service)
             add_dependency(c, service, n->string + strlen("service:"), true, n->mark);
     }
     const struct node *from = node_get(service, "volumes_from");
-    for (size_t i = 0; node_is(from, NODE_SEQUENCE) && i < from->seq.n; i++) {
-        const char *s = node_str(from->seq.v[i]);
+    for (size_t i = 0; node_is(from, NODE_SEQUENCE) && i < from->count; i++) {
+        const char *s = node_str(from->items[i]);
         if (s && !starts_with(s, "container:"))
             add_dependency(c, service, arena_strndup(c->arena, s, strcspn(s, ":")), false,
-                           from->seq.v[i]->mark);
+                           from->items[i]->mark);
     }
 }
 
 static void clean_targets(const struct normal *c, const struct node *volumes)
 {
-    for (size_t i = 0; node_is(volumes, NODE_SEQUENCE) && i < volumes->seq.n; i++) {
-        struct node *target = node_get(volumes->seq.v[i], "target");
+    for (size_t i = 0; node_is(volumes, NODE_SEQUENCE) && i < volumes->count; i++) {
+        struct node *target = node_get(volumes->items[i], "target");
         if (!node_str(target))
             continue;
         char *clean AUTOFREE = path_clean(target->string);
-        target->string = arena_strdup(c->arena, clean);
+        if (!streq(clean, target->string))
+            target->string = arena_strdup(c->arena, clean);
     }
 }
 
@@ -187,8 +188,8 @@ static void name_resources(const struct normal *c, struct node *root)
     static const char *const sections[] = {"networks", "volumes", "configs", "secrets"};
     for (size_t s = 0; s < ARRAY_SIZE(sections); s++) {
         struct node *section = node_get(root, sections[s]);
-        for (size_t i = 0; node_is(section, NODE_MAPPING) && i < section->map.n; i++) {
-            struct node_pair *pair = &section->map.v[i];
+        for (size_t i = 0; node_is(section, NODE_MAPPING) && i < section->count; i++) {
+            struct node_pair *pair = &section->pairs[i];
             if (pair->value->kind == NODE_NULL)
                 pair->value = implied(c, NODE_MAPPING, pair->key_mark);
             if (pair->value->kind != NODE_MAPPING || node_given(node_get(pair->value, "name")))
@@ -207,8 +208,8 @@ void normalize_document(const struct pass *p, struct node *root, const struct en
     struct normal c = {.arena = p->arena, .env = env, .project = project};
     normalize_networks(&c, root);
     const struct node *services = node_get(root, "services");
-    for (size_t i = 0; node_is(services, NODE_MAPPING) && i < services->map.n; i++)
-        if (services->map.v[i].value->kind == NODE_MAPPING)
-            normalize_service(&c, services->map.v[i].value);
+    for (size_t i = 0; node_is(services, NODE_MAPPING) && i < services->count; i++)
+        if (services->pairs[i].value->kind == NODE_MAPPING)
+            normalize_service(&c, services->pairs[i].value);
     name_resources(&c, root);
 }

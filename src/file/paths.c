@@ -175,32 +175,32 @@ static void resolve_value(const struct resolver *r, struct node *n, enum field_p
                           const struct place *at)
 {
     if (kind == PATH_CONTEXTS || kind == PATH_SSH || kind == PATH_DRIVER_OPTS) {
-        for (size_t i = 0; n->kind == NODE_MAPPING && i < n->map.n; i++) {
-            struct place here = {.up = at, .key = n->map.v[i].key};
+        for (size_t i = 0; n->kind == NODE_MAPPING && i < n->count; i++) {
+            struct place here = {.up = at, .key = n->pairs[i].key};
             if (kind == PATH_DRIVER_OPTS)
-                resolve_driver_opts(r, n->map.v[i].value, &here);
+                resolve_driver_opts(r, n->pairs[i].value, &here);
             else
-                resolve_text(r, n->map.v[i].value, kind, &here);
+                resolve_text(r, n->pairs[i].value, kind, &here);
         }
         return;
     }
     resolve_text(r, n, kind, at);
-    for (size_t i = 0; n->kind == NODE_SEQUENCE && i < n->seq.n; i++) {
+    for (size_t i = 0; n->kind == NODE_SEQUENCE && i < n->count; i++) {
         struct place here = {.up = at, .index = i};
         if (kind == PATH_VOLUMES)
-            resolve_volume(r, n->seq.v[i], &here);
+            resolve_volume(r, n->items[i], &here);
         else if (kind == PATH_ENV_FILE)
-            resolve_text(r, node_get(n->seq.v[i], "path"), PATH_PLAIN, &here);
+            resolve_text(r, node_get(n->items[i], "path"), PATH_PLAIN, &here);
         else
-            resolve_text(r, n->seq.v[i], kind, &here);
+            resolve_text(r, n->items[i], kind, &here);
     }
 }
 
 static void resolve_members(const struct resolver *r, struct node *map, const struct object *object,
                             bool named, const struct place *at)
 {
-    for (size_t i = 0; i < map->map.n; i++) {
-        struct node_pair *pair = &map->map.v[i];
+    for (size_t i = 0; i < map->count; i++) {
+        struct node_pair *pair = &map->pairs[i];
         struct node *value = pair->value;
         struct place here = {.up = at, .key = pair->key};
         const struct field *f = named ? NULL : field_of(object, pair);
@@ -214,10 +214,10 @@ static void resolve_members(const struct resolver *r, struct node *map, const st
         } else if (f->object && value->kind == NODE_MAPPING) {
             resolve_members(r, value, f->object, f->type == TYPE_OBJECT_MAP, &here);
         }
-        for (size_t j = 0; f->object && value->kind == NODE_SEQUENCE && j < value->seq.n; j++) {
+        for (size_t j = 0; f->object && value->kind == NODE_SEQUENCE && j < value->count; j++) {
             struct place item = {.up = &here, .index = j};
-            if (f->path == PATH_NONE && value->seq.v[j]->kind == NODE_MAPPING)
-                resolve_members(r, value->seq.v[j], f->object, false, &item);
+            if (f->path == PATH_NONE && value->items[j]->kind == NODE_MAPPING)
+                resolve_members(r, value->items[j], f->object, false, &item);
         }
     }
 }

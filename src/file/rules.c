@@ -8,8 +8,8 @@
 static void require_key(const struct pass *p, struct node *list, const char *key, const char *what,
                         const struct place *at)
 {
-    for (size_t i = 0; node_is(list, NODE_SEQUENCE) && i < list->seq.n; i++) {
-        struct node *item = list->seq.v[i];
+    for (size_t i = 0; node_is(list, NODE_SEQUENCE) && i < list->count; i++) {
+        struct node *item = list->items[i];
         struct place here = {.up = at, .index = i};
         if (item->kind != NODE_MAPPING || item->faulty || node_given(node_get(item, key)))
             continue;
@@ -21,8 +21,8 @@ static void require_key(const struct pass *p, struct node *list, const char *key
 
 static void check_ports(const struct pass *p, const struct node *ports, const struct place *at)
 {
-    for (size_t i = 0; node_is(ports, NODE_SEQUENCE) && i < ports->seq.n; i++) {
-        const struct node *ip = node_get(ports->seq.v[i], "host_ip");
+    for (size_t i = 0; node_is(ports, NODE_SEQUENCE) && i < ports->count; i++) {
+        const struct node *ip = node_get(ports->items[i], "host_ip");
         if (node_str(ip) && !address_is_valid(ip->string))
             pass_error(p, at, &ip->mark, "invalid host_ip \"%s\": want an IP address", ip->string);
     }
@@ -31,9 +31,9 @@ static void check_ports(const struct pass *p, const struct node *ports, const st
 static void check_requests(const struct pass *p, const struct node *requests,
                            const struct place *at)
 {
-    for (size_t i = 0; node_is(requests, NODE_SEQUENCE) && i < requests->seq.n; i++) {
-        const struct node *ids = node_get(requests->seq.v[i], "device_ids");
-        if (ids && node_get(requests->seq.v[i], "count"))
+    for (size_t i = 0; node_is(requests, NODE_SEQUENCE) && i < requests->count; i++) {
+        const struct node *ids = node_get(requests->items[i], "device_ids");
+        if (ids && node_get(requests->items[i], "count"))
             pass_error(p, at, &ids->mark, "%s: count and device_ids exclude each other",
                        place_inner_path(p->arena, at));
     }
@@ -42,8 +42,8 @@ static void check_requests(const struct pass *p, const struct node *requests,
 static void check_contexts(const struct pass *p, const struct node *contexts,
                            const struct place *at)
 {
-    for (size_t i = 0; node_is(contexts, NODE_MAPPING) && i < contexts->map.n; i++) {
-        const struct node_pair *pair = &contexts->map.v[i];
+    for (size_t i = 0; node_is(contexts, NODE_MAPPING) && i < contexts->count; i++) {
+        const struct node_pair *pair = &contexts->pairs[i];
         if (!node_str(pair->value))
             pass_error(p, at, &pair->value->mark,
                        "build.additional_contexts.%s: want a string: a folder, a URL or another "
@@ -68,8 +68,8 @@ static void check_service(const struct pass *p, struct node *service, const stru
     const struct node *resources = node_get(node_get(service, "deploy"), "resources");
     check_requests(p, node_get(node_get(resources, "reservations"), "devices"), &here);
     const struct node *watch = node_get(node_get(service, "develop"), "watch");
-    for (size_t i = 0; node_is(watch, NODE_SEQUENCE) && i < watch->seq.n; i++) {
-        const struct node *path = node_get(watch->seq.v[i], "path");
+    for (size_t i = 0; node_is(watch, NODE_SEQUENCE) && i < watch->count; i++) {
+        const struct node *path = node_get(watch->items[i], "path");
         if (node_str(path) && !*path->string)
             pass_error(p, at, &path->mark, "develop.watch[%zu].path: must not be empty", i);
     }
@@ -81,10 +81,10 @@ static void check_external_volume(const struct pass *p, const struct node *volum
     const struct node *external = node_get(volume, "external");
     if (!node_is(external, NODE_BOOL) || !external->boolean)
         return;
-    for (size_t i = 0; i < volume->map.n; i++) {
-        const char *key = volume->map.v[i].key;
+    for (size_t i = 0; i < volume->count; i++) {
+        const char *key = volume->pairs[i].key;
         if (!streq(key, "name") && !streq(key, "external") && !starts_with(key, "x-"))
-            pass_error(p, at, &volume->map.v[i].key_mark,
+            pass_error(p, at, &volume->pairs[i].key_mark,
                        "\"external\" and \"%s\" exclude each other", key);
     }
 }
@@ -113,9 +113,9 @@ void rules_check_values(const struct pass *p, struct node *root)
     for (size_t s = 0; s < ARRAY_SIZE(sections); s++) {
         const struct node *section = node_get(root, sections[s]);
         struct place top = {.key = sections[s]};
-        for (size_t i = 0; node_is(section, NODE_MAPPING) && i < section->map.n; i++) {
-            struct node *n = section->map.v[i].value;
-            struct place at = {.up = &top, .key = section->map.v[i].key};
+        for (size_t i = 0; node_is(section, NODE_MAPPING) && i < section->count; i++) {
+            struct node *n = section->pairs[i].value;
+            struct place at = {.up = &top, .key = section->pairs[i].key};
             if (n->kind != NODE_MAPPING)
                 continue;
             size_t errors = p->diag->errors;

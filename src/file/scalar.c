@@ -234,7 +234,6 @@ static bool resolve_number(struct node *n, const char *text)
         n->integer = i;
     } else if (parse_magnitude(plain, 0, &u)) {
         n->kind = NODE_FLOAT;
-        n->number = (double)u;
         n->tag = TAG_UINT64;
         n->whole = u;
     } else if (looks_like_float(plain) && scalar_parse_float(plain, &d)) {

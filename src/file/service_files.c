@@ -42,10 +42,10 @@ static int load(const struct reader *r, const struct node *path, const char *key
 /* values that are strings, over vars */
 static void put_strings(struct arena *a, struct env *vars, const struct node *values)
 {
-    for (size_t i = 0; node_is(values, NODE_MAPPING) && i < values->map.n; i++) {
-        const struct node *value = values->map.v[i].value;
+    for (size_t i = 0; node_is(values, NODE_MAPPING) && i < values->count; i++) {
+        const struct node *value = values->pairs[i].value;
         if (value->kind == NODE_STRING)
-            env_set(a, vars, values->map.v[i].key, value->string, value->mark);
+            env_set(a, vars, values->pairs[i].key, value->string, value->mark);
     }
 }
 
@@ -58,8 +58,8 @@ static struct node *combine(struct arena *a, const struct env *vars, const struc
         const struct env_value *v = it->value;
         node_put(a, map, arena_strdup(a, it->key), node_new_string(a, v->value, v->origin));
     }
-    for (size_t i = 0; node_is(values, NODE_MAPPING) && i < values->map.n; i++)
-        node_set(a, map, values->map.v[i].key, values->map.v[i].key_mark, values->map.v[i].value);
+    for (size_t i = 0; node_is(values, NODE_MAPPING) && i < values->count; i++)
+        node_set(a, map, values->pairs[i].key, values->pairs[i].key_mark, values->pairs[i].value);
     node_sort(map);
     return map;
 }
@@ -69,8 +69,8 @@ static void read_env_files(struct reader *r, struct node *service)
     struct arena *a = r->pass->arena;
     const struct node *files = node_get(service, "env_file");
     const struct node *values = node_get(service, "environment");
-    for (size_t i = 0; node_is(values, NODE_MAPPING) && i < values->map.n; i++) {
-        struct node_pair *pair = &values->map.v[i];
+    for (size_t i = 0; node_is(values, NODE_MAPPING) && i < values->count; i++) {
+        struct node_pair *pair = &values->pairs[i];
         const char *value = pair->value->kind == NODE_NULL ? env_get(r->env, pair->key) : NULL;
         if (value)
             pair->value = node_new_string(a, value, pair->value->mark);
@@ -80,20 +80,20 @@ static void read_env_files(struct reader *r, struct node *service)
     struct env own = {0}, vars = {0};
     put_strings(a, &own, values);
     put_strings(a, &vars, values);
-    for (size_t i = 0; i < files->seq.n; i++) {
-        const struct node *path = node_get(files->seq.v[i], "path");
+    for (size_t i = 0; i < files->count; i++) {
+        const struct node *path = node_get(files->items[i], "path");
         if (!node_str(path))
-            pass_error(r->pass, r->at, &files->seq.v[i]->mark, "env_file[%zu]: the path is empty",
+            pass_error(r->pass, r->at, &files->items[i]->mark, "env_file[%zu]: the path is empty",
                        i);
-        else if (load(r, path, "environment", "env file", node_get_str(files->seq.v[i], "format"),
-                      node_get_bool(files->seq.v[i], "required", true), r->env, &own, &vars))
+        else if (load(r, path, "environment", "env file", node_get_str(files->items[i], "format"),
+                      node_get_bool(files->items[i], "required", true), r->env, &own, &vars))
             service->faulty = true;
     }
     struct node *combined = combine(a, &vars, values, files->mark);
     env_release(&own);
     env_release(&vars);
     node_del(service, "env_file");
-    if (combined->map.n)
+    if (combined->count)
         node_put(a, service, "environment", combined);
 }
 
@@ -104,12 +104,12 @@ static void read_label_files(struct reader *r, struct node *service, bool drop)
     if (!node_is(files, NODE_SEQUENCE))
         return;
     struct env labels = {0};
-    for (size_t i = 0; i < files->seq.n; i++)
-        if (load(r, files->seq.v[i], "labels", "label file", NULL, true, NULL, NULL, &labels))
+    for (size_t i = 0; i < files->count; i++)
+        if (load(r, files->items[i], "labels", "label file", NULL, true, NULL, NULL, &labels))
             service->faulty = true;
     struct node *combined = combine(a, &labels, node_get(service, "labels"), files->mark);
     env_release(&labels);
-    if (combined->map.n)
+    if (combined->count)
         node_put(a, service, "labels", combined);
     if (drop)
         node_del(service, "label_file");
@@ -119,15 +119,15 @@ static void each_service(struct reader r, struct node *root, bool labels, bool d
 {
     const struct node *services = node_get(root, "services");
     struct place top = {.key = "services"};
-    for (size_t i = 0; node_is(services, NODE_MAPPING) && i < services->map.n; i++) {
-        struct place at = {.up = &top, .key = services->map.v[i].key};
+    for (size_t i = 0; node_is(services, NODE_MAPPING) && i < services->count; i++) {
+        struct place at = {.up = &top, .key = services->pairs[i].key};
         r.at = &at;
-        if (services->map.v[i].value->kind != NODE_MAPPING)
+        if (services->pairs[i].value->kind != NODE_MAPPING)
             continue;
         if (labels)
-            read_label_files(&r, services->map.v[i].value, drop);
+            read_label_files(&r, services->pairs[i].value, drop);
         else
-            read_env_files(&r, services->map.v[i].value);
+            read_env_files(&r, services->pairs[i].value);
     }
 }
 

@@ -72,8 +72,8 @@ static struct node *to_int(const struct typing *t, struct node *n)
     int64_t v;
     if (n->kind == NODE_STRING && !is_unsigned && scalar_parse_int(n->string, 10, &v))
         n = node_new_int(t->arena, v, n->mark);
-    if (n->kind == NODE_FLOAT && fabs(n->number) < 9e18)
-        n = node_new_int(t->arena, (int64_t)n->number, n->mark);
+    if (n->kind == NODE_FLOAT && fabs(node_number(n)) < 9e18)
+        n = node_new_int(t->arena, (int64_t)node_number(n), n->mark);
     if (n->kind != NODE_INT || (is_unsigned && n->integer < 0))
         return wrong(t, n, is_unsigned ? "a number from 0 up" : "an integer");
     return n->integer || keep_zero(t) ? n : NULL;
@@ -85,7 +85,7 @@ static struct node *to_float(const struct typing *t, struct node *n)
     if (n->kind == NODE_INT)
         v = (double)n->integer;
     else if (n->kind == NODE_FLOAT)
-        v = n->number;
+        v = node_number(n);
     else if (n->kind != NODE_STRING || !scalar_parse_float(n->string, &v))
         return wrong(t, n, "a number");
     n->kind = NODE_FLOAT;
@@ -153,11 +153,11 @@ static struct node *to_list(const struct typing *t, struct node *n, bool text)
     }
     if (n->kind != NODE_SEQUENCE)
         return wrong(t, n, "a list");
-    for (size_t i = 0; i < n->seq.n; i++) {
+    for (size_t i = 0; i < n->count; i++) {
         struct place here = {.up = t->at, .index = i};
         struct typing item = *t;
         item.at = &here;
-        struct node *v = n->seq.v[i];
+        struct node *v = n->items[i];
         const char *s = node_text(t->arena, v);
         if (text && s && v->kind != NODE_STRING)
             v = node_new_string(t->arena, s, v->mark);
@@ -165,20 +165,20 @@ static struct node *to_list(const struct typing *t, struct node *n, bool text)
             v = string_node(&item, v);
         if (!v)
             return NULL;
-        n->seq.v[i] = v;
+        n->items[i] = v;
     }
-    return n->seq.n || keep_zero(t) ? n : NULL;
+    return n->count || keep_zero(t) ? n : NULL;
 }
 
 /* Ports are written as numbers or strings. */
 static struct node *to_numbers_or_strings(const struct typing *t, struct node *n)
 {
-    for (size_t i = 0; n->kind == NODE_SEQUENCE && i < n->seq.n; i++) {
+    for (size_t i = 0; n->kind == NODE_SEQUENCE && i < n->count; i++) {
         struct place here = {.up = t->at, .index = i};
         struct typing item = *t;
         item.at = &here;
-        if (n->seq.v[i]->kind == NODE_FLOAT)
-            return wrong(&item, n->seq.v[i], "an integer or a string");
+        if (n->items[i]->kind == NODE_FLOAT)
+            return wrong(&item, n->items[i], "an integer or a string");
     }
     return to_list(t, n, true);
 }
@@ -204,7 +204,7 @@ static struct node *to_command(const struct typing *t, struct node *n)
                    place_inner_path(t->arena, t->at), fault);
         return NULL;
     }
-    return n->kind == NODE_SEQUENCE && !n->seq.n ? n : to_list(t, n, false);
+    return n->kind == NODE_SEQUENCE && !n->count ? n : to_list(t, n, false);
 }
 
 static struct node *to_health_test(const struct typing *t, struct node *n)
@@ -228,9 +228,9 @@ static struct node *list_to_mapping(const struct typing *t, struct node *n)
 {
     bool environment = t->field->type == TYPE_ENVIRONMENT;
     struct node *map = node_new(t->arena, NODE_MAPPING, n->mark);
-    node_reserve(t->arena, map, n->seq.n);
-    for (size_t i = 0; i < n->seq.n; i++) {
-        struct node *item = n->seq.v[i];
+    node_reserve(t->arena, map, n->count);
+    for (size_t i = 0; i < n->count; i++) {
+        struct node *item = n->items[i];
         const char *s = node_text(t->arena, item);
         if (!s)
             return wrong(t, item, "NAME=VALUE");
@@ -259,8 +259,8 @@ static struct node *to_mapping(const struct typing *t, struct node *n)
         return NULL;
     if (n->kind != NODE_MAPPING)
         return wrong(t, n, "a mapping");
-    for (size_t i = 0; i < n->map.n;) {
-        struct node_pair *pair = &n->map.v[i];
+    for (size_t i = 0; i < n->count;) {
+        struct node_pair *pair = &n->pairs[i];
         struct place here = {.up = t->at, .key = pair->key};
         struct typing item = *t;
         item.at = &here;
@@ -276,15 +276,15 @@ static struct node *to_mapping(const struct typing *t, struct node *n)
         }
     }
     node_sort(n);
-    return n->map.n ? n : NULL;
+    return n->count ? n : NULL;
 }
 
 static struct node *to_multi_options(const struct typing *t, struct node *n)
 {
     if (n->kind != NODE_MAPPING)
         return wrong(t, n, "a mapping");
-    for (size_t i = 0; i < n->map.n; i++) {
-        struct node_pair *pair = &n->map.v[i];
+    for (size_t i = 0; i < n->count; i++) {
+        struct node_pair *pair = &n->pairs[i];
         struct place here = {.up = t->at, .key = pair->key};
         struct typing item = *t;
         item.at = &here;
@@ -297,7 +297,7 @@ static struct node *to_multi_options(const struct typing *t, struct node *n)
             return NULL;
     }
     node_sort(n);
-    return n->map.n ? n : NULL;
+    return n->count ? n : NULL;
 }
 
 static int compare_strings(const void *a, const void *b)
@@ -349,59 +349,59 @@ static struct node *to_hosts(const struct typing *t, struct node *n)
     struct node *out = node_new(t->arena, NODE_SEQUENCE, n->mark);
     bool ok = true;
     if (n->kind == NODE_SEQUENCE) {
-        for (size_t i = 0; ok && i < n->seq.n; i++)
-            ok = add_host_entry(t, out, n->seq.v[i]);
+        for (size_t i = 0; ok && i < n->count; i++)
+            ok = add_host_entry(t, out, n->items[i]);
     } else if (n->kind == NODE_MAPPING) {
-        for (size_t i = 0; ok && i < n->map.n; i++) {
-            struct node *value = n->map.v[i].value;
-            const char *host = n->map.v[i].key, *ip = node_text(t->arena, value);
+        for (size_t i = 0; ok && i < n->count; i++) {
+            struct node *value = n->pairs[i].value;
+            const char *host = n->pairs[i].key, *ip = node_text(t->arena, value);
             if (ip)
                 ok = add_host(t, out, host, value->kind == NODE_NULL ? "" : ip, value);
-            for (size_t j = 0; ok && value->kind == NODE_SEQUENCE && j < value->seq.n; j++)
-                ok = node_text(t->arena, value->seq.v[j]) &&
-                     add_host(t, out, host, node_text(t->arena, value->seq.v[j]), value->seq.v[j]);
+            for (size_t j = 0; ok && value->kind == NODE_SEQUENCE && j < value->count; j++)
+                ok = node_text(t->arena, value->items[j]) &&
+                     add_host(t, out, host, node_text(t->arena, value->items[j]), value->items[j]);
         }
     } else {
         return wrong(t, n, "a list or a mapping");
     }
-    if (out->seq.n)
-        qsort(out->seq.v, out->seq.n, sizeof(*out->seq.v), compare_strings);
-    return ok && out->seq.n ? out : NULL;
+    if (out->count)
+        qsort(out->items, out->count, sizeof(*out->items), compare_strings);
+    return ok && out->count ? out : NULL;
 }
 
 static struct node *to_ssh(const struct typing *t, struct node *n)
 {
     if (n->kind != NODE_MAPPING)
         return wrong(t, n, "a mapping or a list of ID=PATH");
-    for (size_t i = 0; i < n->map.n; i++)
-        if (n->map.v[i].value->kind != NODE_NULL)
-            n->map.v[i].value = text_value(t, n->map.v[i].value, true);
+    for (size_t i = 0; i < n->count; i++)
+        if (n->pairs[i].value->kind != NODE_NULL)
+            n->pairs[i].value = text_value(t, n->pairs[i].value, true);
     node_sort(n);
-    return n->map.n ? n : NULL;
+    return n->count ? n : NULL;
 }
 
 static struct node *to_ulimits(const struct typing *t, struct node *n)
 {
     if (n->kind != NODE_MAPPING)
         return wrong(t, n, "a mapping");
-    for (size_t i = 0; i < n->map.n; i++) {
-        struct node *value = n->map.v[i].value;
-        struct place here = {.up = t->at, .key = n->map.v[i].key};
+    for (size_t i = 0; i < n->count; i++) {
+        struct node *value = n->pairs[i].value;
+        struct place here = {.up = t->at, .key = n->pairs[i].key};
         struct typing item = *t;
         item.at = &here;
         if (value->kind == NODE_INT)
             continue;
         if (value->kind != NODE_MAPPING)
             return wrong(&item, value, "a number, or soft and hard");
-        for (size_t j = 0; j < value->map.n; j++) {
-            struct place below = {.up = &here, .key = value->map.v[j].key};
+        for (size_t j = 0; j < value->count; j++) {
+            struct place below = {.up = &here, .key = value->pairs[j].key};
             item.at = &below;
-            if (!starts_with(below.key, "x-") && value->map.v[j].value->kind != NODE_INT)
-                return wrong(&item, value->map.v[j].value, "an integer");
+            if (!starts_with(below.key, "x-") && value->pairs[j].value->kind != NODE_INT)
+                return wrong(&item, value->pairs[j].value, "an integer");
         }
     }
     node_sort(n);
-    return n->map.n ? n : NULL;
+    return n->count ? n : NULL;
 }
 
 static void type_members(const struct pass *p, struct node *map, const struct object *object,
@@ -412,7 +412,7 @@ static struct node *to_object(const struct typing *t, struct node *n)
     if (n->kind != NODE_MAPPING)
         return wrong(t, n, "a mapping");
     type_members(t->pass, n, t->field->object, t->at);
-    return n->map.n || !(t->field->flags & FIELD_BY_VALUE) ? n : NULL;
+    return n->count || !(t->field->flags & FIELD_BY_VALUE) ? n : NULL;
 }
 
 static struct node *to_object_list(const struct typing *t, struct node *n)
@@ -420,25 +420,25 @@ static struct node *to_object_list(const struct typing *t, struct node *n)
     if (n->kind != NODE_SEQUENCE)
         return wrong(t, n, "a list");
     size_t kept = 0;
-    for (size_t i = 0; i < n->seq.n; i++) {
+    for (size_t i = 0; i < n->count; i++) {
         struct place here = {.up = t->at, .index = i};
-        struct node *item = n->seq.v[i];
+        struct node *item = n->items[i];
         if (item->kind == NODE_MAPPING) {
             type_members(t->pass, item, t->field->object, &here);
-            n->seq.v[kept++] = item;
+            n->items[kept++] = item;
         }
         n->faulty |= item->faulty || item->kind != NODE_MAPPING;
     }
-    n->seq.n = kept;
-    return n->seq.n ? n : NULL;
+    n->count = kept;
+    return n->count ? n : NULL;
 }
 
 static struct node *to_object_map(const struct typing *t, struct node *n)
 {
     if (n->kind != NODE_MAPPING)
         return wrong(t, n, "a mapping");
-    for (size_t i = 0; i < n->map.n; i++) {
-        struct node_pair *pair = &n->map.v[i];
+    for (size_t i = 0; i < n->count; i++) {
+        struct node_pair *pair = &n->pairs[i];
         struct place here = {.up = t->at, .key = pair->key};
         if (pair->value->kind == NODE_NULL && !(t->field->flags & FIELD_NULL_ITEMS))
             pair->value = node_new(t->arena, NODE_MAPPING, pair->value->mark);
@@ -446,7 +446,7 @@ static struct node *to_object_map(const struct typing *t, struct node *n)
             type_members(t->pass, pair->value, t->field->object, &here);
     }
     node_sort(n);
-    return n->map.n || (t->field->flags & FIELD_ALWAYS) ? n : NULL;
+    return n->count || (t->field->flags & FIELD_ALWAYS) ? n : NULL;
 }
 
 static struct node *convert(const struct typing *t, struct node *n)
@@ -511,22 +511,21 @@ static void type_members(const struct pass *p, struct node *map, const struct ob
                          const struct place *at)
 {
     size_t kept = 0, errors = p->diag->errors;
-    for (size_t i = 0; i < map->map.n; i++) {
-        struct node_pair pair = map->map.v[i];
+    for (size_t i = 0; i < map->count; i++) {
+        struct node_pair pair = map->pairs[i];
         const struct field *f = field_of(object, &pair);
         if (!f) {
-            pair.field = NULL;
             if (starts_with(pair.key, "x-"))
-                map->map.v[kept++] = pair;
+                map->pairs[kept++] = pair;
             continue;
         }
         struct place here = {.up = at, .key = pair.key};
         struct typing t = {.pass = p, .arena = p->arena, .field = f, .at = &here};
         pair.value = convert(&t, pair.value);
         if (pair.value)
-            map->map.v[kept++] = pair;
+            map->pairs[kept++] = pair;
     }
-    map->map.n = kept;
+    map->count = kept;
     map->faulty |= p->diag->errors > errors;
     /* The mappings of a table are small but for services with many extensions: search linearly. */
     node_moved(map);

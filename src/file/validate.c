@@ -25,7 +25,8 @@ static unsigned types_of(const struct node *n)
         return SCHEMA_INTEGER | SCHEMA_NUMBER;
     case NODE_FLOAT:
         return SCHEMA_NUMBER |
-               (isfinite(n->number) && n->number == floor(n->number) ? SCHEMA_INTEGER : 0);
+               (isfinite(node_number(n)) && node_number(n) == floor(node_number(n)) ? SCHEMA_INTEGER
+                                                                                    : 0);
     case NODE_STRING:
         return n->tag == TAG_TIMESTAMP ? 0 : SCHEMA_STRING;
     case NODE_SEQUENCE:
@@ -125,8 +126,8 @@ static void unknown_key(const struct pass *p, const struct schema *s, const stru
 static void check_members(const struct pass *p, const struct schema *s, struct node *n,
                           const struct place *at)
 {
-    for (size_t i = 0; i < n->map.n;) {
-        struct node_pair *pair = &n->map.v[i];
+    for (size_t i = 0; i < n->count;) {
+        struct node_pair *pair = &n->pairs[i];
         const struct schema *member = schema_property(s, pair->key);
         struct place here = {.up = at, .key = pair->key};
         bool keep = true;
@@ -165,7 +166,7 @@ static bool number_of(const struct node *n, double *v)
     if (n->kind == NODE_INT)
         *v = (double)n->integer;
     else if (n->kind == NODE_FLOAT)
-        *v = n->number;
+        *v = node_number(n);
     else if (n->kind != NODE_STRING || !scalar_parse_float(n->string, v))
         return false;
     return true;
@@ -178,17 +179,17 @@ static bool equal_values(const struct node *a, const struct node *b)
     double x, y;
     bool both = a->kind == b->kind;
     if (both && a->kind == NODE_MAPPING) {
-        bool equal = a->map.n == b->map.n;
-        for (size_t i = 0; equal && i < a->map.n; i++) {
-            const struct node *other = node_get(b, a->map.v[i].key);
-            equal = other && equal_values(a->map.v[i].value, other);
+        bool equal = a->count == b->count;
+        for (size_t i = 0; equal && i < a->count; i++) {
+            const struct node *other = node_get(b, a->pairs[i].key);
+            equal = other && equal_values(a->pairs[i].value, other);
         }
         return equal;
     }
     if (both && a->kind == NODE_SEQUENCE) {
-        bool equal = a->seq.n == b->seq.n;
-        for (size_t i = 0; equal && i < a->seq.n; i++)
-            equal = equal_values(a->seq.v[i], b->seq.v[i]);
+        bool equal = a->count == b->count;
+        for (size_t i = 0; equal && i < a->count; i++)
+            equal = equal_values(a->items[i], b->items[i]);
         return equal;
     }
     if (!both && a->kind != NODE_STRING && number_of(a, &x) && number_of(b, &y))
@@ -228,10 +229,10 @@ static uint64_t hash_value(const struct node *n)
     }
     if (n->kind == NODE_STRING)
         return hash_text(n->string);
-    for (size_t i = 0; n->kind == NODE_MAPPING && i < n->map.n; i++) /* in any order */
-        h += (hash_text(n->map.v[i].key) | 1) * hash_value(n->map.v[i].value);
-    for (size_t i = 0; n->kind == NODE_SEQUENCE && i < n->seq.n; i++)
-        h = h * 1099511628211u + hash_value(n->seq.v[i]);
+    for (size_t i = 0; n->kind == NODE_MAPPING && i < n->count; i++) /* in any order */
+        h += (hash_text(n->pairs[i].key) | 1) * hash_value(n->pairs[i].value);
+    for (size_t i = 0; n->kind == NODE_SEQUENCE && i < n->count; i++)
+        h = h * 1099511628211u + hash_value(n->items[i]);
     return h;
 }
 
@@ -239,20 +240,20 @@ static uint64_t hash_value(const struct node *n)
 static void check_unique(const struct pass *p, struct node *n, const struct place *at)
 {
     struct map last AUTOMAP = MAP_INIT; /* hash -> 1 + index */
-    size_t *before AUTOFREE = xcalloc(n->seq.n, sizeof(*before));
-    for (size_t i = 0; i < n->seq.n; i++) {
-        struct node *item = n->seq.v[i];
+    size_t *before AUTOFREE = xcalloc(n->count, sizeof(*before));
+    for (size_t i = 0; i < n->count; i++) {
+        struct node *item = n->items[i];
         char key[20];
         snprintf(key, sizeof(key), "%" PRIx64, hash_value(item));
         size_t same = (size_t)map_get(&last, key);
         before[i] = same;
-        while (same && !equal_values(item, n->seq.v[same - 1]))
+        while (same && !equal_values(item, n->items[same - 1]))
             same = before[same - 1];
         if (!same) {
             map_set(&last, key, (void *)(i + 1));
             continue;
         }
-        report_twice(p, item, n->seq.v[same - 1], at);
+        report_twice(p, item, n->items[same - 1], at);
         n->faulty = true;
     }
 }
@@ -261,17 +262,17 @@ static bool check_array(const struct pass *p, const struct schema *s, struct nod
                         const struct place *at)
 {
     size_t kept = 0;
-    for (size_t i = 0; s->items && i < n->seq.n; i++) {
+    for (size_t i = 0; s->items && i < n->count; i++) {
         struct place here = {.up = at, .index = i};
-        struct node *item = n->seq.v[i];
+        struct node *item = n->items[i];
         bool keep = check(p, s->items, item, &here);
         n->faulty |= !keep || item->faulty;
         if (keep)
-            n->seq.v[kept++] = item;
+            n->items[kept++] = item;
     }
     if (s->items)
-        n->seq.n = kept;
-    if (s->unique && n->seq.n > 1)
+        n->count = kept;
+    if (s->unique && n->count > 1)
         check_unique(p, n, at);
     return true;
 }
@@ -304,7 +305,7 @@ static bool check_string(const struct pass *p, const struct schema *s, const str
 static bool check_number(const struct pass *p, const struct schema *s, const struct node *n,
                          const struct place *at)
 {
-    double v = n->kind == NODE_INT ? (double)n->integer : n->number;
+    double v = n->kind == NODE_INT ? (double)n->integer : node_number(n);
     if (s->has_min && v < s->min)
         pass_error(p, at, &n->mark, "%smust be at least %g", prefix(p, at), s->min);
     else if (s->has_max && v > s->max)
@@ -403,19 +404,19 @@ static bool check_shape(const struct pass *p, const struct schema *s, struct nod
         return false;
     s = alternative_for(s, n);
     size_t kept = 0;
-    for (size_t i = 0; n->kind == NODE_SEQUENCE && i < n->seq.n; i++) {
-        struct node *item = n->seq.v[i];
+    for (size_t i = 0; n->kind == NODE_SEQUENCE && i < n->count; i++) {
+        struct node *item = n->items[i];
         struct place here = {.up = at, .index = i};
         bool typed = !(shape & SHAPE_ITEMS) || !s->items || check_type(p, s->items, item, &here);
         if (typed && check_key(p, f, item, &here))
-            n->seq.v[kept++] = item;
+            n->items[kept++] = item;
     }
     if (n->kind == NODE_SEQUENCE)
-        n->seq.n = (uint32_t)kept;
-    for (size_t i = 0; (shape & SHAPE_MEMBERS) && n->kind == NODE_MAPPING && i < n->map.n;) {
-        struct place here = {.up = at, .key = n->map.v[i].key};
+        n->count = (uint32_t)kept;
+    for (size_t i = 0; (shape & SHAPE_MEMBERS) && n->kind == NODE_MAPPING && i < n->count;) {
+        struct place here = {.up = at, .key = n->pairs[i].key};
         const struct schema *member = schema_property(s, here.key);
-        struct node *value = n->map.v[i].value;
+        struct node *value = n->pairs[i].value;
         bool empty = f->canonical == CANONICAL_EXTERNAL && value->kind == NODE_NULL;
         if (!member || empty || check_type(p, member, value, &here))
             i++;
@@ -429,8 +430,8 @@ static void check_shapes(const struct pass *p, const struct schema *s, struct no
                          const struct object *object, bool named, const struct place *at)
 {
     s = alternative_for(s, map);
-    for (size_t i = 0; i < map->map.n;) {
-        struct node_pair *pair = &map->map.v[i];
+    for (size_t i = 0; i < map->count;) {
+        struct node_pair *pair = &map->pairs[i];
         const struct field *f = named ? NULL : field_of(object, pair);
         const struct schema *member = schema_property(s, pair->key);
         struct place here = {.up = at, .key = pair->key};

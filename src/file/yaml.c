@@ -157,23 +157,23 @@ static struct node *expand_alias(struct composer *c, const struct node *n, int d
     struct node *copy = arena_new_of(c->arena, struct node);
     *copy = *n;
     copy->mark = expand_mark(c, n->mark);
+    if (n->kind != NODE_SEQUENCE && n->kind != NODE_MAPPING)
+        return copy;
+    copy->items = NULL;
+    copy->count = 0;
+    node_reserve(c->arena, copy, n->count);
     if (n->kind == NODE_SEQUENCE) {
-        copy->seq.v = arena_array(c->arena, struct node *, n->seq.n);
-        copy->seq.cap = n->seq.n;
-        copy->seq.n = 0;
-        for (size_t i = 0; i < n->seq.n; i++) {
-            if (n->seq.v[i]->tag == TAG_RESET)
+        for (size_t i = 0; i < n->count; i++) {
+            if (n->items[i]->tag == TAG_RESET)
                 continue;
-            struct node *item = expand_alias(c, n->seq.v[i], depth + 1);
+            struct node *item = expand_alias(c, n->items[i], depth + 1);
             if (!item)
                 return NULL;
-            copy->seq.v[copy->seq.n++] = item;
+            node_append(c->arena, copy, item);
         }
-    } else if (n->kind == NODE_MAPPING) {
-        copy->map = (struct node_map){0};
-        node_reserve(c->arena, copy, n->map.n);
-        for (size_t i = 0; i < n->map.n; i++) {
-            const struct node_pair *pair = &n->map.v[i];
+    } else {
+        for (size_t i = 0; i < n->count; i++) {
+            const struct node_pair *pair = &n->pairs[i];
             if (pair->value->tag == TAG_RESET)
                 continue;
             struct node *value = expand_alias(c, pair->value, depth + 1);
@@ -366,9 +366,9 @@ static int compose_sequence(struct composer *c, const yaml_event_t *start, struc
 static void merge_mapping(struct composer *c, struct node *map, const struct node *from,
                           struct mark at)
 {
-    node_reserve(c->arena, map, (size_t)map->map.n + from->map.n);
-    for (size_t i = 0; i < from->map.n; i++) {
-        const struct node_pair *p = &from->map.v[i];
+    node_reserve(c->arena, map, (size_t)map->count + from->count);
+    for (size_t i = 0; i < from->count; i++) {
+        const struct node_pair *p = &from->pairs[i];
         bool lost = node_pair(map, p->key);
         history_merge(
             c->history,
@@ -389,10 +389,10 @@ static void apply_merge_key(struct composer *c, struct node *map, const struct n
         return;
     }
     bool ok = value->kind == NODE_SEQUENCE;
-    for (size_t i = 0; ok && i < value->seq.n; i++) {
-        ok = value->seq.v[i]->kind == NODE_MAPPING;
+    for (size_t i = 0; ok && i < value->count; i++) {
+        ok = value->items[i]->kind == NODE_MAPPING;
         if (ok)
-            merge_mapping(c, map, value->seq.v[i], merge->key_mark);
+            merge_mapping(c, map, value->items[i], merge->key_mark);
     }
     if (!ok)
         diag_error(c->diag, &value->mark, "\"<<\" merges a mapping or a list of mappings, not %s",
@@ -411,6 +411,8 @@ static void add_merge(struct composer *c, const struct node_pair *pair, struct n
     diag_note(c->diag, &merge->key_mark, "first defined here");
 }
 
+enum { DEPTH_OF_SERVICES = 3 };
+
 static int compose_mapping(struct composer *c, const yaml_event_t *start, struct node **out)
 {
     struct node *map = node_new(c->arena, NODE_MAPPING, mark_of(c, &start->start_mark));
@@ -420,7 +422,8 @@ static int compose_mapping(struct composer *c, const yaml_event_t *start, struct
     long n = compose_members(c, YAML_MAPPING_END_EVENT);
     if (n < 0)
         return -1;
-    node_reserve(c->arena, map, (size_t)n);
+    /* Nearly every service gets one member more: the default network. */
+    node_reserve(c->arena, map, (size_t)n + (c->depth == DEPTH_OF_SERVICES));
     c->open.n -= (size_t)n;
     for (long i = 0; i < n; i++) {
         const struct node_pair *pair = c->open.v + c->open.n + i;
@@ -495,30 +498,30 @@ static void collect_resets(struct composer *c, struct node *n, struct path_stack
         return;
     }
     if (n->kind == NODE_MAPPING) {
-        for (size_t i = 0; i < n->map.n;) {
-            vec_push(&s->keys, n->map.v[i].key);
-            bool reset = n->map.v[i].value->tag == TAG_RESET;
+        for (size_t i = 0; i < n->count;) {
+            vec_push(&s->keys, n->pairs[i].key);
+            bool reset = n->pairs[i].value->tag == TAG_RESET;
             if (reset) {
-                record_path(c, s, n->map.v[i].value);
+                record_path(c, s, n->pairs[i].value);
                 node_del_at(n, i);
             } else {
-                collect_resets(c, n->map.v[i++].value, s);
+                collect_resets(c, n->pairs[i++].value, s);
             }
             s->keys.n--;
         }
     } else if (n->kind == NODE_SEQUENCE) {
         size_t kept = 0;
-        for (size_t i = 0; i < n->seq.n; i++) {
-            if (n->seq.v[i]->tag == TAG_RESET)
+        for (size_t i = 0; i < n->count; i++) {
+            if (n->items[i]->tag == TAG_RESET)
                 continue;
             char number[24];
             snprintf(number, sizeof(number), "%zu", i);
             vec_push(&s->keys, arena_strdup(c->arena, number));
-            collect_resets(c, n->seq.v[i], s);
+            collect_resets(c, n->items[i], s);
             s->keys.n--;
-            n->seq.v[kept++] = n->seq.v[i];
+            n->items[kept++] = n->items[i];
         }
-        n->seq.n = kept;
+        n->count = kept;
     }
 }
 

@@ -9,10 +9,10 @@
 static void decode_networks(struct project *p, const struct node *map)
 {
     struct arena *a = p->arena;
-    p->networks_n = node_is(map, NODE_MAPPING) ? map->map.n : 0;
+    p->networks_n = node_is(map, NODE_MAPPING) ? map->count : 0;
     p->networks = arena_array(a, struct network, p->networks_n);
     for (size_t i = 0; i < p->networks_n; i++) {
-        const struct node_pair *pair = &map->map.v[i];
+        const struct node_pair *pair = &map->pairs[i];
         const struct node *n = pair->value, *ipam = node_get(n, "ipam");
         const struct node *pools = node_get(ipam, "config");
         const char *name = decode_string(n, "name");
@@ -32,24 +32,24 @@ static void decode_networks(struct project *p, const struct node *map)
             .enable_ipv4 = decode_flag(n, "enable_ipv4"),
             .enable_ipv6 = decode_flag(n, "enable_ipv6"),
         };
-        net->pools_n = node_is(pools, NODE_SEQUENCE) ? pools->seq.n : 0;
+        net->pools_n = node_is(pools, NODE_SEQUENCE) ? pools->count : 0;
         net->pools = arena_array(a, struct ipam_pool, net->pools_n);
         for (size_t k = 0; k < net->pools_n; k++)
             net->pools[k] = (struct ipam_pool){
-                .subnet = decode_string(pools->seq.v[k], "subnet"),
-                .ip_range = decode_string(pools->seq.v[k], "ip_range"),
-                .gateway = decode_string(pools->seq.v[k], "gateway"),
-                .aux_addresses = decode_pairs(a, node_get(pools->seq.v[k], "aux_addresses")),
+                .subnet = decode_string(pools->items[k], "subnet"),
+                .ip_range = decode_string(pools->items[k], "ip_range"),
+                .gateway = decode_string(pools->items[k], "gateway"),
+                .aux_addresses = decode_pairs(a, node_get(pools->items[k], "aux_addresses")),
             };
     }
 }
 
 static void decode_volumes(struct project *p, const struct node *map)
 {
-    p->volumes_n = node_is(map, NODE_MAPPING) ? map->map.n : 0;
+    p->volumes_n = node_is(map, NODE_MAPPING) ? map->count : 0;
     p->volumes = arena_array(p->arena, struct volume, p->volumes_n);
     for (size_t i = 0; i < p->volumes_n; i++) {
-        const struct node_pair *pair = &map->map.v[i];
+        const struct node_pair *pair = &map->pairs[i];
         const char *name = decode_string(pair->value, "name");
         p->volumes[i] = (struct volume){
             .key = pair->key,
@@ -66,10 +66,10 @@ static void decode_volumes(struct project *p, const struct node *map)
 
 static struct file_object *decode_file_objects(struct arena *a, const struct node *map, size_t *n)
 {
-    *n = node_is(map, NODE_MAPPING) ? map->map.n : 0;
+    *n = node_is(map, NODE_MAPPING) ? map->count : 0;
     struct file_object *v = arena_array(a, struct file_object, *n);
     for (size_t i = 0; i < *n; i++) {
-        const struct node_pair *pair = &map->map.v[i];
+        const struct node_pair *pair = &map->pairs[i];
         const char *name = decode_string(pair->value, "name");
         const char *environment = decode_string(pair->value, "environment");
         v[i] = (struct file_object){
@@ -102,10 +102,10 @@ int project_decode(struct arena *take_arena, struct node *doc, struct project **
     p->working_dir = "/";
     p->separator = "-";
     p->files.v = p->env_files.v = p->disabled.v = arena_array(take_arena, const char *, 1);
-    p->services_n = node_is(services, NODE_MAPPING) ? services->map.n : 0;
+    p->services_n = node_is(services, NODE_MAPPING) ? services->count : 0;
     p->services = arena_array(take_arena, struct service, p->services_n);
     for (size_t i = 0; i < p->services_n; i++)
-        decode_service(take_arena, &services->map.v[i], &p->services[i]);
+        decode_service(take_arena, &services->pairs[i], &p->services[i]);
     decode_networks(p, node_get(doc, "networks"));
     decode_volumes(p, node_get(doc, "volumes"));
     p->secrets = decode_file_objects(take_arena, node_get(doc, "secrets"), &p->secrets_n);
@@ -116,10 +116,10 @@ int project_decode(struct arena *take_arena, struct node *doc, struct project **
 
 static struct strings keys_of(struct arena *a, const struct node *map)
 {
-    size_t n = node_is(map, NODE_MAPPING) ? map->map.n : 0;
+    size_t n = node_is(map, NODE_MAPPING) ? map->count : 0;
     struct strings s = {.v = arena_array(a, const char *, n + 1), .n = n};
     for (size_t i = 0; i < n; i++)
-        s.v[i] = map->map.v[i].key;
+        s.v[i] = map->pairs[i].key;
     return s;
 }
 

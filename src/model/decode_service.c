@@ -1,6 +1,5 @@
 #include "model/decode_service.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,16 +8,16 @@
 #include "file/port_spec.h"
 #include "file/scalar.h"
 
-#define NEW_LIST(a, T, list) arena_array((a), T, node_is((list), NODE_SEQUENCE) ? (list)->seq.n : 0)
+#define NEW_LIST(a, T, list) arena_array((a), T, node_is((list), NODE_SEQUENCE) ? (list)->count : 0)
 
 static size_t list_n(const struct node *list)
 {
-    return node_is(list, NODE_SEQUENCE) ? list->seq.n : 0;
+    return node_is(list, NODE_SEQUENCE) ? list->count : 0;
 }
 
 static size_t map_n(const struct node *map)
 {
-    return node_is(map, NODE_MAPPING) ? map->map.n : 0;
+    return node_is(map, NODE_MAPPING) ? map->count : 0;
 }
 
 const char *decode_string(const struct node *n, const char *key)
@@ -61,15 +60,15 @@ static int64_t get_duration(const struct node *n, const char *key)
 static double get_float(const struct node *n, const char *key)
 {
     const struct node *v = node_get(n, key);
-    return node_is(v, NODE_FLOAT) ? v->number : node_is(v, NODE_INT) ? (double)v->integer : 0;
+    return node_is(v, NODE_FLOAT) ? node_number(v) : node_is(v, NODE_INT) ? (double)v->integer : 0;
 }
 
 struct strings decode_strings(struct arena *a, const struct node *list)
 {
     struct strings s = {.v = arena_array(a, const char *, list_n(list) + 1)};
     for (size_t i = 0; i < list_n(list); i++)
-        if (node_str(list->seq.v[i]))
-            s.v[s.n++] = list->seq.v[i]->string;
+        if (node_str(list->items[i]))
+            s.v[s.n++] = list->items[i]->string;
     return s;
 }
 
@@ -77,8 +76,8 @@ struct key_values decode_pairs(struct arena *a, const struct node *map)
 {
     struct key_values out = {.v = arena_array(a, struct key_value, map_n(map))};
     for (size_t i = 0; i < map_n(map); i++)
-        out.v[out.n++] = (struct key_value){.key = map->map.v[i].key,
-                                            .value = node_str(map->map.v[i].value)};
+        out.v[out.n++] = (struct key_value){.key = map->pairs[i].key,
+                                            .value = node_str(map->pairs[i].value)};
     return out;
 }
 
@@ -87,7 +86,7 @@ static struct key_values decode_hosts(struct arena *a, const struct node *list)
 {
     struct key_values out = {.v = NEW_LIST(a, struct key_value, list)};
     for (size_t i = 0; i < list_n(list); i++) {
-        const char *s = node_str(list->seq.v[i]), *eq = s ? strchr(s, '=') : NULL;
+        const char *s = node_str(list->items[i]), *eq = s ? strchr(s, '=') : NULL;
         if (eq)
             out.v[out.n++] = (struct key_value){.key = arena_strndup(a, s, (size_t)(eq - s)),
                                                 .value = eq + 1};
@@ -101,7 +100,7 @@ static struct file_mount *decode_file_mounts(struct arena *a, const struct node 
     struct file_mount *v = NEW_LIST(a, struct file_mount, list);
     *n = list_n(list);
     for (size_t i = 0; i < *n; i++) {
-        const struct node *item = list->seq.v[i];
+        const struct node *item = list->items[i];
         const char *source = decode_string(item, "source"), *mode = decode_string(item, "mode");
         const char *target = decode_string(item, "target");
         int64_t bits = UNSET;
@@ -125,9 +124,9 @@ static struct ulimit *decode_ulimits(struct arena *a, const struct node *map, si
     *n = map_n(map);
     struct ulimit *v = arena_array(a, struct ulimit, *n);
     for (size_t i = 0; i < *n; i++) {
-        const struct node *value = map->map.v[i].value;
+        const struct node *value = map->pairs[i].value;
         int64_t single = node_is(value, NODE_INT) ? value->integer : 0;
-        v[i] = (struct ulimit){.name = map->map.v[i].key,
+        v[i] = (struct ulimit){.name = map->pairs[i].key,
                                .soft = decode_int(value, "soft", single),
                                .hard = decode_int(value, "hard", single)};
     }
@@ -176,7 +175,7 @@ static void decode_dependencies(struct arena *a, const struct node *map, struct 
     s->depends_on_n = map_n(map);
     s->depends_on = arena_array(a, struct dependency, s->depends_on_n);
     for (size_t i = 0; i < s->depends_on_n; i++) {
-        const struct node_pair *pair = &map->map.v[i];
+        const struct node_pair *pair = &map->pairs[i];
         s->depends_on[i] = (struct dependency){
             .service = pair->key,
             .condition = decode_condition(decode_string(pair->value, "condition")),
@@ -254,9 +253,9 @@ static void decode_networks(struct arena *a, const struct node *map, struct serv
     s->networks_n = map_n(map);
     s->networks = arena_array(a, struct service_network, s->networks_n);
     for (size_t i = 0; i < s->networks_n; i++) {
-        const struct node *n = map->map.v[i].value;
+        const struct node *n = map->pairs[i].value;
         s->networks[i] = (struct service_network){
-            .network = map->map.v[i].key,
+            .network = map->pairs[i].key,
             .aliases = decode_strings(a, node_get(n, "aliases")),
             .ipv4_address = decode_string(n, "ipv4_address"),
             .ipv6_address = decode_string(n, "ipv6_address"),
@@ -371,8 +370,8 @@ static int64_t decode_restart_unhealthy(const struct node *n)
         (out).n = list_n(list_);                                                                   \
         (out).v = arena_array((a), struct weight_device, (out).n);                                 \
         for (size_t i_ = 0; i_ < (out).n; i_++) {                                                  \
-            int64_t value_ = getter(list_->seq.v[i_], (member));                                   \
-            const char *path_ = decode_string(list_->seq.v[i_], "path");                           \
+            int64_t value_ = getter(list_->items[i_], (member));                                   \
+            const char *path_ = decode_string(list_->items[i_], "path");                           \
             (out).v[i_] = (struct weight_device){.path = path_ ? path_ : "",                       \
                                                  .value = value_ > 0 ? (uint64_t)value_ : 0};      \
         }                                                                                          \
@@ -399,6 +398,13 @@ static int64_t first_set(int64_t a, int64_t b)
     return a != UNSET ? a : b;
 }
 
+/* The document holds single precision: rounded, so that 0.1 is 100000000. More than there can be is
+ * no limit. */
+static int64_t nano_cpus(double cpus)
+{
+    return cpus > 0 && cpus < 1e9 ? (int64_t)(cpus * 1e6 + 0.5) * 1000 : UNSET;
+}
+
 static struct resources decode_resources(struct arena *a, const struct node *n)
 {
     const struct node *deploy = node_get(node_get(n, "deploy"), "resources");
@@ -409,8 +415,7 @@ static struct resources decode_resources(struct arena *a, const struct node *n)
         cpus = get_float(limits, "cpus");
     int64_t swap = get_bytes(n, "memswap_limit");
     struct resources r = {
-        /* The document holds single precision: round, so that 0.1 is 100000000. */
-        .nano_cpus = cpus > 0 ? llround(cpus * 1e6) * 1000 : UNSET,
+        .nano_cpus = nano_cpus(cpus),
         .memory = first_set(get_bytes(n, "mem_limit"), get_bytes(limits, "memory")),
         .memory_reservation = first_set(get_bytes(n, "mem_reservation"),
                                         get_bytes(reservations, "memory")),
@@ -438,7 +443,7 @@ static struct hook *decode_hooks(struct arena *a, const struct node *list, size_
     struct hook *v = NEW_LIST(a, struct hook, list);
     *n = list_n(list);
     for (size_t i = 0; i < *n; i++) {
-        const struct node *item = list->seq.v[i];
+        const struct node *item = list->items[i];
         v[i] = (struct hook){
             .command = decode_strings(a, node_get(item, "command")),
             .user = decode_string(item, "user"),
@@ -459,18 +464,18 @@ static void decode_lists(struct arena *a, const struct node *n, struct service *
     s->mounts_n = list_n(mounts);
     s->mounts = NEW_LIST(a, struct service_mount, mounts);
     for (size_t i = 0; i < s->mounts_n; i++)
-        s->mounts[i] = decode_mount(mounts->seq.v[i]);
+        s->mounts[i] = decode_mount(mounts->items[i]);
     s->ports_n = list_n(ports);
     s->ports = NEW_LIST(a, struct port_mapping, ports);
     for (size_t i = 0; i < s->ports_n; i++)
-        s->ports[i] = decode_port(ports->seq.v[i]);
+        s->ports[i] = decode_port(ports->items[i]);
     s->devices_n = list_n(devices);
     s->devices = NEW_LIST(a, struct device, devices);
     for (size_t i = 0; i < s->devices_n; i++)
         s->devices[i] = (struct device){
-            .source = decode_string(devices->seq.v[i], "source"),
-            .target = decode_string(devices->seq.v[i], "target"),
-            .permissions = decode_string(devices->seq.v[i], "permissions")};
+            .source = decode_string(devices->items[i], "source"),
+            .target = decode_string(devices->items[i], "target"),
+            .permissions = decode_string(devices->items[i], "permissions")};
     s->secrets = decode_file_mounts(a, node_get(n, "secrets"), &s->secrets_n, "/run/secrets");
     s->configs = decode_file_mounts(a, node_get(n, "configs"), &s->configs_n, "");
     s->ulimits = decode_ulimits(a, node_get(n, "ulimits"), &s->ulimits_n);

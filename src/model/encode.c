@@ -1,5 +1,6 @@
 #include "model/encode.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,7 +9,7 @@
 #include "file/fields.h"
 #include "model/sink.h"
 
-enum { PIECE = 64 << 10 }; /* bytes, for encode_yaml_to() */
+enum { PIECE = 16 << 10 }; /* bytes, for those who take pieces */
 
 struct entry {
     const char *key;
@@ -44,9 +45,9 @@ static void sort_entries(const struct sink *s, struct entry *v, size_t n)
 static struct entries entries_of(const struct sink *s, const struct node *map)
 {
     struct entries e = {0};
-    for (size_t i = 0; i < map->map.n; i++)
-        if (!streq(map->map.v[i].key, "x-#value")) /* see FIELD_INTERNAL */
-            vec_push(&e, (struct entry){.key = map->map.v[i].key, .value = map->map.v[i].value});
+    for (size_t i = 0; i < map->count; i++)
+        if (!streq(map->pairs[i].key, "x-#value")) /* see FIELD_INTERNAL */
+            vec_push(&e, (struct entry){.key = map->pairs[i].key, .value = map->pairs[i].value});
     sort_entries(s, e.v, e.n);
     return e;
 }
@@ -85,15 +86,15 @@ static void put_any(struct sink *s, const struct node *n, bool extension)
 {
     if (n->kind == NODE_MAPPING) {
         put_any_mapping(s, n, extension);
-    } else if (n->kind == NODE_SEQUENCE && extension && s->json && !n->seq.n) {
+    } else if (n->kind == NODE_SEQUENCE && extension && s->json && !n->count) {
         s->scalar(s, &(struct node){.kind = NODE_NULL});
     } else if (n->kind == NODE_SEQUENCE) {
-        s->sequence(s, n->seq.n);
-        for (size_t i = 0; i < n->seq.n; i++) {
+        s->sequence(s, n->count);
+        for (size_t i = 0; i < n->count; i++) {
             s->item(s);
-            put_any(s, n->seq.v[i], extension);
+            put_any(s, n->items[i], extension);
         }
-        if (n->seq.n)
+        if (n->count)
             s->end(s);
     } else {
         s->scalar(s, n);
@@ -128,15 +129,15 @@ static void put_ulimit(struct sink *s, const struct node *n)
 
 static void put_ssh(struct sink *s, const struct node *n)
 {
-    s->sequence(s, n->map.n);
-    for (size_t i = 0; i < n->map.n; i++) {
-        const char *path = node_str(n->map.v[i].value);
-        char *text AUTOFREE = xasprintf("%s%s%s", n->map.v[i].key, path ? "=" : "",
+    s->sequence(s, n->count);
+    for (size_t i = 0; i < n->count; i++) {
+        const char *path = node_str(n->pairs[i].value);
+        char *text AUTOFREE = xasprintf("%s%s%s", n->pairs[i].key, path ? "=" : "",
                                         path ? path : "");
         s->item(s);
         put_text(s, text);
     }
-    if (n->map.n)
+    if (n->count)
         s->end(s);
 }
 
@@ -181,15 +182,15 @@ static void put_env_file(struct sink *s, const struct node *n, const struct obje
 static void put_object_list(struct sink *s, const struct node *n, const struct field *f)
 {
     bool env_files = streq(f->name, "env_file");
-    s->sequence(s, n->seq.n);
-    for (size_t i = 0; i < n->seq.n; i++) {
+    s->sequence(s, n->count);
+    for (size_t i = 0; i < n->count; i++) {
         s->item(s);
         if (env_files)
-            put_env_file(s, n->seq.v[i], f->object);
+            put_env_file(s, n->items[i], f->object);
         else
-            put_object(s, n->seq.v[i], f->object, 0);
+            put_object(s, n->items[i], f->object, 0);
     }
-    if (n->seq.n)
+    if (n->count)
         s->end(s);
 }
 
@@ -244,10 +245,10 @@ static void put_object(struct sink *s, const struct node *n, const struct object
     bool root = object == &root_object;
     hidden |= FIELD_INTERNAL | (s->json ? FIELD_YAML_ONLY : 0);
     size_t extensions = 0;
-    for (size_t i = 0; i < n->map.n; i++) {
-        const struct field *f = field_of(object, &n->map.v[i]);
+    for (size_t i = 0; i < n->count; i++) {
+        const struct field *f = field_of(object, &n->pairs[i]);
         if (f)
-            values[f - object->fields] = n->map.v[i].value;
+            values[f - object->fields] = n->pairs[i].value;
     }
     for (size_t i = 0; i < object->n; i++) {
         const struct field *f = &object->fields[i];
@@ -255,10 +256,10 @@ static void put_object(struct sink *s, const struct node *n, const struct object
             vec_push(&e, (struct entry){.key = f->name, .field = f, .value = values[i]});
     }
     size_t known = e.n;
-    for (size_t i = 0; i < n->map.n && (!s->json || root); i++) {
-        if (!starts_with(n->map.v[i].key, "x-") || n->map.v[i].field)
+    for (size_t i = 0; i < n->count && (!s->json || root); i++) {
+        if (!starts_with(n->pairs[i].key, "x-") || field_of(object, &n->pairs[i]))
             continue;
-        vec_push(&e, (struct entry){.key = n->map.v[i].key, .value = n->map.v[i].value});
+        vec_push(&e, (struct entry){.key = n->pairs[i].key, .value = n->pairs[i].value});
         extensions++;
     }
     /* Go prints a struct in its order and a map, which JSON's top level is, by name. */
@@ -302,8 +303,7 @@ void encode_yaml(const struct node *root, unsigned flags, struct strbuf *out)
     strbuf_addch(out, '\n');
 }
 
-void encode_yaml_to(const struct node *root, unsigned flags,
-                    void (*take)(const char *text, size_t n))
+void encode_yaml_to(const struct node *root, unsigned flags, encode_take *take)
 {
     struct strbuf out AUTOBUF = STRBUF_INIT;
     struct yaml_sink *s AUTOFREE = xcalloc(1, sizeof(*s));
@@ -324,6 +324,31 @@ int encode_json(const struct node *root, unsigned flags, struct strbuf *out, str
     return 0;
 }
 
+static bool has_infinity(const struct node *n)
+{
+    bool container = n->kind == NODE_SEQUENCE || n->kind == NODE_MAPPING;
+    for (size_t i = 0; container && i < n->count; i++)
+        if (has_infinity(n->kind == NODE_MAPPING ? n->pairs[i].value : n->items[i]))
+            return true;
+    return n->kind == NODE_FLOAT && !isfinite(node_number(n));
+}
+
+int encode_json_to(const struct node *root, unsigned flags, encode_take *take, struct err *err)
+{
+    struct strbuf out AUTOBUF = STRBUF_INIT;
+    /* It may be in what is not shown: only then the text is made to see. */
+    if (has_infinity(root) && encode_json(root, flags, &out, err) < 0)
+        return -1;
+    strbuf_setlen(&out, 0);
+    struct json_sink *s AUTOFREE = xcalloc(1, sizeof(*s));
+    json_sink_init(s, &out, flags);
+    s->sink.take = take;
+    put_root(&s->sink, root);
+    strbuf_addch(&out, '\n');
+    hand_over(&s->sink, 1);
+    return 0;
+}
+
 int encode_service(const struct node *service, struct strbuf *out, struct err *err)
 {
     struct json_sink *s AUTOFREE = xcalloc(1, sizeof(*s));
@@ -341,34 +366,34 @@ static int compare_lines(const void *a, const void *b)
 
 static void add_keys(char ***lines, const struct node *map)
 {
-    for (size_t i = 0; node_is(map, NODE_MAPPING) && i < map->map.n; i++)
-        strv_push(lines, map->map.v[i].key);
+    for (size_t i = 0; node_is(map, NODE_MAPPING) && i < map->count; i++)
+        strv_push(lines, map->pairs[i].key);
 }
 
 static void add_images(char ***lines, const struct document *doc)
 {
     const struct node *services = node_get(doc->root, "services");
-    for (size_t i = 0; node_is(services, NODE_MAPPING) && i < services->map.n; i++) {
-        const char *image = node_get_str(services->map.v[i].value, "image");
-        char *implied AUTOFREE = xasprintf("%s-%s", doc->name, services->map.v[i].key);
+    for (size_t i = 0; node_is(services, NODE_MAPPING) && i < services->count; i++) {
+        const char *image = node_get_str(services->pairs[i].value, "image");
+        char *implied AUTOFREE = xasprintf("%s-%s", doc->name, services->pairs[i].key);
         strv_push(lines, image ? image : implied);
     }
 }
 
 static void add_profiles(char ***lines, const struct node *services)
 {
-    for (size_t i = 0; node_is(services, NODE_MAPPING) && i < services->map.n; i++) {
-        const struct node *profiles = node_get(services->map.v[i].value, "profiles");
-        for (size_t k = 0; node_is(profiles, NODE_SEQUENCE) && k < profiles->seq.n; k++)
-            strv_push(lines, profiles->seq.v[k]->string);
+    for (size_t i = 0; node_is(services, NODE_MAPPING) && i < services->count; i++) {
+        const struct node *profiles = node_get(services->pairs[i].value, "profiles");
+        for (size_t k = 0; node_is(profiles, NODE_SEQUENCE) && k < profiles->count; k++)
+            strv_push(lines, profiles->items[k]->string);
     }
 }
 
 /* The models themselves, not the names that services know them by. */
 static void add_models(char ***lines, const struct node *models)
 {
-    for (size_t i = 0; node_is(models, NODE_MAPPING) && i < models->map.n; i++) {
-        const char *model = node_get_str(models->map.v[i].value, "model");
+    for (size_t i = 0; node_is(models, NODE_MAPPING) && i < models->count; i++) {
+        const char *model = node_get_str(models->pairs[i].value, "model");
         if (model)
             strv_push(lines, model);
     }

@@ -18,9 +18,11 @@ enum encode_flags {
  * does not. encode_json fails on infinities and not-a-number, which JSON does not have. */
 void encode_yaml(const struct node *root, unsigned flags, struct strbuf *out);
 int encode_json(const struct node *root, unsigned flags, struct strbuf *out, struct err *err);
-/* The same YAML, in pieces: it may be larger than all that was read. */
-void encode_yaml_to(const struct node *root, unsigned flags,
-                    void (*take)(const char *text, size_t n));
+/* The same in pieces, both with a newline at the end: it may be larger than all that was read.
+ * Where encode_json_to fails, nothing was taken. */
+typedef void encode_take(const char *text, size_t n);
+void encode_yaml_to(const struct node *root, unsigned flags, encode_take *take);
+int encode_json_to(const struct node *root, unsigned flags, encode_take *take, struct err *err);
 /* One service (a member of services) as compact JSON: what its hash is taken of. */
 int encode_service(const struct node *service, struct strbuf *out, struct err *err);
 

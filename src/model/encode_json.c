@@ -59,12 +59,12 @@ static void put_text(struct json_sink *s, const char *text)
 /* Shortest digits; an exponent only below 1e-6 and from 1e21 on. */
 static void put_float(struct json_sink *s, const struct node *n)
 {
-    if (!isfinite(n->number)) {
-        s->sink.failed = true;
-        return;
-    }
     if (n->tag == TAG_UINT64) {
         strbuf_addf(s->sink.out, "%" PRIu64, n->whole);
+        return;
+    }
+    if (!isfinite(n->number)) {
+        s->sink.failed = true;
         return;
     }
     char buf[40];

@@ -7,17 +7,16 @@
 #include "model/encode.h"
 
 /* A copy of the mapping without some of its members; values are shared. */
-static struct node copy_without(struct node_pair *pairs, const struct node *map,
-                                const char *const *keys)
+static struct node *copy_without(struct arena *a, const struct node *map, const char *const *keys)
 {
-    struct node copy = {.kind = NODE_MAPPING};
-    copy.map.v = pairs;
-    for (size_t i = 0; i < map->map.n; i++) {
+    struct node *copy = node_new(a, NODE_MAPPING, map->mark);
+    node_reserve(a, copy, map->count);
+    for (size_t i = 0; i < map->count; i++) {
         bool drop = false;
         for (const char *const *key = keys; *key && !drop; key++)
-            drop = streq(*key, map->map.v[i].key);
+            drop = streq(*key, map->pairs[i].key);
         if (!drop)
-            pairs[copy.map.n++] = map->map.v[i];
+            node_put(a, copy, map->pairs[i].key, map->pairs[i].value);
     }
     return copy;
 }
@@ -31,16 +30,13 @@ char *service_config_hash(const struct project *p, const struct service *s)
     static const char *const dropped_deploy[] = {"replicas", NULL};
     (void)p;
     const struct node *n = s->node, *deploy = node_get(n, "deploy");
-    struct node_pair *pairs AUTOFREE = xcalloc(n->map.n + 1, sizeof(*pairs));
-    struct node_pair *deploy_pairs AUTOFREE = xcalloc(deploy ? deploy->map.n + 1 : 1,
-                                                      sizeof(*deploy_pairs));
-    struct node copy = copy_without(pairs, n, dropped), deploy_copy;
-    if (node_is(deploy, NODE_MAPPING)) {
-        deploy_copy = copy_without(deploy_pairs, deploy, dropped_deploy);
-        node_pair(&copy, "deploy")->value = &deploy_copy;
-    }
+    struct arena *a = arena_new();
+    struct node *copy = copy_without(a, n, dropped);
+    if (node_is(deploy, NODE_MAPPING))
+        node_put(a, copy, "deploy", copy_without(a, deploy, dropped_deploy));
     struct strbuf json AUTOBUF = STRBUF_INIT;
-    encode_service(&copy, &json, NULL);
+    encode_service(copy, &json, NULL);
+    arena_free(a);
     char hex[SHA256_DIGEST_STRING_LENGTH];
     SHA256Data((const uint8_t *)json.buf, json.len, hex);
     return xstrdup(hex);

@@ -27,19 +27,19 @@ json_t *node_to_json(const struct node *n)
     case NODE_INT:
         return json_integer(n->integer);
     case NODE_FLOAT:
-        return isfinite(n->number) ? json_real(n->number) : json_null();
+        return isfinite(node_number(n)) ? json_real(node_number(n)) : json_null();
     case NODE_STRING:
         return text_to_json(n->string);
     case NODE_SEQUENCE: {
         json_t *a = json_array();
-        for (size_t i = 0; i < n->seq.n; i++)
-            json_array_append_new(a, node_to_json(n->seq.v[i]));
+        for (size_t i = 0; i < n->count; i++)
+            json_array_append_new(a, node_to_json(n->items[i]));
         return a;
     }
     case NODE_MAPPING: {
         json_t *o = json_object();
-        for (size_t i = 0; i < n->map.n; i++)
-            json_object_set_new_nocheck(o, n->map.v[i].key, node_to_json(n->map.v[i].value));
+        for (size_t i = 0; i < n->count; i++)
+            json_object_set_new_nocheck(o, n->pairs[i].key, node_to_json(n->pairs[i].value));
         return o;
     }
     }

@@ -33,8 +33,8 @@ static json_t *mark_to_json(struct places *s, const struct mark *m)
 static json_t *marks_to_json(struct places *s, const struct node *map, int depth)
 {
     json_t *j = json_object();
-    for (size_t i = 0; i < map->map.n; i++) {
-        const struct node_pair *pair = &map->map.v[i];
+    for (size_t i = 0; i < map->count; i++) {
+        const struct node_pair *pair = &map->pairs[i];
         json_t *at = json_array();
         json_array_append_new(at, mark_to_json(s, &pair->key_mark));
         if (depth < MARK_DEPTH && pair->value->kind == NODE_MAPPING)

@@ -1,5 +1,6 @@
 #include "net/nft.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <linux/netlink.h>
 #include <nftables/libnftables.h>
@@ -14,6 +15,53 @@
 
 /* libnftables keeps parser state in globals. */
 static pthread_mutex_t nft_lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* With what it needs itself it is more than half a megabyte, which only those have who change
+ * networks: loaded by the first of them, under nft_lock, and kept. */
+static struct library {
+    void *handle;
+    typeof(nft_ctx_new) *ctx_new;
+    typeof(nft_ctx_free) *ctx_free;
+    typeof(nft_ctx_buffer_error) *buffer_error;
+    typeof(nft_ctx_buffer_output) *buffer_output;
+    typeof(nft_ctx_get_error_buffer) *error;
+    typeof(nft_ctx_get_output_buffer) *output;
+    typeof(nft_ctx_output_set_flags) *set_flags;
+    typeof(nft_run_cmd_from_buffer) *run;
+} nft;
+
+static int load_library(struct err *err)
+{
+    const struct {
+        const char *name;
+        void *to;
+    } symbols[] = {
+        {"nft_ctx_new", &nft.ctx_new},
+        {"nft_ctx_free", &nft.ctx_free},
+        {"nft_ctx_buffer_error", &nft.buffer_error},
+        {"nft_ctx_buffer_output", &nft.buffer_output},
+        {"nft_ctx_get_error_buffer", &nft.error},
+        {"nft_ctx_get_output_buffer", &nft.output},
+        {"nft_ctx_output_set_flags", &nft.set_flags},
+        {"nft_run_cmd_from_buffer", &nft.run},
+    };
+    if (nft.handle)
+        return 0;
+    void *handle = dlopen("libnftables.so.1", RTLD_NOW | RTLD_LOCAL);
+    if (!handle)
+        return err_set(err, ERR_IO, "nftables cannot be used: %s", dlerror());
+    for (size_t i = 0; i < ARRAY_SIZE(symbols); i++) {
+        void *f = dlsym(handle, symbols[i].name);
+        if (!f) {
+            err_set(err, ERR_IO, "nftables cannot be used: %s", dlerror());
+            dlclose(handle);
+            return -1;
+        }
+        memcpy(symbols[i].to, &f, sizeof(f));
+    }
+    nft.handle = handle;
+    return 0;
+}
 
 /* The first line of libnftables' report, without its place in our text. */
 static int nft_failed(const char *report, struct err *err)
@@ -31,16 +79,16 @@ static int nft_failed(const char *report, struct err *err)
     return err_set(err, kind, "nftables: %.*s", len, len ? text : "unknown error");
 }
 
-static int run_locked(struct nft_ctx *ctx, const char *commands, json_t **json, struct err *err)
+static int run_in(struct nft_ctx *ctx, const char *commands, json_t **json, struct err *err)
 {
-    nft_ctx_buffer_error(ctx);
-    nft_ctx_buffer_output(ctx);
+    nft.buffer_error(ctx);
+    nft.buffer_output(ctx);
     if (json)
-        nft_ctx_output_set_flags(ctx, NFT_CTX_OUTPUT_JSON | NFT_CTX_OUTPUT_HANDLE);
-    if (nft_run_cmd_from_buffer(ctx, commands) != 0)
-        return nft_failed(nft_ctx_get_error_buffer(ctx), err);
+        nft.set_flags(ctx, NFT_CTX_OUTPUT_JSON | NFT_CTX_OUTPUT_HANDLE);
+    if (nft.run(ctx, commands) != 0)
+        return nft_failed(nft.error(ctx), err);
     if (json) {
-        *json = json_loads(nft_ctx_get_output_buffer(ctx), 0, NULL);
+        *json = json_loads(nft.output(ctx), 0, NULL);
         if (!*json)
             return err_set(err, ERR_CORRUPT, "nftables: unreadable list");
     }
@@ -54,17 +102,25 @@ static struct nft_ctx *open_context(void)
     if (fd < 0)
         return NULL;
     close(fd);
-    return nft_ctx_new(NFT_CTX_DEFAULT);
+    return nft.ctx_new(NFT_CTX_DEFAULT);
+}
+
+static int run_locked(const char *commands, json_t **json, struct err *err)
+{
+    if (load_library(err) < 0)
+        return -1;
+    struct nft_ctx *ctx = open_context();
+    if (!ctx)
+        return err_sys(err, errno, "nftables cannot be used");
+    int r = run_in(ctx, commands, json, err);
+    nft.ctx_free(ctx);
+    return r;
 }
 
 int nft_run(const char *commands, json_t **json, struct err *err)
 {
     pthread_mutex_lock(&nft_lock);
-    struct nft_ctx *ctx = open_context();
-    int r = ctx ? run_locked(ctx, commands, json, err)
-                : err_sys(err, errno, "nftables cannot be used");
-    if (ctx)
-        nft_ctx_free(ctx);
+    int r = run_locked(commands, json, err);
     pthread_mutex_unlock(&nft_lock);
     return r;
 }

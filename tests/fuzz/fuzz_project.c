@@ -149,13 +149,13 @@ static char *some_path(const struct node *n, const uint8_t *data, size_t len)
     struct strbuf path = STRBUF_INIT;
     for (size_t i = 0; i < len && i < 6; i++) {
         size_t pick = data[len - 1 - i];
-        if (n->kind == NODE_MAPPING && n->map.n) {
-            const struct node_pair *pair = &n->map.v[pick % n->map.n];
+        if (n->kind == NODE_MAPPING && n->count) {
+            const struct node_pair *pair = &n->pairs[pick % n->count];
             strbuf_addf(&path, "%s%s", path.len ? "." : "", pair->key);
             n = pair->value;
-        } else if (n->kind == NODE_SEQUENCE && n->seq.n) {
-            strbuf_addf(&path, "[%zu]", pick % n->seq.n);
-            n = n->seq.v[pick % n->seq.n];
+        } else if (n->kind == NODE_SEQUENCE && n->count) {
+            strbuf_addf(&path, "[%zu]", pick % n->count);
+            n = n->items[pick % n->count];
         } else {
             break;
         }

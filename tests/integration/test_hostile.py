@@ -19,11 +19,14 @@ def project(make_project):
 
 
 class Outcome:
+    """What came of a command: `config` with options before it, or as it is said."""
+
     def __init__(self, project, *args, stdin=None):
+        command = list(args) if "config" in args else [*args, "config"]
         # Not our own child: what it was before it became compose, a large Python, would count.
         said = project.dir / "usage"
         with (project.dir / "out").open("w+b") as out, (project.dir / "err").open("w+b") as err:
-            child = subprocess.Popen(["/usr/bin/time", "-q", "-o", said, "-f", "%M %U %S", COMPOSE, *map(str, args), "config"],
+            child = subprocess.Popen(["/usr/bin/time", "-q", "-o", said, "-f", "%M %U %S", COMPOSE, *map(str, command)],
                                      cwd=project.dir, env=project.environment(), stdout=out, stderr=err,
                                      stdin=stdin or subprocess.DEVNULL, start_new_session=True)
             try:
@@ -103,6 +106,19 @@ def test_long_list_of_mappings(project):
     ports = "".join(f"      - {{target: {n}, published: '{n}'}}\n" for n in range(1, 30_000))
     project.write("compose.yaml", f"services:\n  web:\n    image: base\n    ports:\n{ports}")
     assert Outcome(project).within(3, 100).code == 0
+
+
+@pytest.mark.parametrize("services", [1000, 10_000])
+@pytest.mark.parametrize("form", ["yaml", "json"])
+def test_large_project_takes_ten_times_its_file(project, services, form):
+    text = "services:\n" + "".join(
+        f"  s{n}:\n    image: registry.example/team/s{n}:1.{n}\n    command: [\"run\", \"--port\", \"80\"]\n    environment:\n"
+        + "".join(f"      KEY_{k}: ${{VALUE_{k}:-the value number {k} of service {n}}}\n" for k in range(10))
+        + f"    ports:\n      - \"{10000 + n}:80\"\n    volumes:\n      - ./data:/data:ro\n      - cache:/cache\n    labels:\n"
+        f"      com.example.description: what service {n} is for and who answers for it\n    healthcheck:\n"
+        "      test: [\"CMD\", \"true\"]\n      interval: 10s\n" for n in range(services)) + "volumes:\n  cache:\n"
+    project.write("compose.yaml", text)
+    assert Outcome(project, "config", "--format", form).within(20, 10 * len(text) / (1 << 20)).code == 0
 
 
 def test_byte_order_mark(project):

@@ -150,7 +150,7 @@ static void test_dates_are_no_strings(void **state)
         0);
     const bool want[] = {true, false, true, true, false, false};
     for (size_t i = 0; i < ARRAY_SIZE(want); i++)
-        assert_int_equal(root(&f)->seq.v[i]->tag == TAG_TIMESTAMP, want[i]);
+        assert_int_equal(root(&f)->items[i]->tag == TAG_TIMESTAMP, want[i]);
     release(&f);
 }
 
@@ -176,7 +176,7 @@ static void test_every_node_knows_its_place(void **state)
     const struct node *b = node_get(node_get(root(&f), "a"), "b");
     assert_int_equal(b->mark.line, 2);
     assert_int_equal(b->mark.col, 6);
-    assert_int_equal(b->seq.v[2]->mark.col, 14); /* characters, not bytes */
+    assert_int_equal(b->items[2]->mark.col, 14); /* characters, not bytes */
     assert_string_equal(b->mark.file, "f.yaml");
     assert_int_equal(node_pair(node_get(root(&f), "a"), "c")->key_mark.line, 3);
     release(&f);
@@ -215,8 +215,8 @@ static void test_resets_are_recorded_and_removed(void **state)
     struct fixture f = parse("a: {b: !reset x, c: !override [1]}\nd: [!reset 1, 2]\n", 0);
     const struct yaml_document *doc = &f.stream.docs[0];
     assert_null(node_get(node_get(doc->root, "a"), "b"));
-    assert_int_equal(node_get(node_get(doc->root, "a"), "c")->seq.n, 1);
-    assert_int_equal(node_get(doc->root, "d")->seq.n, 1);
+    assert_int_equal(node_get(node_get(doc->root, "a"), "c")->count, 1);
+    assert_int_equal(node_get(doc->root, "d")->count, 1);
     assert_int_equal(doc->resets_n, 2);
     assert_int_equal(doc->resets[0].n, 2);
     assert_string_equal(doc->resets[0].keys[0], "a");
@@ -332,7 +332,7 @@ static void test_large_mappings_are_found_by_key(void **state)
     node_put(f.arena, map, "new", node_new_int(f.arena, 1, (struct mark){0}));
     assert_int_equal(node_get(map, "new")->integer, 1);
     node_sort(map);
-    assert_string_equal(map->map.v[0].key, "key0");
+    assert_string_equal(map->pairs[0].key, "key0");
     assert_int_equal(node_get(map, "key42")->integer, 42);
     release(&f);
 }
