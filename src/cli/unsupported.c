@@ -87,14 +87,11 @@ struct rule {
         *options; /* keys that are known where the path ends in "*"; NULL: all count */
 };
 
-#define DEVICES "no device is passed to the container"
 #define SWARM   "it means something in a swarm only"
 #define WINDOWS "it means something on Windows only"
 #define BUILDER "images are built by buildah, without attestations"
 
 static const struct rule rules[] = {
-    {"services", "service", "gpus", DEVICES, NULL, NULL},
-    {"services", "service", "deploy.resources.reservations.devices", DEVICES, NULL, NULL},
     {"services", "service", "deploy.placement", SWARM, NULL, NULL},
     {"services", "service", "deploy.update_config", SWARM, NULL, NULL},
     {"services", "service", "deploy.rollback_config", SWARM, NULL, NULL},

@@ -535,7 +535,7 @@ static void fail_launch(struct container *c)
     set_error(c, c->fault.msg);
     log_line("%s: %s", c->record.name, c->fault.msg);
     if (!c->record.exit_code)
-        c->record.exit_code = c->fault.exit_code ? c->fault.exit_code : 128;
+        c->record.exit_code = c->fault.exit_code ? c->fault.exit_code : EXIT_NOT_STARTED;
     begin_clean(c);
 }
 

@@ -30,6 +30,10 @@ enum container_state {
     C_GONE,
 };
 
+/* Docker's exit code of a container that could not be started, unless 126 or 127 says why its command
+ * could not be run. */
+enum { EXIT_NOT_STARTED = 128 };
+
 struct container {
     struct engine *engine;
     struct container_record record;

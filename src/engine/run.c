@@ -162,7 +162,8 @@ static bool run_step(struct operation *op)
     if (r->c->launch_failed) {
         struct err err AUTOERR = ERR_INIT;
         err_set(&err, ERR_INVALID, "%s", r->c->record.error);
-        err.exit_code = r->c->record.exit_code;
+        if (r->c->record.exit_code != EXIT_NOT_STARTED)
+            err.exit_code = r->c->record.exit_code;
         operation_fail(op, &err);
         return r->c->state == C_GONE || !r->c->record.auto_remove;
     }

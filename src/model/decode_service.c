@@ -405,6 +405,33 @@ static int64_t nano_cpus(double cpus)
     return cpus > 0 && cpus < 1e9 ? (int64_t)(cpus * 1e6 + 0.5) * 1000 : UNSET;
 }
 
+static void decode_request(struct arena *a, const struct node *n, bool gpu, struct resources *r)
+{
+    struct device_request *q = &r->device_requests[r->device_requests_n++];
+    *q = (struct device_request){
+        .driver = decode_string(n, "driver"),
+        .count = decode_int(n, "count", 0),
+        .ids = decode_strings(a, node_get(n, "device_ids")),
+        .capabilities = decode_strings(a, node_get(n, "capabilities")),
+    };
+    if (!gpu)
+        return;
+    const char **v = arena_array(a, const char *, q->capabilities.n + 2);
+    memcpy(v, q->capabilities.v, q->capabilities.n * sizeof(*v));
+    v[q->capabilities.n++] = "gpu";
+    q->capabilities.v = v;
+}
+
+static void decode_requests(struct arena *a, const struct node *devices, const struct node *gpus,
+                            struct resources *r)
+{
+    r->device_requests = arena_array(a, struct device_request, list_n(devices) + list_n(gpus));
+    for (size_t i = 0; i < list_n(gpus); i++)
+        decode_request(a, gpus->items[i], true, r);
+    for (size_t i = 0; i < list_n(devices); i++)
+        decode_request(a, devices->items[i], false, r);
+}
+
 static struct resources decode_resources(struct arena *a, const struct node *n)
 {
     const struct node *deploy = node_get(node_get(n, "deploy"), "resources");
@@ -431,10 +458,8 @@ static struct resources decode_resources(struct arena *a, const struct node *n)
         .cpuset = decode_string(n, "cpuset"),
         .oom_kill_disable = get_bool(n, "oom_kill_disable"),
         .blkio = decode_blkio(a, node_get(n, "blkio_config")),
-        .devices = node_get(n, "gpus"),
     };
-    if (!r.devices)
-        r.devices = node_get(reservations, "devices");
+    decode_requests(a, node_get(reservations, "devices"), node_get(n, "gpus"), &r);
     return r;
 }
 

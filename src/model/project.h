@@ -118,6 +118,13 @@ struct device {
     const char *source, *target, *permissions; /* source may be a CDI name */
 };
 
+/* gpus, deploy.resources.reservations.devices */
+struct device_request {
+    const char *driver;
+    int64_t count; /* -1: all; ids: 0 */
+    struct strings ids, capabilities;
+};
+
 struct weight_device {
     const char *path;
     uint64_t value;
@@ -158,7 +165,8 @@ struct resources {
     const char *cpuset;
     bool oom_kill_disable;
     struct blkio_config blkio;
-    const struct node *devices; /* deploy.resources.reservations.devices and gpus, undecoded */
+    struct device_request *device_requests;
+    size_t device_requests_n;
 };
 
 struct hook {

@@ -28,6 +28,49 @@ static void write_annotations(const struct spec *s, struct jsonw *w)
     jsonw_end_object(w);
 }
 
+static void write_strings(struct jsonw *w, const char *key, const struct node *list)
+{
+    if (!node_is(list, NODE_SEQUENCE))
+        return;
+    jsonw_array(w, key);
+    for (size_t i = 0; i < list->count; i++)
+        if (node_str(list->items[i]))
+            jsonw_str(w, NULL, list->items[i]->string);
+    jsonw_end_array(w);
+}
+
+static void write_hook(const struct node *n, struct jsonw *w)
+{
+    const struct node *timeout = node_get(n, "timeout");
+    jsonw_object(w, NULL);
+    jsonw_str(w, "path", node_get_str(n, "path"));
+    write_strings(w, "args", node_get(n, "args"));
+    write_strings(w, "env", node_get(n, "env"));
+    if (node_is(timeout, NODE_INT))
+        jsonw_int(w, "timeout", timeout->integer);
+    jsonw_end_object(w);
+}
+
+/* What devices need to have done at the moments of the runtime specification. */
+static void write_hooks(const struct spec *s, struct jsonw *w)
+{
+    jsonw_object(w, "hooks");
+    for (size_t k = 0; cdi_hook_names[k]; k++) {
+        bool any = false;
+        vec_foreach (&s->cdi.hooks, hook) {
+            if (!streq(node_get_str(*hook, "hookName"), cdi_hook_names[k]))
+                continue;
+            if (!any)
+                jsonw_array(w, cdi_hook_names[k]);
+            any = true;
+            write_hook(*hook, w);
+        }
+        if (any)
+            jsonw_end_array(w);
+    }
+    jsonw_end_object(w);
+}
+
 int spec_write(struct spec *s, char **text, struct err *err)
 {
     struct jsonw w = JSONW_INIT;
@@ -46,6 +89,8 @@ int spec_write(struct spec *s, char **text, struct err *err)
     int rc = spec_mounts(s, &w, err);
     if (rc == 0)
         rc = spec_linux(s, &w, err);
+    if (rc == 0 && s->cdi.hooks.n)
+        write_hooks(s, &w);
     if (rc == 0)
         write_annotations(s, &w);
     jsonw_end_object(&w);

@@ -6,6 +6,7 @@
 
 #include "runtime/bundle.h"
 #include "runtime/caps.h"
+#include "runtime/cdi.h"
 #include "runtime/jsonw.h"
 #include "runtime/user.h"
 
@@ -30,7 +31,8 @@ struct spec {
     bool tty, privileged;
     char *init;        /* host path of the init program, NULL: none */
     char *propagation; /* linux.rootfsPropagation, NULL: the runtime's default */
-    bool crun;         /* the runtime understands crun's annotations */
+    struct cdi_edits cdi;
+    bool crun; /* the runtime understands crun's annotations */
 };
 
 int spec_init(struct spec *s, const struct bundle_request *r, const char *rootfs, struct err *err);

@@ -81,11 +81,6 @@ static int write_sysctls(const struct spec *s, struct jsonw *w, struct err *err)
     return 0;
 }
 
-struct node_info {
-    char type; /* 'c', 'b' */
-    unsigned major, minor;
-};
-
 static void write_rule(struct jsonw *w, bool allow, char type, int64_t major, int64_t minor,
                        const char *access)
 {
@@ -168,10 +163,8 @@ static int nodes_request(struct device_nodes *d, const struct device *want, stru
     struct stat st;
     const char *access = want->permissions && *want->permissions ? want->permissions : "rwm";
     const char *target = want->target && *want->target ? want->target : want->source;
-    if (want->source[0] != '/' && strchr(want->source, '='))
-        return err_set(err, ERR_INVALID,
-                       "device \"%s\": CDI devices are not supported: name the device files",
-                       want->source);
+    if (cdi_is_name(want->source)) /* resolved by spec_init() */
+        return 0;
     if (strspn(access, "rwm") != strlen(access))
         return err_set(err, ERR_INVALID, "device \"%s\": invalid permissions \"%s\"", want->source,
                        access);
@@ -194,7 +187,14 @@ static int nodes_collect(const struct spec *s, struct device_nodes *d, struct er
     for (size_t i = 0; i < s->service->devices_n; i++)
         if (nodes_request(d, &s->service->devices[i], err) < 0)
             return -1;
+    vec_foreach (&s->cdi.nodes, node)
+        nodes_add(d, node->path, &node->st, node->access);
     return 0;
+}
+
+static char device_type(const struct stat *st)
+{
+    return S_ISBLK(st->st_mode) ? 'b' : S_ISFIFO(st->st_mode) ? 'p' : 'c';
 }
 
 static void write_devices(const struct device_nodes *d, struct jsonw *w)
@@ -204,7 +204,7 @@ static void write_devices(const struct device_nodes *d, struct jsonw *w)
         const struct stat *st = &d->v[i].st;
         jsonw_object(w, NULL);
         jsonw_str(w, "path", d->v[i].path);
-        jsonw_str(w, "type", S_ISBLK(st->st_mode) ? "b" : "c");
+        jsonw_str(w, "type", (char[]){device_type(st), '\0'});
         jsonw_int(w, "major", major(st->st_rdev));
         jsonw_int(w, "minor", minor(st->st_rdev));
         jsonw_int(w, "fileMode", st->st_mode & 07777);
@@ -249,9 +249,12 @@ static int write_device_rules(const struct spec *s, const struct device_nodes *d
     write_rule(w, false, 0, 0, 0, "rwm");
     for (size_t i = 0; i < ARRAY_SIZE(allowed); i++)
         write_rule(w, true, 'c', allowed[i][0], allowed[i][1], "rwm");
-    for (size_t i = 0; i < d->n; i++)
-        write_rule(w, true, S_ISBLK(d->v[i].st.st_mode) ? 'b' : 'c', major(d->v[i].st.st_rdev),
-                   minor(d->v[i].st.st_rdev), d->v[i].access);
+    for (size_t i = 0; i < d->n; i++) {
+        const struct stat *st = &d->v[i].st;
+        if (!S_ISFIFO(st->st_mode))
+            write_rule(w, true, device_type(st), major(st->st_rdev), minor(st->st_rdev),
+                       d->v[i].access);
+    }
     for (size_t i = 0; i < s->service->device_cgroup_rules.n; i++)
         if (write_cgroup_rule(w, s->service->device_cgroup_rules.v[i], err) < 0)
             return -1;

@@ -50,13 +50,17 @@ static void add_option(struct entry *e, const char *fmt, long long value)
     strv_push(&e->options, text);
 }
 
+static void entry_release(struct entry *m)
+{
+    free(m->source);
+    free(m->target);
+    strv_free(m->options);
+}
+
 static void entries_release(struct entries *e)
 {
-    vec_foreach (&e->list, it) {
-        free(it->source);
-        free(it->target);
-        strv_free(it->options);
-    }
+    vec_foreach (&e->list, it)
+        entry_release(it);
     vec_release(&e->list);
 }
 
@@ -355,6 +359,24 @@ static bool is_target(const struct entries *e, const char *target)
     return false;
 }
 
+/* Each takes the place of what would be mounted there without it. */
+static void add_cdi_mount(struct entries *e, const struct node *n)
+{
+    const char *target = node_get_str(n, "containerPath"), *type = node_get_str(n, "type");
+    const struct node *options = node_get(n, "options");
+    for (size_t i = e->list.n; i--;)
+        if (streq(e->list.v[i].target, target)) {
+            entry_release(&e->list.v[i]);
+            vec_remove(&e->list, i);
+        }
+    struct entry *m = add(e, type ? type : "bind", node_get_str(n, "hostPath"), target);
+    for (size_t i = 0; node_is(options, NODE_SEQUENCE) && i < options->count; i++)
+        if (node_str(options->items[i]))
+            strv_push(&m->options, options->items[i]->string);
+    if (!m->options)
+        add_options(m, (const char *const[]){"rbind", "rprivate", NULL});
+}
+
 static size_t depth(const char *target)
 {
     size_t n = 0;
@@ -405,6 +427,8 @@ static int collect(struct spec *s, struct entries *fixed, struct entries *own, s
         *it = (struct entry){0};
     }
     entries_release(&files);
+    vec_foreach (&s->cdi.mounts, mount)
+        add_cdi_mount(own, *mount);
     sort_by_depth(own);
     return 0;
 }

@@ -246,6 +246,18 @@ static int make_user(struct spec *s, struct err *err)
     return 0;
 }
 
+/* Devices bring variables and groups along. */
+static int add_named_devices(struct spec *s, struct err *err)
+{
+    if (cdi_resolve(s->service, &s->user, &s->cdi, err) < 0)
+        return -1;
+    vec_foreach (&s->cdi.env, assignment)
+        envp_put(&s->env, *assignment);
+    vec_foreach (&s->cdi.groups, group)
+        user_add_group(&s->user, *group);
+    return 0;
+}
+
 int spec_init(struct spec *s, const struct bundle_request *r, const char *rootfs, struct err *err)
 {
     *s = (struct spec){.r = r, .service = r->service, .rootfs = xstrdup(rootfs)};
@@ -255,7 +267,7 @@ int spec_init(struct spec *s, const struct bundle_request *r, const char *rootfs
     s->crun = r->runtime && streq(r->runtime->name, "crun");
     s->cwd = make_cwd(r);
     s->env = make_env(s);
-    if (make_args(s, err) < 0 || make_user(s, err) < 0 ||
+    if (make_args(s, err) < 0 || make_user(s, err) < 0 || add_named_devices(s, err) < 0 ||
         security_parse(s->service, &s->security, err) < 0)
         return -1;
     choose_apparmor(s);
@@ -276,6 +288,7 @@ void spec_release(struct spec *s)
     strv_free(s->args);
     strv_free(s->env);
     user_release(&s->user);
+    cdi_edits_release(&s->cdi);
     security_release(&s->security);
     *s = (struct spec){0};
 }

@@ -35,7 +35,7 @@ static size_t split(char *line, char *field[], size_t max)
     return n;
 }
 
-static void add_group(struct user *u, gid_t gid)
+void user_add_group(struct user *u, gid_t gid)
 {
     for (size_t i = 0; i < u->groups_n; i++)
         if (u->groups[i] == gid)
@@ -109,7 +109,7 @@ static void add_memberships(const char *groups, const char *name, struct user *u
          line = strtok_r(NULL, "\n", &rest)) {
         char *f[4];
         if (split(line, f, 4) == 4 && parse_id(f[2], &gid) && is_member(f[3], name))
-            add_group(u, (gid_t)gid);
+            user_add_group(u, (gid_t)gid);
     }
 }
 
@@ -132,7 +132,7 @@ static int resolve(const char *passwd, const char *groups, const char *user, con
     }
     if (group && !find_group(groups, group, &out->gid))
         return missing_group(group, err);
-    add_group(out, out->gid);
+    user_add_group(out, out->gid);
     if (!group && name)
         add_memberships(groups, name, out);
     return 0;
@@ -157,7 +157,7 @@ int user_lookup(const char *rootfs, const char *spec, const char *const *group_a
         gid_t gid;
         if (!find_group(groups, group_add[i], &gid))
             return missing_group(group_add[i], err);
-        add_group(out, gid);
+        user_add_group(out, gid);
     }
     return 0;
 }

@@ -20,6 +20,8 @@ struct user {
  * terminated, may be NULL. */
 int user_lookup(const char *rootfs, const char *spec, const char *const *group_add,
                 struct user *out, struct err *err);
+/* Once, behind the others. */
+void user_add_group(struct user *u, gid_t gid);
 void user_release(struct user *u);
 
 #endif

@@ -1,5 +1,6 @@
 """What a container is like from within: its process, its limits, its files, and how it ends."""
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -276,6 +277,90 @@ def test_secrets_and_configs(project):
 def test_devices(project):
     service(project, devices=["/dev/zero:/dev/nil:r"])
     assert project.sh("x", "head -c 3 /dev/nil | wc -c") == "3"
+
+
+@pytest.fixture
+def described():
+    """Writes descriptions of devices where vendors install them."""
+    made = []
+
+    def write(folder, name, kind, devices, edits=None):
+        path = Path(folder) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        made.append(path)
+        path.write_text(json.dumps({
+            "cdiVersion": "0.6.0", "kind": kind, "containerEdits": edits or {},
+            "devices": [{"name": device, "containerEdits": wanted} for device, wanted in devices.items()]}))
+        return path
+
+    yield write
+    for path in made:
+        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            path.parent.rmdir()
+
+
+def test_devices_by_name(project, described, tmp_path):
+    """What their vendors describe (CDI): nodes, mounts, variables, groups and hooks."""
+    kind, told = f"{project.name}.example/dev", tmp_path / "told"
+    (tmp_path / "driver").mkdir()
+    (tmp_path / "driver/version").write_text("12.3")
+    described("/etc/cdi", f"{project.name}.yaml", kind, {"one": {"env": ["ONE=outranked"]}})
+    described("/var/run/cdi", f"{project.name}.json", kind, {
+        "one": {"env": ["ONE=yes"], "deviceNodes": [{"path": "/dev/one", "hostPath": "/dev/null", "fileMode": 0o600}]},
+        "two": {"deviceNodes": [{"path": "/dev/sub/two", "type": "c", "major": 1, "minor": 5, "permissions": "r",
+                                 "uid": 7, "gid": 8, "fileMode": 0o644}]}},
+        {"env": ["DRIVER=12"], "additionalGids": [4321],
+         "mounts": [{"hostPath": str(tmp_path / "driver"), "containerPath": "/opt/driver", "options": ["ro", "nosuid", "bind"]}],
+         "hooks": [{"hookName": "createRuntime", "path": "/bin/sh", "args": ["sh", "-c", f"echo $WORD >> {told}"],
+                    "env": ["WORD=hooked"], "timeout": 5}]})
+    service(project, devices=[f"{kind}=one", f"{kind}=two"], user="1000:1000")
+    assert project.sh("x", "stat -c '%F %t:%T %a %u:%g' /dev/one /dev/sub/two").splitlines() == [
+        "character special file 1:3 600 1000:1000", "character special file 1:5 644 7:8"]
+    assert project.sh("x", "head -c 3 /dev/sub/two | wc -c; echo x >/dev/one && echo written") == "3\nwritten"
+    assert project.exec("x", "sh", "-c", "echo $DRIVER $ONE; cat /opt/driver/version").text == "12 yes\n12.3"
+    assert "4321" in status(project, "1", "status")["Groups"].split()
+    assert project.exec("x", "touch", "/opt/driver/new", code=None).code != 0
+    assert told.read_text() == "hooked\n"  # once, whatever the number of its devices
+
+
+def test_devices_that_nobody_describes(project, described):
+    kind = f"{project.name}.example/dev"
+    keys = {"image": "base", "command": ["true"]}
+
+    def refused(**more):
+        project.write("compose.yaml", json.dumps({"services": {"x": keys | more}}))
+        return project("up", "-d", code=1).err
+
+    assert f"unresolvable CDI devices {kind}=one, {kind}=two" in refused(devices=[f"{kind}=one", f"{kind}=two"])
+    path = described("/var/run/cdi", f"{project.name}-a.json", kind, {"one": {}})
+    path.write_text("{cdiVersion: [")
+    assert f"{path}:2:1: " in refused(devices=[f"{kind}=one"])
+    described("/var/run/cdi", f"{project.name}-a.json", kind, {"one": {"deviceNodes": [{"path": "/dev/no-such"}]}})
+    assert f'{path}: device "/dev/no-such": No such file or directory' in refused(devices=[f"{kind}=one"])
+    described("/var/run/cdi", f"{project.name}-b.json", kind, {"one": {}})
+    assert f"{kind}=one is described by both {path} and " in refused(devices=[f"{kind}=one"])
+    assert 'could not select device driver "tpu" with capabilities: [[tpu fast]]' in refused(
+        deploy={"resources": {"reservations": {"devices": [{"driver": "tpu", "capabilities": ["tpu", "fast"]}]}}})
+
+
+def test_gpus(project, described):
+    """By what the maker of the card describes, all of them or some."""
+    devices = {name: {"env": [f"GPU_{name.upper()}=given"]} for name in ("0", "1", "2", "all", "card")}
+    ask = {"image": "base", "command": ["sh", "-c", "env | grep ^GPU_ | sort | tr '\\n' ' '"], "network_mode": "none"}
+    project.write("compose.yaml", json.dumps({"services": {
+        "all": ask | {"gpus": "all"}, "two": ask | {"gpus": [{"count": 2, "driver": "nvidia"}]},
+        "card": ask | {"deploy": {"resources": {"reservations": {"devices": [{"device_ids": ["card"], "capabilities": ["gpu"]}]}}}},
+        "named": ask | {"deploy": {"resources": {"reservations": {"devices": [
+            {"driver": "cdi", "device_ids": ["nvidia.com/gpu=1"], "capabilities": ["x"]}]}}}},
+        "many": ask | {"gpus": [{"count": 1000000000000}]}}}))
+    for name in ("all", "two", "card"):
+        err = project("up", "-d", name, code=1).err
+        assert "could not select device driver" in err and "[[gpu]]: no file in /etc/cdi or /var/run/cdi describes nvidia.com/gpu" in err
+    described("/var/run/cdi", f"{project.name}.json", "nvidia.com/gpu", devices)
+    for name, given in (("all", ["ALL"]), ("two", ["0", "1"]), ("card", ["CARD"]), ("named", ["1"])):
+        assert project("run", "--rm", "-T", name).out.split() == [f"GPU_{word}=given" for word in given]
+    assert "unresolvable CDI devices nvidia.com/gpu=3" in project("run", "--rm", "-T", "many", code=1).err
 
 
 # --- how it ends -----------------------------------------------------------------------------------

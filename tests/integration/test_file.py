@@ -585,10 +585,9 @@ def test_what_is_not_honoured_is_warned_about_with_its_place(project):
             image: never-pulled
             pull_policy: never
             cpu_percent: 50
-            gpus: all
+            use_api_socket: true
             cpu_count: 2
             userns_mode: private
-            use_api_socket: true
             security_opt: ["label=type:web_t", "no-new-privileges"]
             volumes: ["./data:/data:z", {type: tmpfs, target: /t, consistency: cached}]
             logging: {driver: json-file, options: {max-size: 1m, compress: x}}
@@ -596,7 +595,6 @@ def test_what_is_not_honoured_is_warned_about_with_its_place(project):
             deploy:
               placement: {constraints: ["node.role==manager"]}
               update_config: {parallelism: 2}
-              resources: {reservations: {devices: [{capabilities: [gpu]}]}}
             build: {context: ., provenance: mode=max, sbom: "false", platforms: [linux/amd64, linux/arm64]}
         networks:
           net:
@@ -605,17 +603,16 @@ def test_what_is_not_honoured_is_warned_about_with_its_place(project):
         """)
     err = project("up", "-d", "--no-build", code=None).err
     for line, what in (
-            (5, 'service "web": cpu_percent is'), (6, 'service "web": gpus is'), (7, 'service "web": cpu_count is'),
-            (8, 'service "web": userns_mode "private" is'), (9, 'service "web": use_api_socket is'),
-            (10, 'service "web": security_opt[0] "label=type:web_t" is'), (11, 'service "web": volumes[0].bind.selinux "z" is'),
-            (12, 'service "web": logging.options.compress "x" is'),
-            (13, 'service "web": networks.net.driver_opts.com.docker.network.endpoint.ifname "x" is'),
-            (15, 'service "web": deploy.placement is'), (16, 'service "web": deploy.update_config is'),
-            (17, 'service "web": deploy.resources.reservations.devices is'),
-            (18, 'service "web": build.provenance "mode=max" is'),
-            (21, 'network "net": ipam.driver "mine" is'),
-            (22, 'network "net": driver_opts.other "x" is')):
+            (5, 'service "web": cpu_percent is'), (6, 'service "web": use_api_socket is'), (7, 'service "web": cpu_count is'),
+            (8, 'service "web": userns_mode "private" is'),
+            (9, 'service "web": security_opt[0] "label=type:web_t" is'), (10, 'service "web": volumes[0].bind.selinux "z" is'),
+            (11, 'service "web": logging.options.compress "x" is'),
+            (12, 'service "web": networks.net.driver_opts.com.docker.network.endpoint.ifname "x" is'),
+            (14, 'service "web": deploy.placement is'), (15, 'service "web": deploy.update_config is'),
+            (16, 'service "web": build.provenance "mode=max" is'),
+            (19, 'network "net": ipam.driver "mine" is'),
+            (20, 'network "net": driver_opts.other "x" is')):
         assert err.count(f"{what} not supported: ") == 1, (what, err)
         assert f"compose.yaml:{line}:" in next(text for text in err.splitlines() if what in text)
-    assert err.count("is not supported") == 15
+    assert err.count("is not supported") == 13
     assert "not supported" not in project("config", "-q").err

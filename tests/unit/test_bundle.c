@@ -329,7 +329,7 @@ static void test_clear_errors(void **state)
     b->service.devices = &cdi;
     b->service.devices_n = 1;
     char *e4 AUTOFREE = error_of(b);
-    assert_non_null(strstr(e4, "CDI devices are not supported"));
+    assert_non_null(strstr(e4, "unresolvable CDI devices vendor.com/gpu=all"));
     b->service.devices_n = 0;
     b->image.config.cmd = b->image.config.entrypoint = NULL;
     char *e5 AUTOFREE = error_of(b);
