@@ -28,7 +28,7 @@ ifeq ($(findstring clang,$(CC)),clang)
 B := $(B)/clang
 endif
 
-PACKAGES := yaml-0.1 libuv jansson libcares libmnl libnftables libmd
+PACKAGES := yaml-0.1 libuv jansson libcares libmnl libnftables libmd zlib
 # ISA-L inflates about twice as fast as zlib; it is there for amd64 and arm64.
 INFLATE := $(shell pkg-config --exists libisal 2>/dev/null && echo libisal || echo zlib)
 MODULE_PACKAGES := libcurl libarchive libcrypto libzstd $(INFLATE)
@@ -94,7 +94,7 @@ other: $(B)/obj/cli/main.o $(B)/libcompose.a
 
 # Linked statically and alone: a hundred of them share their pages and need no relocation.
 $(B)/compose-monitor: $(MONITOR_OBJ)
-	$(call say,LD)$(CC) $(MONITOR_SAN) -static -o $@ $^
+	$(call say,LD)$(CC) $(MONITOR_SAN) -static -o $@ $^ -lz
 
 # Static as well: it lies before every start of a container where crun needs it.
 $(B)/compose-crun: $(CRUN_OBJ)

@@ -11,6 +11,19 @@
 
 #include "base/mem.h"
 
+bool bool_parse(const char *s, bool *out)
+{
+    static const char *const yes[] = {"1", "t", "T", "true", "TRUE", "True"};
+    static const char *const no[] = {"0", "f", "F", "false", "FALSE", "False"};
+    for (size_t i = 0; i < ARRAY_SIZE(yes); i++) {
+        if (streq(s, yes[i]) || streq(s, no[i])) {
+            *out = streq(s, yes[i]);
+            return true;
+        }
+    }
+    return false;
+}
+
 static const struct {
     const char *name;
     int64_t ns;

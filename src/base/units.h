@@ -5,6 +5,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Go's strconv.ParseBool: 1, t, T, TRUE, true, True and their opposites. False for anything
+ * else. */
+bool bool_parse(const char *s, bool *out);
 /* Go's time.ParseDuration ("1h30m", "1.5s", "300ms", "2us"), plus compose's days and weeks ("1d",
  * "1w"); *ns in nanoseconds. False on bad syntax or overflow. */
 bool duration_parse(const char *s, int64_t *ns);

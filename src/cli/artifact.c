@@ -9,6 +9,7 @@
 #include "base/fs.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "base/units.h"
 #include "base/vec.h"
 #include "base/version.h"
 #include "file/diag.h"
@@ -357,7 +358,7 @@ char *artifact_fetch(void *ctx, const char *name, struct err *err)
     struct artifact a;
     const char *switched = getenv("COMPOSE_EXPERIMENTAL_OCI_REMOTE");
     bool on = true;
-    if (switched && *switched && !parse_bool(switched, &on)) {
+    if (switched && *switched && !bool_parse(switched, &on)) {
         err_set(err, ERR_INVALID, "COMPOSE_EXPERIMENTAL_OCI_REMOTE wants a boolean");
         return NULL;
     }

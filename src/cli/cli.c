@@ -22,7 +22,7 @@ bool env_true(const char *name)
 {
     const char *v = getenv(name);
     bool on;
-    return v && *v && parse_bool(v, &on) && on;
+    return v && *v && bool_parse(v, &on) && on;
 }
 
 static const char *option_or_env(const struct args *global, const char *option, const char *env)

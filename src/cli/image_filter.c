@@ -35,7 +35,7 @@ static int add_word(struct image_filter *f, struct image_store *store, const cha
     const char *value;
     int64_t when = 0;
     bool on;
-    if ((value = value_of(word, "dangling")) && parse_bool(value, &on)) {
+    if ((value = value_of(word, "dangling")) && bool_parse(value, &on)) {
         f->dangling = on;
     } else if ((value = value_of(word, "before"))) {
         if (created(store, value, &when, err) < 0)

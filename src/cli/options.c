@@ -7,19 +7,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-
-bool parse_bool(const char *s, bool *out)
-{
-    static const char *const yes[] = {"1", "t", "T", "true", "TRUE", "True"};
-    static const char *const no[] = {"0", "f", "F", "false", "FALSE", "False"};
-    for (size_t i = 0; i < ARRAY_SIZE(yes); i++) {
-        if (streq(s, yes[i]) || streq(s, no[i])) {
-            *out = streq(s, yes[i]);
-            return true;
-        }
-    }
-    return false;
-}
+#include "base/units.h"
 
 bool parse_int(const char *s, int64_t *out)
 {
@@ -90,7 +78,7 @@ static int value_set(struct args *args, struct option_value *v, const char *text
     option_title(v->option, title, sizeof(title));
     switch (v->option->kind) {
     case OPTION_BOOL:
-        if (!parse_bool(text, &v->on))
+        if (!bool_parse(text, &v->on))
             return err_set(err, ERR_INVALID,
                            "invalid argument \"%s\" for \"%s\" flag: strconv.ParseBool: parsing "
                            "\"%s\": invalid syntax",
@@ -133,7 +121,7 @@ static void values_init(struct args *args, const struct option *const *tables)
             v->option = o;
             v->text = o->fallback && o->kind == OPTION_STRING ? o->fallback : "";
             if (o->fallback && o->kind == OPTION_BOOL)
-                parse_bool(o->fallback, &v->on);
+                bool_parse(o->fallback, &v->on);
             if (o->fallback && o->kind == OPTION_INT)
                 parse_int(o->fallback, &v->number);
         }

@@ -101,8 +101,7 @@ bool args_given(const struct args *args, const char *name);
 /* Gives a default from elsewhere (an environment variable) unless the option was given. */
 void args_default_bool(struct args *args, const char *name, bool value);
 
-/* strconv.ParseBool and strconv.ParseInt(base 0) of the reference. */
-bool parse_bool(const char *s, bool *out);
+/* strconv.ParseInt(base 0) of the reference. */
 bool parse_int(const char *s, int64_t *out);
 
 #endif

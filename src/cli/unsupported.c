@@ -52,6 +52,7 @@ static bool is_cgroup_v1(const struct node *n)
 /* Options are keys: "*" at the end of a path, and these are the ones that mean something. */
 static const char *const log_options[] = {"max-size",
                                           "max-file",
+                                          "compress",
                                           "tag",
                                           "labels",
                                           "labels-regex",
@@ -67,6 +68,7 @@ static const char *const log_options[] = {"max-size",
                                           "cache-disabled",
                                           "cache-max-size",
                                           "cache-max-file",
+                                          "cache-compress",
                                           NULL};
 static const char *const bridge_options[] = {
     "com.docker.network.bridge.name",

@@ -236,7 +236,7 @@ int launch_link(struct container *c, struct err *err)
 static int start_monitor(struct container *c, pid_t adopt, struct err *err)
 {
     struct log_file_options file;
-    log_file_options_of(&c->service->logging, &file);
+    log_file_options_of(&c->service->logging, &file, NULL); /* a start has looked at them before */
     char **respawn AUTOSTRV = control_supervisor_argv(c->engine->paths, c->engine->project_name);
     char *dir AUTOFREE = paths_container(c->engine->paths, c->record.project, c->record.id);
     struct oci_runtime rt;
@@ -252,6 +252,7 @@ static int start_monitor(struct container *c, pid_t adopt, struct err *err)
         .log = file.enabled,
         .log_max_size = file.max_size,
         .log_max_file = file.max_file,
+        .log_compress = file.compress,
         .log_sink = (const char *const *)c->record.log_sink,
         .respawn = (const char *const *)respawn,
         .await_attach = c->await_attach && !adopt,

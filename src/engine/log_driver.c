@@ -2,6 +2,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <limits.h>
 #include <netdb.h>
 #include <regex.h>
 #include <stdlib.h>
@@ -28,28 +29,98 @@ static const char *option(const struct logging *l, const char *key)
     return NULL;
 }
 
-static bool is_remote(const struct logging *l)
+static bool is_driver(const struct logging *l, const char *name)
 {
-    return l->driver && (streq(l->driver, "syslog") || streq(l->driver, "journald"));
+    return l->driver && streq(l->driver, name);
 }
 
-/* Docker keeps what goes elsewhere in a cache of five times 20 MB, which `logs` reads. */
-void log_file_options_of(const struct logging *l, struct log_file_options *out)
+static bool is_remote(const struct logging *l)
 {
-    bool remote = is_remote(l);
-    const char *size = option(l, remote ? "cache-max-size" : "max-size");
-    const char *files = option(l, remote ? "cache-max-file" : "max-file");
-    const char *off = option(l, "cache-disabled");
-    *out = (struct log_file_options){
-        .enabled = !(l->driver && streq(l->driver, "none")) &&
-                   !(remote && off && streq(off, "true")),
-        .max_size = remote ? 20 << 20 : 0,
-        .max_file = remote ? 5 : 1,
-    };
-    if (size)
-        size_parse(size, &out->max_size);
-    if (files && atoi(files) > 0)
-        out->max_file = atoi(files);
+    return is_driver(l, "syslog") || is_driver(l, "journald");
+}
+
+static int read_size(const char *text, const char *key, int64_t *out, struct err *err)
+{
+    int64_t v;
+    if (text && !size_parse(text, &v))
+        return err_set(err, ERR_INVALID, "invalid value for %s: \"%s\" is no size", key, text);
+    *out = text ? v : *out;
+    return 0;
+}
+
+static int read_count(const char *text, const char *key, int *out, struct err *err)
+{
+    int64_t v;
+    if (!text)
+        return 0;
+    if (!scalar_parse_int(text, 10, &v) || v > INT_MAX)
+        return err_set(err, ERR_INVALID, "invalid value for %s: \"%s\" is no number", key, text);
+    if (v < 1)
+        return err_set(err, ERR_INVALID, "%s cannot be less than 1", key);
+    *out = (int)v;
+    return 0;
+}
+
+static int read_switch(const char *text, const char *key, bool *out, struct err *err)
+{
+    if (text && !bool_parse(text, out))
+        return err_set(err, ERR_INVALID, "invalid value for %s: \"%s\" is neither true nor false",
+                       key, text);
+    return 0;
+}
+
+static int read_file_options(const struct logging *l, struct log_file_options *out, struct err *err)
+{
+    if (read_size(option(l, "max-size"), "max-size", &out->max_size, err) < 0 ||
+        read_count(option(l, "max-file"), "max-file", &out->max_file, err) < 0 ||
+        read_switch(option(l, "compress"), "compress", &out->compress, err) < 0)
+        return -1;
+    bool local = is_driver(l, "local");
+    if (!local && option(l, "max-size") && !out->max_size)
+        return err_set(err, ERR_INVALID, "max-size must be a positive number");
+    if (local && out->compress && out->max_file < 2)
+        return err_set(err, ERR_INVALID, "compression cannot be enabled when max file count is %d",
+                       out->max_file);
+    if (!local && out->compress && (out->max_file < 2 || !out->max_size))
+        return err_set(err, ERR_INVALID,
+                       "compress cannot be true when max-file is less than 2 or max-size is not "
+                       "set");
+    return 0;
+}
+
+/* Docker minds nothing that is wrong in these but the first. */
+static int read_cache_options(const struct logging *l, struct log_file_options *out,
+                              struct err *err)
+{
+    bool off = false;
+    read_size(option(l, "cache-max-size"), "cache-max-size", &out->max_size, NULL);
+    read_count(option(l, "cache-max-file"), "cache-max-file", &out->max_file, NULL);
+    read_switch(option(l, "cache-compress"), "cache-compress", &out->compress, NULL);
+    int rc = read_switch(option(l, "cache-disabled"), "cache-disabled", &off, err);
+    out->enabled = !off;
+    return rc;
+}
+
+/* Docker's driver `local` keeps five times 20 MB, compressed; so does the cache of what goes
+ * elsewhere, which `logs` reads. */
+static struct log_file_options defaults_of(const struct logging *l)
+{
+    bool bounded = is_remote(l) || is_driver(l, "local");
+    return (struct log_file_options){.enabled = !is_driver(l, "none"),
+                                     .max_size = bounded ? 20 << 20 : 0,
+                                     .max_file = bounded ? 5 : 1,
+                                     .compress = bounded};
+}
+
+int log_file_options_of(const struct logging *l, struct log_file_options *out, struct err *err)
+{
+    *out = defaults_of(l);
+    if (!out->enabled)
+        return 0;
+    int rc = is_remote(l) ? read_cache_options(l, out, err) : read_file_options(l, out, err);
+    if (rc < 0)
+        *out = defaults_of(l);
+    return rc;
 }
 
 static void push(char ***v, const char *key, const char *value)
@@ -403,6 +474,9 @@ static int add_driver(const struct service *s, const struct container_record *c,
     const char *driver = l->driver ? l->driver : "json-file", *template = option(l, "tag");
     char *tag AUTOFREE = NULL;
     json_t *attributes AUTOJSON = NULL;
+    struct log_file_options file;
+    if (log_file_options_of(l, &file, err) < 0)
+        return -1;
     if (streq(driver, "none") || streq(driver, "local"))
         return 0;
     if (extra_attributes(s, c, image, &attributes, err) < 0)

@@ -18,7 +18,9 @@ struct log_file_options {
     bool enabled;
     int64_t max_size; /* 0: no rotation */
     int max_file;
+    bool compress; /* what is rotated away */
 };
-void log_file_options_of(const struct logging *l, struct log_file_options *out);
+/* -1: an option is not as Docker wants it, and out is as if it were not given. */
+int log_file_options_of(const struct logging *l, struct log_file_options *out, struct err *err);
 
 #endif

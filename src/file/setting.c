@@ -9,6 +9,7 @@
 #include "base/fs.h"
 #include "base/mem.h"
 #include "base/strbuf.h"
+#include "base/units.h"
 #include "base/vec.h"
 #include "file/dotenv.h"
 #include "file/paths.h"
@@ -77,12 +78,9 @@ static const char *working_dir(const struct finder *f)
 
 static bool env_file_disabled(const struct finder *f)
 {
-    static const char *const yes[] = {"1", "t", "T", "TRUE", "true", "True"};
     const char *v = env_get(&f->s->env, "COMPOSE_DISABLE_ENV_FILE");
-    for (size_t i = 0; v && i < ARRAY_SIZE(yes); i++)
-        if (streq(v, yes[i]))
-            return true;
-    return false;
+    bool on;
+    return v && bool_parse(v, &on) && on;
 }
 
 /* Completes the environment from the .env files: those named, or the one of the folder. */

@@ -506,6 +506,14 @@ bool clients_attached(const struct monitor *m)
     return false;
 }
 
+bool clients_replaying(const struct monitor *m)
+{
+    for (const struct client *c = m->clients; c; c = c->next)
+        if (c->source.fd >= 0 && c->replaying)
+            return true;
+    return false;
+}
+
 bool clients_pending(const struct monitor *m)
 {
     for (const struct client *c = m->clients; c; c = c->next)

@@ -70,17 +70,64 @@ void logwriter_open(struct logwriter *l, int dir, bool enabled, int64_t max_size
     l->start_offset = l->size;
 }
 
-static void rotate(struct logwriter *l)
+void log_name(char *out, unsigned age, bool compressed)
 {
-    char from[32], to[32];
-    close(l->fd);
-    for (int i = l->max_file - 1; i >= 1; i--) {
-        snprintf(to, sizeof(to), "log.%d", i);
-        snprintf(from, sizeof(from), i > 1 ? "log.%d" : "log", i - 1);
+    const char *end = compressed ? ".gz" : "";
+    if (age)
+        snprintf(out, LOG_NAME_MAX, "log.%u%s", age, end);
+    else
+        snprintf(out, LOG_NAME_MAX, "log%s", end);
+}
+
+/* Is there a file of that age, in whichever form? */
+static bool is_there(const struct logwriter *l, unsigned age)
+{
+    char name[LOG_NAME_MAX];
+    for (int form = 0; form <= l->compress; form++) {
+        log_name(name, age, form);
+        if (faccessat(l->dir, name, F_OK, 0) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void drop(const struct logwriter *l, unsigned age)
+{
+    char name[LOG_NAME_MAX];
+    for (int form = 0; form <= l->compress; form++) {
+        log_name(name, age, form);
+        unlinkat(l->dir, name, 0);
+    }
+}
+
+static void make_older(const struct logwriter *l, unsigned age)
+{
+    char from[LOG_NAME_MAX], to[LOG_NAME_MAX];
+    for (int form = 0; form <= l->compress; form++) {
+        log_name(from, age, form);
+        log_name(to, age + 1, form);
         renameat(l->dir, from, l->dir, to);
     }
-    if (l->max_file <= 1)
-        unlinkat(l->dir, "log", 0);
+}
+
+/* The age that the files younger than it can move up to. A monitor killed while it rotated has left
+ * one free; else the oldest file goes. */
+static unsigned make_room(const struct logwriter *l)
+{
+    unsigned oldest = l->max_file > 1 ? (unsigned)l->max_file - 1 : 0;
+    for (unsigned age = 1; age <= oldest; age++)
+        if (!is_there(l, age))
+            return age;
+    drop(l, oldest);
+    return oldest;
+}
+
+/* From the oldest on, so that there is never more than one file of an age. */
+static void rotate(struct logwriter *l)
+{
+    close(l->fd);
+    for (unsigned age = make_room(l); age >= 1; age--)
+        make_older(l, age - 1);
     l->rotations++;
     open_current(l);
 }
@@ -355,8 +402,8 @@ static bool replay_open(const struct logwriter *l, struct log_replay *r)
 {
     while (r->fd < 0) {
         unsigned age = l->rotations - r->rotations;
-        char name[32];
-        snprintf(name, sizeof(name), age ? "log.%u" : "log", age);
+        char name[LOG_NAME_MAX];
+        log_name(name, age, false);
         r->fd = openat(l->dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
         r->offset = r->rotations ? 0 : l->start_offset;
         if (r->fd < 0 && !age)

@@ -15,6 +15,10 @@
 /* A longer line is cut into records of at most this many bytes, as Docker does. */
 enum { LOG_LINE_MAX = 16384 };
 
+/* "log", "log.2", "log.2.gz"; out holds LOG_NAME_MAX bytes. */
+enum { LOG_NAME_MAX = 32 };
+void log_name(char *out, unsigned age, bool compressed);
+
 /* How far a piece of output has got into the file: for who comes after a kill. */
 struct log_progress {
     int64_t before; /* size of the file before the write that is under way; -1: none is */
@@ -28,6 +32,7 @@ struct logwriter {
     bool enabled;
     int64_t size, max_size;
     int max_file;
+    bool compress;        /* files that are rotated away may be compressed: monitor/compress.h */
     unsigned rotations;   /* since logwriter_open() */
     int64_t start_offset; /* size at logwriter_open() */
     volatile struct log_progress *progress;

@@ -98,6 +98,8 @@ static bool parse(int argc, char **argv, struct options *o)
             o->stdin_open = true;
         } else if (strcmp(argv[i], "--no-log") == 0) {
             o->log = false;
+        } else if (strcmp(argv[i], "--compress") == 0) {
+            o->log_compress = true;
         } else if (strcmp(argv[i], "--await-attach") == 0) {
             o->await_attach = true;
         } else {
@@ -178,6 +180,7 @@ static void turn(struct monitor *m, int wait)
     }
     output_resume(m);
     run_tick(m, now_monotonic());
+    compress_tick(m);
     clients_sweep(m);
 }
 
@@ -195,6 +198,8 @@ int main(int argc, char **argv)
     static struct monitor m;
     if (argc == 2 && strcmp(argv[1], "enter") == 0)
         return enter_main();
+    if (argc == 2 && strcmp(argv[1], "compress") == 0)
+        return compress_main();
     m.phase = PHASE_STARTING;
     struct source *closed[] = {&m.console, &m.adopted, &m.in, &m.out.source, &m.err.source};
     for (size_t i = 0; i < sizeof(closed) / sizeof(*closed); i++)
@@ -208,6 +213,8 @@ int main(int argc, char **argv)
     if (chdir(m.opt.run) < 0 || !open_all(&m))
         return 1;
     logwriter_open(&m.log, m.dir, m.opt.log, m.opt.log_max_size, m.opt.log_max_file);
+    m.log.compress = m.opt.log_compress;
+    compress_open(&m);
     m.log.attrs = m.opt.sink.attrs && strlen(m.opt.sink.attrs) <= SINK_ATTRS_MAX ? m.opt.sink.attrs
                                                                                  : NULL;
     m.opt.sink.monitor = &m;

@@ -1,8 +1,9 @@
 /* compose-monitor: what its files share. What the program does for others, its files and its
  * socket are described in runtime/monitor.h.
  *
- * One thread, one epoll loop, libc only: a hundred of these run at the same time, so what each of
- * them touches of its memory is what it costs. Buffers are static and given back when idle. */
+ * One thread, one epoll loop, libc only (and zlib in a child: compress.h): a hundred of these run at
+ * the same time, so what each of them touches of its memory is what it costs. Buffers are static and
+ * given back when idle. */
 #ifndef MONITOR_MONITOR_H
 #define MONITOR_MONITOR_H
 
@@ -11,6 +12,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "monitor/compress.h"
 #include "monitor/logwriter.h"
 
 struct monitor;
@@ -41,7 +43,7 @@ enum phase { PHASE_STARTING, PHASE_RUNNING, PHASE_DRAINING, PHASE_DELETING, PHAS
 struct options {
     const char *id, *dir, *run; /* run: RUN/containers/ID, the OCI bundle */
     const char *runtime, *state;
-    bool tty, stdin_open, log, await_attach;
+    bool tty, stdin_open, log, log_compress, await_attach;
     int64_t log_max_size;
     int log_max_file;
     struct sink sink;
@@ -61,6 +63,7 @@ struct monitor {
     struct stream out, err;
     int peek[2]; /* pipe through which FIFOs are read without being emptied */
     struct logwriter log;
+    struct compress compress;
     struct client *clients;
     char status[640]; /* the line of DIR/status, with newline */
 
@@ -135,6 +138,7 @@ void clients_exit(struct monitor *m);
 void clients_stdin(struct monitor *m);
 bool clients_supervised(const struct monitor *m);
 bool clients_attached(const struct monitor *m);
+bool clients_replaying(const struct monitor *m);
 /* True while somebody has not yet read all that is his. */
 bool clients_pending(const struct monitor *m);
 /* Frees what was closed; called once a loop turn. */

@@ -116,6 +116,7 @@ pid_t run_spawn(const struct monitor *m, char *const *argv, const int fds[3], bo
 /* Everything is said: nobody listens here any more, and another monitor may start. */
 static void run_over(struct monitor *m)
 {
+    compress_abandon(m);
     source_close(&m->listener);
     unlink("monitor.sock");
     flock(m->lock, LOCK_UN);
@@ -442,6 +443,8 @@ static void child_ended(struct monitor *m, const siginfo_t *si)
             m->respawn_delay = RESPAWN_DELAY;
         }
     }
+    if (pid == m->compress.pid)
+        compress_ended(m, exited && !si->si_status);
     if (pid != m->runtime_pid)
         return;
     m->runtime_pid = 0;

@@ -251,19 +251,6 @@ int plan_next_subnet(const struct paths *paths, struct ip_net *out, struct err *
 
 /* Options. */
 
-static bool parse_bool(const char *value, bool *out)
-{
-    static const char *const yes[] = {"true", "1", "t", "TRUE", "True"};
-    static const char *const no[] = {"false", "0", "f", "FALSE", "False"};
-    for (size_t i = 0; i < ARRAY_SIZE(yes); i++) {
-        if (streq(value, yes[i]) || streq(value, no[i])) {
-            *out = streq(value, yes[i]);
-            return true;
-        }
-    }
-    return false;
-}
-
 static bool bridge_name_valid(const char *name)
 {
     if (!*name || strlen(name) >= IF_NAMESIZE || streq(name, ".") || streq(name, ".."))
@@ -283,9 +270,9 @@ static int take_option(struct network_state *n, const char *key, const char *val
         free(n->bridge);
         n->bridge = xstrdup(value);
     } else if (streq(key, "com.docker.network.bridge.enable_icc")) {
-        ok = parse_bool(value, &n->icc);
+        ok = bool_parse(value, &n->icc);
     } else if (streq(key, "com.docker.network.bridge.enable_ip_masquerade")) {
-        ok = parse_bool(value, &n->masquerade);
+        ok = bool_parse(value, &n->masquerade);
     } else if (streq(key, "com.docker.network.driver.mtu")) {
         n->mtu = atoi(value);
         ok = n->mtu >= 68 && n->mtu <= 65535;

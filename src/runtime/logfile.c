@@ -11,48 +11,31 @@
 #include "base/fs.h"
 #include "base/mem.h"
 #include "base/units.h"
+#include "runtime/logpart.h"
 
 enum {
     BLOCK = 256 << 10,
     LINE_MAX_BYTES = 4 << 20, /* of a foreign file; ours are shorter than 100 KiB */
-    FILES_MAX = 1000,
-    RECORD_TAIL = 8192, /* stream, attrs and time of a record fit into this */
+    RECORD_TAIL = 8192,       /* stream, attrs and time of a record fit into this */
 };
 
 struct logfile {
     char *dir;
     int64_t since;
-    int fd, notify;
-    ino_t inode;    /* of the file at fd */
-    int64_t offset; /* behind what is in buf */
-    char *buf;      /* unread bytes are [at, end) */
+    int notify;
+    struct logpart part; /* what is read */
+    int64_t offset;      /* behind what is in buf */
+    char *buf;           /* unread bytes are [at, end) */
     size_t at, end, cap;
     char *text; /* the current record, unescaped */
     size_t text_cap;
 };
 
-/* "log.3", newest is 0. */
-static char *name_of(const struct logfile *l, int age)
+/* Takes the part. */
+static void use_part(struct logfile *l, struct logpart take_part, int64_t offset)
 {
-    return age ? xasprintf("%s/log.%d", l->dir, age) : xasprintf("%s/log", l->dir);
-}
-
-static int open_age(const struct logfile *l, int age, struct stat *st)
-{
-    char *path AUTOFREE = name_of(l, age);
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd >= 0 && fstat(fd, st) < 0) {
-        close(fd);
-        fd = -1;
-    }
-    return fd;
-}
-
-static void use_file(struct logfile *l, int fd, ino_t inode, int64_t offset)
-{
-    fd_close_ptr(&l->fd);
-    l->fd = fd;
-    l->inode = inode;
+    logpart_close(&l->part);
+    l->part = take_part;
     l->offset = offset;
     l->at = l->end = 0;
 }
@@ -143,47 +126,39 @@ static int64_t find_tail(int fd, int64_t size, int64_t *left)
     return 0;
 }
 
-/* Oldest file that there is; -1: none. */
-static int oldest(const struct logfile *l)
+/* Where to begin in one file: *left as for find_tail, tail as for logfile_open. True: no older one
+ * is needed. */
+static bool begin_in(const struct logfile *l, int fd, int64_t tail, int64_t *left, int64_t *offset)
 {
-    int age = -1;
-    for (int i = 0; i < FILES_MAX; i++) {
-        char *path AUTOFREE = name_of(l, i);
-        if (!fs_exists(path)) {
-            if (i > 0)
-                break;
-            continue;
-        }
-        age = i;
+    struct stat st;
+    int64_t size = fstat(fd, &st) == 0 ? st.st_size : 0, first = 0;
+    bool enough = false;
+    *offset = 0;
+    if (tail >= 0) {
+        *offset = *left > 0 ? find_tail(fd, size, left) : size;
+        enough = *left <= 0;
     }
-    return age;
+    if (l->since) {
+        int64_t by_time = find_since(fd, size, l->since), t = time_after(fd, 0, &first);
+        *offset = by_time > *offset ? by_time : *offset;
+        enough = enough || (t && t < l->since);
+    }
+    return enough;
 }
 
 /* Chooses where to start reading. */
 static void start(struct logfile *l, int64_t tail)
 {
-    int64_t left = tail;
-    int age = oldest(l);
-    struct stat st;
-    for (int i = 0; i <= age; i++) {
-        int fd = open_age(l, i, &st);
-        if (fd < 0)
+    int64_t left = tail, offset;
+    int oldest = logpart_oldest(l->dir);
+    bool enough = false;
+    for (int age = tail < 0 && !l->since ? oldest : 0; age <= oldest && !enough; age++) {
+        struct logpart p = logpart_open(l->dir, age);
+        logpart_unpack(l->dir, &p);
+        if (p.fd < 0)
             continue;
-        int64_t offset = 0, first = 0;
-        bool enough = false;
-        if (tail >= 0) {
-            offset = left > 0 ? find_tail(fd, st.st_size, &left) : st.st_size;
-            enough = left <= 0;
-        }
-        if (l->since) {
-            int64_t by_time = find_since(fd, st.st_size, l->since);
-            int64_t t = time_after(fd, 0, &first);
-            offset = by_time > offset ? by_time : offset;
-            enough = enough || (t && t < l->since);
-        }
-        use_file(l, fd, st.st_ino, offset);
-        if (enough)
-            return;
+        enough = begin_in(l, p.fd, tail, &left, &offset);
+        use_part(l, p, offset);
     }
 }
 
@@ -194,7 +169,8 @@ int logfile_open(const char *dir, int64_t tail, int64_t since, struct logfile **
     struct logfile *l = xcalloc(1, sizeof(*l));
     l->dir = xstrdup(dir);
     l->since = since;
-    l->fd = l->notify = -1;
+    l->notify = -1;
+    l->part = LOGPART_NONE;
     start(l, tail);
     *out = l;
     return 0;
@@ -204,7 +180,7 @@ void logfile_close(struct logfile *l)
 {
     if (!l)
         return;
-    fd_close_ptr(&l->fd);
+    logpart_close(&l->part);
     fd_close_ptr(&l->notify);
     free(l->dir);
     free(l->buf);
@@ -244,11 +220,11 @@ static int fill(struct logfile *l, struct err *err)
         l->cap = l->cap ? l->cap * 2 : BLOCK;
         l->buf = xrealloc(l->buf, l->cap);
     }
-    ssize_t n = pread(l->fd, l->buf + l->end, l->cap - l->end, l->offset);
+    ssize_t n = pread(l->part.fd, l->buf + l->end, l->cap - l->end, l->offset);
     if (n < 0)
         return err_sys(err, errno, "read %s/log", l->dir);
     struct stat st;
-    if (n == 0 && fstat(l->fd, &st) == 0 && st.st_size < l->offset) {
+    if (n == 0 && fstat(l->part.fd, &st) == 0 && st.st_size < l->offset) {
         /* A record that a killed monitor had left unfinished was cut off. */
         l->offset -= (int64_t)(l->end - l->at);
         l->at = l->end = 0;
@@ -259,21 +235,13 @@ static int fill(struct logfile *l, struct err *err)
     return n > 0;
 }
 
-/* The age that the file at fd has by now; -1: it is rotated away. */
-static int current_age(const struct logfile *l)
+/* The newer one that follows after age. */
+static struct logpart open_next(const struct logfile *l, int age)
 {
-    for (int age = 0; age < FILES_MAX; age++) {
-        char *path AUTOFREE = name_of(l, age);
-        struct stat st;
-        if (stat(path, &st) < 0) {
-            if (age > 0)
-                return -1;
-            continue;
-        }
-        if (st.st_ino == l->inode)
-            return age;
-    }
-    return -1;
+    struct logpart p = LOGPART_NONE;
+    while (p.fd < 0 && age > 0)
+        p = logpart_open(l->dir, --age);
+    return p;
 }
 
 /* After the end of one file the next newer one follows; 1: there is one. The monitor renames "log"
@@ -281,27 +249,29 @@ static int current_age(const struct logfile *l)
  * rename is complete. */
 static int next_file(struct logfile *l, struct err *err)
 {
-    struct stat st;
-    int age = l->fd >= 0 ? current_age(l) : oldest(l) + 1;
+    int age = l->part.fd >= 0 ? logpart_age(l->dir, &l->part) : -1;
     if (age == 0)
         return 0;
-    if (l->fd >= 0) {
-        int more = fill(l, err);
-        if (more)
-            return more;
+    int more = l->part.fd >= 0 ? fill(l, err) : 0;
+    if (more)
+        return more;
+    /* Ours is gone: on with the oldest that is left. */
+    struct logpart p = open_next(l, age > 0 ? age : logpart_oldest(l->dir) + 1);
+    if (p.fd < 0)
+        return 0;
+    if (age > 0 && logpart_age(l->dir, &l->part) != age) {
+        /* Rotated in between: this may not be the one that follows. */
+        logpart_close(&p);
+        return 1;
     }
-    if (age < 0)
-        age = oldest(l) + 1; /* ours is gone: on with the oldest that is left */
-    if (age <= 0)
-        return 0;
-    int fd = open_age(l, age - 1, &st);
-    if (fd < 0)
-        return 0;
-    if (l->fd >= 0 && st.st_ino == l->inode) {
-        close(fd);
+    if (l->part.fd >= 0 && p.inode == l->part.inode) {
+        logpart_close(&p);
         return 0;
     }
-    use_file(l, fd, st.st_ino, 0);
+    logpart_unpack(l->dir, &p);
+    if (p.fd < 0)
+        return 0;
+    use_part(l, p, 0);
     return 1;
 }
 
@@ -434,11 +404,11 @@ int logfile_next(struct logfile *l, struct log_record *out, struct err *err)
                 return 1;
             continue;
         }
-        int more = l->fd >= 0 ? fill(l, err) : 0;
+        int more = l->part.fd >= 0 ? fill(l, err) : 0;
         if (more == 0) {
             /* Before the last look, so that what comes after it is reported again. */
             drain_notify(l);
-            more = l->fd >= 0 ? fill(l, err) : 0;
+            more = l->part.fd >= 0 ? fill(l, err) : 0;
         }
         if (more == 0)
             more = next_file(l, err);

@@ -1,4 +1,5 @@
-/* Log files as the monitor writes them: DIR/log, rotated to DIR/log.1 (newest) ... DIR/log.N.
+/* Log files as the monitor writes them: DIR/log, rotated to DIR/log.1 (newest) ... DIR/log.N, or
+ * DIR/log.N.gz.
  * One JSON object a line, as Docker's json-file driver: {"log":"text\n","stream":"stdout","time":RFC3339},
  * with "attrs":{...} before the time where the service asks for labels, variables or a tag.
  * A line without its "\n" goes on in the next one of the same stream. */

@@ -107,6 +107,8 @@ static void build_args(const struct monitor_request *r, const char *run, struct 
         add_number(a, "max-size", r->log_max_size);
     if (r->log_max_file > 0)
         add_number(a, "max-file", r->log_max_file);
+    if (r->log_compress)
+        add_arg(a, "compress", NULL);
     for (size_t i = 0; r->log_sink && r->log_sink[i] && a->n < ARGS_MAX - 4; i++)
         add_arg(a, "sink", r->log_sink[i]);
     if (r->adopt_pid)

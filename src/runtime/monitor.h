@@ -53,6 +53,7 @@ struct monitor_request {
     bool log;             /* false: logging driver none */
     int64_t log_max_size; /* bytes, 0: no rotation */
     int log_max_file;     /* files kept, >= 1 */
+    bool log_compress;    /* those that are rotated away */
     const char *const
         *log_sink;              /* where the output goes besides: options of monitor/sink.h; NULL */
     const char *const *respawn; /* argv that starts the project's supervisor */

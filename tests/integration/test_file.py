@@ -590,7 +590,7 @@ def test_what_is_not_honoured_is_warned_about_with_its_place(project):
             userns_mode: private
             security_opt: ["label=type:web_t", "no-new-privileges"]
             volumes: ["./data:/data:z", {type: tmpfs, target: /t, consistency: cached}]
-            logging: {driver: json-file, options: {max-size: 1m, compress: x}}
+            logging: {driver: json-file, options: {max-size: 1m, splunk-url: x}}
             networks: {net: {driver_opts: {com.docker.network.endpoint.ifname: x}}}
             deploy:
               placement: {constraints: ["node.role==manager"]}
@@ -606,7 +606,7 @@ def test_what_is_not_honoured_is_warned_about_with_its_place(project):
             (5, 'service "web": cpu_percent is'), (6, 'service "web": use_api_socket is'), (7, 'service "web": cpu_count is'),
             (8, 'service "web": userns_mode "private" is'),
             (9, 'service "web": security_opt[0] "label=type:web_t" is'), (10, 'service "web": volumes[0].bind.selinux "z" is'),
-            (11, 'service "web": logging.options.compress "x" is'),
+            (11, 'service "web": logging.options.splunk-url "x" is'),
             (12, 'service "web": networks.net.driver_opts.com.docker.network.endpoint.ifname "x" is'),
             (14, 'service "web": deploy.placement is'), (15, 'service "web": deploy.update_config is'),
             (16, 'service "web": build.provenance "mode=max" is'),

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #include "base/fs.h"
 #include "base/mem.h"
@@ -154,6 +155,72 @@ static void test_records_tell_stream_time_and_any_bytes(void **state)
     logfile_close(l);
 }
 
+/* As monitor/compress.c does it. */
+static void make_gzip(const struct box *b, const char *from, const char *to)
+{
+    char *source AUTOFREE = path_join(b->dir, from), *target AUTOFREE = path_join(b->dir, to);
+    char *text AUTOFREE = NULL, inode[32];
+    unsigned char out[4096];
+    size_t n;
+    struct stat st;
+    struct err err AUTOERR = ERR_INIT;
+    assert_int_equal(stat(source, &st), 0);
+    snprintf(inode, sizeof(inode), "%llu", (unsigned long long)st.st_ino);
+    assert_int_equal(fs_read(source, 1 << 20, &text, &n, &err), 0);
+    z_stream z = {
+        .next_in = (Bytef *)text, .avail_in = (uInt)n, .next_out = out, .avail_out = sizeof(out)};
+    gz_header header = {.comment = (Bytef *)inode, .os = 3};
+    deflateInit2(&z, 6, Z_DEFLATED, MAX_WBITS + 16, 8, Z_DEFAULT_STRATEGY);
+    deflateSetHeader(&z, &header);
+    assert_int_equal(deflate(&z, Z_FINISH), Z_STREAM_END);
+    assert_int_equal(fs_write_atomic(target, out, z.total_out, 0640, false, &err), 0);
+    deflateEnd(&z);
+}
+
+static void remove_file(const struct box *b, const char *name)
+{
+    char *path AUTOFREE = path_join(b->dir, name);
+    assert_int_equal(unlink(path), 0);
+}
+
+static void test_compressed_files_are_read_as_what_they_were(void **state)
+{
+    struct box *b = *state;
+    const int64_t s = 1000000000;
+    append(b, "log.3", 1, 10);
+    append(b, "log.2", 11, 20);
+    append(b, "log", 31, 35); /* .1 is free: the monitor was killed while it rotated */
+    make_gzip(b, "log.3", "log.3.gz");
+    remove_file(b, "log.3");
+    make_gzip(b, "log.2", "log.2.gz"); /* both forms: it was killed before it removed the other */
+    assert_reads(b, -1, 0, "25: line 1 .. line 35");
+    assert_reads(b, 5, 0, "5: line 31 .. line 35");
+    assert_reads(b, 8, 0, "8: line 18 .. line 35");
+    assert_reads(b, 18, 0, "18: line 8 .. line 35");
+    assert_reads(b, -1, 9 * s, "17: line 9 .. line 35");
+    char *path AUTOFREE = path_join(b->dir, "log.3.gz");
+    assert_int_equal(truncate(path, 40), 0);
+    assert_reads(b, 12, 0, "12: line 14 .. line 35");
+}
+
+static void test_following_what_is_compressed_meanwhile(void **state)
+{
+    struct box *b = *state;
+    struct logfile *l;
+    struct err err AUTOERR = ERR_INIT;
+    append(b, "log.1", 1, 5);
+    append(b, "log", 6, 7);
+    assert_int_equal(logfile_open(b->dir, -1, 0, &l, &err), 0);
+    struct log_record r;
+    for (int i = 1; i <= 5; i++)
+        assert_int_equal(logfile_next(l, &r, &err), 1);
+    make_gzip(b, "log.1", "log.1.gz");
+    remove_file(b, "log.1");
+    char *a AUTOFREE = read_now(l);
+    assert_string_equal(a, "2: line 6 .. line 7");
+    logfile_close(l);
+}
+
 static void test_following_through_rotation(void **state)
 {
     struct box *b = *state;
@@ -190,9 +257,13 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_tail_counts_over_rotated_files),     T(test_since_is_found_by_time),
-        T(test_line_in_parts_is_one_line_for_tail), T(test_records_tell_stream_time_and_any_bytes),
+        T(test_tail_counts_over_rotated_files),
+        T(test_since_is_found_by_time),
+        T(test_line_in_parts_is_one_line_for_tail),
+        T(test_records_tell_stream_time_and_any_bytes),
         T(test_following_through_rotation),
+        T(test_compressed_files_are_read_as_what_they_were),
+        T(test_following_what_is_compressed_meanwhile),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,6 +10,7 @@ int monitor_main(int argc, char **argv);
 #define main monitor_main
 #include "monitor/cleanup.c"
 #include "monitor/client.c"
+#include "monitor/compress.c"
 #include "monitor/enter.c"
 #include "monitor/logwriter.c"
 #include "monitor/main.c"

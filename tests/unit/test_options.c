@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
+#include "base/units.h"
 #include "cli/command.h"
 #include "cli/keys.h"
 #include "cli/options.h"
@@ -176,9 +177,9 @@ static void test_numbers(void **state)
     assert_false(parse_int("1s", &n));
     assert_false(parse_int(" 1", &n));
     assert_false(parse_int("99999999999999999999", &n));
-    assert_true(parse_bool("T", &b) && b);
-    assert_true(parse_bool("FALSE", &b) && !b);
-    assert_false(parse_bool("yes", &b));
+    assert_true(bool_parse("T", &b) && b);
+    assert_true(bool_parse("FALSE", &b) && !b);
+    assert_false(bool_parse("yes", &b));
 }
 
 /* The tables of all commands: sorted as help shows them, no name or letter twice. */
