@@ -78,14 +78,20 @@ static json_t *source_of(const json_t *object)
     return o;
 }
 
+/* A secret or config as the container knows it; borrowed. */
+static const json_t *object_of(const struct container_record *c, const char *section,
+                               const char *key)
+{
+    return json_object_get(json_object_get(document_of(c), section), key);
+}
+
 /* Contents are told as texts where the file gives them, else only that they changed. */
 static void add_content_change(json_t *reasons, const struct plan_input *in,
                                const struct container_record *c, const char *section,
                                const char *key)
 {
     static const char *const sources[] = {"content", "file", "environment"};
-    json_t *was AUTOJSON = source_of(
-        json_object_get(json_object_get(document_of(c), section), key));
+    json_t *was AUTOJSON = source_of(object_of(c, section, key));
     const struct node *node = node_get(node_get(in->project->document, section), key);
     json_t *whole AUTOJSON = node ? node_to_json(node) : NULL, *now AUTOJSON = source_of(whole);
     json_t *path AUTOJSON = changes_path(section, key, NULL);
@@ -121,7 +127,9 @@ static void add_input_changes(json_t *reasons, const struct plan_input *in,
         json_t *value;
         json_object_foreach (json_object_get(now, sections[i]), key, value) {
             json_t *was = json_object_get(a, key);
-            if (!was || json_equal(was, value))
+            bool unread = i < 2 && a &&
+                          object_of(c, sections[i], key); /* where there is no digest */
+            if ((!was && !unread) || json_equal(was, value))
                 continue;
             if (i < 2)
                 add_content_change(reasons, in, c, sections[i], key);
