@@ -325,9 +325,8 @@ static int add_requested(struct spec *s, struct entries *e, size_t i, struct err
         add_tmpfs_mount(e, m);
         return 0;
     case MOUNT_NPIPE:
-        return err_set(err, ERR_INVALID, "mount %s: named pipes exist on Windows only", m->target);
-    case MOUNT_CLUSTER:
-        return err_set(err, ERR_INVALID, "mount %s: cluster volumes need a swarm", m->target);
+    case MOUNT_CLUSTER: /* refused by whoever looks for sources */
+        break;
     }
     return err_set(err, ERR_INVALID, "mount %s: no source", m->target);
 }

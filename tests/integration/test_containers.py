@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -203,6 +204,87 @@ def test_deploy_resources(project):
     assert limit(project, ("pids", "pids.max"), "pids.max") == "40"
 
 
+def test_cpu_quota_and_cpuset(project):
+    service(project, cpu_period=50000, cpu_quota=20000, cpuset="0")
+    assert limit(project, ("cpu", "cpu.cfs_quota_us"), "cpu.max").split()[0] == "20000"
+    assert limit(project, ("cpu", "cpu.cfs_period_us"), "cpu.max").split()[-1] == "50000"
+    assert limit(project, ("cpuset", "cpuset.cpus"), "cpuset.cpus") == "0"
+    assert status(project, "1", "status")["Cpus_allowed_list"] == "0"
+
+
+def test_real_time_share(project):
+    """Where the kernel has real-time groups with time to give it holds; else nothing starts without it."""
+    project.write("compose.yaml", json.dumps({"services": {"x": {
+        "image": "base", "command": ["sleep", "600"], "cpu_rt_period": 1000000, "cpu_rt_runtime": 1000}}}))
+    result = project("up", "-d", code=None)
+    if result.code == 0:
+        assert limit(project, ("cpu", "cpu.rt_runtime_us"), "-") == "1000"
+    else:
+        assert re.search(r"rt_(runtime|period)|real-?time", result.err) and project.state("x") == "created"
+
+
+def test_block_io(project):
+    disk = next(path.name for path in Path("/sys/block").iterdir() if (path / "device").exists() or path.name.startswith("vd"))
+    number = Path(f"/sys/block/{disk}/dev").read_text().strip()
+    service(project, blkio_config={"device_read_bps": [{"path": f"/dev/{disk}", "rate": "12mb"}],
+                                   "device_write_iops": [{"path": f"/dev/{disk}", "rate": 90}]})
+    read = limit(project, ("blkio", "blkio.throttle.read_bps_device"), "io.max")
+    write = limit(project, ("blkio", "blkio.throttle.write_iops_device"), "io.max")
+    assert read.startswith(f"{number} ") and "12582912" in read
+    assert write.startswith(f"{number} ") and "90" in write.replace("=", " ").split()
+
+
+def test_reservations(project):
+    service(project, deploy={"replicas": 2, "labels": {"swarm": "only"}, "endpoint_mode": "dnsrr", "resources": {"reservations": {
+        "memory": "24M", "cpus": "0.1", "generic_resources": [{"discrete_resource_spec": {"kind": "x", "value": 1}}]}}})
+    assert limit(project, ("memory", "memory.soft_limit_in_bytes"), "memory.low") == str(24 << 20)
+    assert [c["Name"] for c in project.ps()] == [f"{project.name}-x-{n}" for n in (1, 2)]
+    assert "swarm" not in project.record("x")["labels"]
+
+
+def test_swap_and_oom_keys(project):
+    """Cgroup v1 has them; v2 does not, and that is said."""
+    err = service(project, mem_limit="64m", mem_swappiness=7, oom_kill_disable=True).err
+    if Path("/sys/fs/cgroup/memory").is_dir():
+        assert limit(project, ("memory", "memory.swappiness"), "-") == "7"
+        assert limit(project, ("memory", "memory.oom_control"), "-").splitlines()[0] == "oom_kill_disable 1"
+    else:
+        assert "mem_swappiness 7 is not supported" in err and "oom_kill_disable" in err
+
+
+def test_cgroup_keys(project):
+    project.file(f"""
+        services:
+          x: {{image: base, init: true, command: sleep 600, cgroup_parent: /{project.name}-parent}}
+          y: {{image: base, init: true, command: sleep 600, cgroup: host}}
+          z: {{image: base, init: true, command: sleep 600, cgroup: private}}
+        """)
+    project.up()
+    paths = {line.split(":", 2)[2] for line in Path(f"/proc/{project.pid('x')}/cgroup").read_text().splitlines()}
+    assert f"/{project.name}-parent/{project.name}/{project.record('x')['id']}" in paths
+    here = os.readlink("/proc/self/ns/cgroup")
+    assert os.readlink(f"/proc/{project.pid('y')}/ns/cgroup") == here
+    assert os.readlink(f"/proc/{project.pid('z')}/ns/cgroup") != here
+
+
+def test_device_rules(project):
+    """A rule opens what the container makes for itself (CAP_MKNOD is there)."""
+    project.file("""
+        services:
+          x: {image: base, init: true, command: sleep 600, device_cgroup_rules: ["c 1:1 r", "c 10:* rwm"]}
+          y: {image: base, init: true, command: sleep 600}
+          bad: {image: base, command: "true", profiles: [bad], device_cgroup_rules: ["c 1:x r"]}
+        """)
+    project.up()
+    for name, code in (("x", 0), ("y", 1)):
+        project.sh(name, "mknod /dev/mem2 c 1 1")
+        opened = project.exec(name, "sh", "-c", "exec 3</dev/mem2", code=None)
+        assert (opened.code != 0) == code or "Operation not permitted" not in opened.text, name
+        if code:
+            assert "ermi" in opened.text or "permitted" in opened.text
+    assert 'invalid device cgroup rule: "c 1:x r"' in project("--profile", "bad", "up", "-d", "bad", code=1).err
+
+
 def test_pids_limit_holds(project):
     service(project, pids_limit=12)
     result = project.exec("x", "sh", "-c", "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do sleep 1 & done; wait", code=None)
@@ -222,6 +304,53 @@ def test_oom_kill_is_said(project):
         """)
     result = project.up(code=1)
     assert "out of memory" in result.err.lower() or "oom" in result.err.lower()
+
+
+# --- what is handed on, and what is refused --------------------------------------------------------
+
+
+def test_annotations_and_label_file(project):
+    project.write("labels.env", "from.file=yes\nboth=file\n# no label\n")
+    service(project, annotations={"org.example.note": "kept"}, label_file="labels.env", labels={"both": "service"})
+    config = json.loads((project.run_root / "containers" / project.record("x")["id"] / "config.json").read_text())
+    assert config["annotations"]["org.example.note"] == "kept"
+    labels = project.record("x")["labels"]
+    assert (labels["from.file"], labels["both"]) == ("yes", "service") and "no label" not in str(labels)
+
+
+def test_stdin_open(project):
+    """Its stdin stays open, for whoever attaches; without it there is an end of input at once."""
+    project.file("""
+        services:
+          open: {image: base, command: [sh, -c, "cat; echo over"], stdin_open: true}
+          closed: {image: base, command: [sh, -c, "cat; echo over"]}
+        """)
+    project.up()
+    project.wait_log("closed", "over")
+    project.ended("closed")
+    assert project.state("open") == "running" and "over" not in project.logs("open")
+
+
+def test_attach_false(project):
+    project.file("""
+        services:
+          quiet: {image: base, command: echo unseen, attach: false}
+          seen: {image: base, command: echo shown}
+        """)
+    out = project("up").out
+    assert "shown" in out and "unseen" not in out
+    assert "unseen" in project.logs("quiet")
+
+
+@pytest.mark.parametrize("keys, why", [
+    ({"storage_opt": {"size": "1G"}}, "storage_opt: size: sizes of root file systems cannot be limited with overlay"),
+    ({"isolation": "hyperv"}, 'isolation: hyperv: only "default" exists on Linux'),
+    ({"volumes": [{"type": "npipe", "source": "a", "target": "/b"}]}, "mount /b: type npipe does not exist on Linux"),
+    ({"volumes": [{"type": "cluster", "source": "a", "target": "/b"}]}, "mount /b: type cluster does not exist on Linux"),
+])
+def test_what_linux_has_not_is_refused(project, keys, why):
+    project.write("compose.yaml", json.dumps({"services": {"x": {"image": "base", "command": ["true"]} | keys}}))
+    assert why in project("up", "-d", code=1).err
 
 
 # --- files -----------------------------------------------------------------------------------------

@@ -72,6 +72,73 @@ def test_aliases_and_static_addresses(project):
     assert "default via 10.77.5.1" in project.sh("x", "ip route")
 
 
+def test_keys_of_an_endpoint(project):
+    """Which interface has which name and address, and through which one the world is reached."""
+    write(project, {"x": sleeper(networks={
+        "a": {"priority": 10},
+        "b": {"priority": 100, "ipv4_address": "10.77.16.9", "ipv6_address": "fd00:77:16::9", "interface_name": "lan0",
+              "link_local_ips": ["169.254.8.8", "fe80::77"]},
+        "c": {"gw_priority": 5}}),
+        "y": sleeper(networks=["b"])},
+        networks={"a": {}, "c": {}, "b": {"enable_ipv6": True, "ipam": {"config": [
+            {"subnet": "10.77.16.0/24"}, {"subnet": "fd00:77:16::/64"}]}}})
+    project.up()
+    names = project.sh("x", "ls /sys/class/net").split()
+    assert sorted(names) == ["eth0", "eth1", "lan0", "lo"]
+    shown = project.sh("x", "ip -o address show dev lan0")
+    for address in ("10.77.16.9/24", "fd00:77:16::9/64", "169.254.8.8/16", "fe80::77/64"):
+        assert f" {address} " in shown, address
+    assert [line.split()[2] for line in project.sh("x", "ip route").splitlines() if line.startswith("default")] == [
+        project.address("x", "c").rsplit(".", 1)[0] + ".1"]
+    assert project.sh("y", "ping -c 1 -W 2 -6 x | grep -c ' 0% packet loss'") == "1"
+    a = project.address("x", "a")
+    assert f" {a}/" in project.sh("x", "ip -o -4 address show dev eth0"), "the rest in order of priority"
+
+
+def test_addresses_come_from_the_given_range(project):
+    write(project, {"x": sleeper(scale=3, networks=["n"])}, networks={"n": {"ipam": {"config": [{
+        "subnet": "10.77.17.0/24", "ip_range": "10.77.17.64/29", "gateway": "10.77.17.64",
+        "aux_addresses": {"printer": "10.77.17.65", "nas": "10.77.17.67"}}]}}})
+    project.up()
+    assert {project.address("x", "n", n) for n in (1, 2, 3)} == {"10.77.17.66", "10.77.17.68", "10.77.17.69"}
+    assert "/24 " in project.sh("x", "ip -o -4 address show dev eth0")
+
+
+def test_a_network_without_ipv4(project):
+    write(project, {"x": sleeper(networks=["n"]), "y": sleeper(networks=["n"])},
+          networks={"n": {"enable_ipv4": False, "enable_ipv6": True}})
+    project.up()
+    assert project.sh("x", "ip -o -4 address show dev eth0 | wc -l") == "0"
+    assert project.sh("x", "ping -c 1 -W 2 y | grep -c ' 0% packet loss'") == "1"
+
+
+def test_names_and_labels_of_networks_and_volumes(project):
+    name = f"{project.name}-own"
+    write(project, {"x": sleeper(networks=["n"], volumes=["vol:/v"], ports=[
+        {"target": 80, "mode": "host", "name": "web", "app_protocol": "http"}])},
+        networks={"n": {"name": f"{name}-net", "labels": {"tier": "back"}, "attachable": True, "ipam": {"options": {"a": "b"}}}},
+        volumes={"vol": {"name": f"{name}-vol", "labels": {"kept": "yes"}}})
+    project.up()
+    network = json.loads((project.root / "networks" / f"{name}-net" / "network.json").read_text())
+    volume = json.loads((project.root / "volumes" / f"{name}-vol" / "volume.json").read_text())
+    assert network["labels"] == {"tier": "back"}
+    assert {"kept": "yes", "com.docker.compose.project": project.name, "com.docker.compose.volume": "vol"}.items() <= volume["labels"].items()
+    assert f"{name}-vol" in project("volumes", "-q").out
+    assert ":" in project("port", "x", "80").out
+
+
+def test_other_drivers_and_external_secrets_are_refused(project):
+    write(project, {"x": sleeper(networks=["n"])}, networks={"n": {"driver": "overlay"}})
+    assert 'driver "overlay" is not supported' in project("up", "-d", code=1).err
+    write(project, {"x": sleeper(secrets=["s"])}, secrets={"s": {"external": True}})
+    assert "unsupported external secret s" in project("up", "-d", code=1).err
+    write(project, {"x": sleeper(secrets=["s"])}, secrets={"s": {
+        "environment": "GIVEN", "labels": {"a": "b"}, "template_driver": "golang"}})
+    project.env["GIVEN"] = "value"
+    project.up()
+    assert project.sh("x", "cat /run/secrets/s") == "value"
+
+
 def test_taken_static_address(project):
     write(project, {"a": sleeper(networks={"n": {"ipv4_address": "10.77.6.9"}}),
                     "b": sleeper(networks={"n": {"ipv4_address": "10.77.6.9"}}, depends_on=["a"])},
