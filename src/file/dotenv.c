@@ -6,6 +6,7 @@
 #include "base/fs.h"
 #include "base/mem.h"
 #include "base/strbuf.h"
+#include "file/origin.h"
 #include "file/template.h"
 
 struct reader {
@@ -72,7 +73,7 @@ static int bad_name(const struct reader *r, const char *at, const char *start)
     const char *nl = memchr(start, '\n', (size_t)(r->end - start));
     int n = (int)((nl ? nl : r->end) - start);
     m.col = (unsigned)(at - start) + 1;
-    diag_error(r->pass->diag, &m, "unexpected character \"%c\" in variable name \"%.*s\"", *at,
+    pass_error(r->pass, NULL, &m, "unexpected character \"%c\" in variable name \"%.*s\"", *at,
                n > 60 ? 60 : n, start);
     return -1;
 }
@@ -97,7 +98,7 @@ static int read_name(struct reader *r, const char **name, bool *alone)
     *name = arena_strndup(r->pass->arena, start, (size_t)(last - start));
     if (strchr(*name, ' ')) {
         struct mark m = here(r);
-        diag_error(r->pass->diag, &m, "variable name \"%s\" contains a space", *name);
+        pass_error(r->pass, NULL, &m, "variable name \"%s\" contains a space", *name);
         return -1;
     }
     r->p = p;
@@ -123,7 +124,7 @@ static void note_unset(void *ctx, const char *name)
     if (map_set(&r->seen->names, name, r->seen))
         return;
     struct mark m = here(r);
-    diag_warning(r->pass->diag, &m, "The \"%s\" variable is not set. Defaulting to a blank string.",
+    pass_warning(r->pass, NULL, &m, "The \"%s\" variable is not set. Defaulting to a blank string.",
                  name);
 }
 
@@ -135,16 +136,16 @@ static int expand(struct reader *r, const char *text, const char **value)
         return 0;
     struct mark m = here(r);
     if (e.fault == TEMPLATE_REQUIRED)
-        diag_error(r->pass->diag, &m, "required variable %s is missing a value%s%s", e.what,
+        pass_error(r->pass, NULL, &m, "required variable %s is missing a value%s%s", e.what,
                    *e.reason ? ": " : "", e.reason);
     else if (e.fault == TEMPLATE_TOO_DEEP)
-        diag_error(r->pass->diag, &m, "variable references nested deeper than %d",
+        pass_error(r->pass, NULL, &m, "variable references nested deeper than %d",
                    TEMPLATE_DEPTH_MAX);
     else if (e.fault == TEMPLATE_TOO_LONG)
-        diag_error(r->pass->diag, &m, "longer than %d bytes after interpolation",
+        pass_error(r->pass, NULL, &m, "longer than %d bytes after interpolation",
                    TEMPLATE_RESULT_MAX);
     else
-        diag_error(r->pass->diag, &m, "invalid interpolation in \"%.60s\"", text);
+        pass_error(r->pass, NULL, &m, "invalid interpolation in \"%.60s\"", text);
     return -1;
 }
 
@@ -229,7 +230,7 @@ static int read_quoted(struct reader *r, const char **value)
         int n = (int)((nl ? nl : r->end) - start);
         r->line = first_line;
         struct mark m = here(r);
-        diag_error(r->pass->diag, &m, "quoted value is not closed: %.*s", n > 60 ? 60 : n, start);
+        pass_error(r->pass, NULL, &m, "quoted value is not closed: %.*s", n > 60 ? 60 : n, start);
         return -1;
     }
     r->p++;
@@ -288,7 +289,7 @@ int dotenv_parse(const struct pass *p, const char *name, const char *text, size_
 {
     if (memchr(text, '\0', len)) {
         struct mark m = {.file = name, .line = 1, .col = 1};
-        diag_error(p->diag, &m, "NUL byte: this is no text file");
+        pass_error(p, NULL, &m, "NUL byte: this is no text file");
         return -1;
     }
     struct reader r = {.pass = p,
@@ -324,7 +325,7 @@ static int parse_raw(const struct pass *p, const char *name, const char *text, s
             continue;
         }
         if (!*key || key[strcspn(key, " \t\v\f\r")]) {
-            diag_error(p->diag, &m,
+            pass_error(p, NULL, &m,
                        *key ? "variable name \"%s\" contains white space"
                             : "no variable name before \"=\"%s",
                        key);
@@ -353,6 +354,7 @@ int dotenv_load(const struct pass *p, const char *path, const char *name, const 
         return 0;
     if (fs_read(path, DOTENV_FILE_MAX, &text, &len, &err)) {
         diag_error(p->diag, NULL, "cannot read env file: %s", err.msg);
+        origins_note(p, NULL, &(struct mark){.file = name});
         return -1;
     }
     diag_source(p->diag, name, text, len);
@@ -360,12 +362,12 @@ int dotenv_load(const struct pass *p, const char *path, const char *name, const 
         return dotenv_parse(p, name, text, len, first, second, vars, seen);
     if (!streq(format, "raw")) {
         struct mark m = {.file = name};
-        diag_error(p->diag, &m, "unsupported env_file format \"%s\": want \"raw\"", format);
+        pass_error(p, NULL, &m, "unsupported env_file format \"%s\": want \"raw\"", format);
         return -1;
     }
     if (memchr(text, '\0', len)) {
         struct mark m = {.file = name, .line = 1, .col = 1};
-        diag_error(p->diag, &m, "NUL byte: this is no text file");
+        pass_error(p, NULL, &m, "NUL byte: this is no text file");
         return -1;
     }
     return parse_raw(p, name, text, len, first, second, vars);

@@ -57,7 +57,7 @@ static bool read_entry(struct loader *l, struct node *n, struct entry *e)
         }
         if (known)
             continue;
-        diag_warning(l->pass.diag, &n->pairs[i].key_mark, "include: unknown key \"%s\"",
+        pass_warning(&l->pass, NULL, &n->pairs[i].key_mark, "include: unknown key \"%s\"",
                      n->pairs[i].key);
         diag_suggest(l->pass.diag, near.best);
     }
@@ -70,7 +70,7 @@ static bool read_entry(struct loader *l, struct node *n, struct entry *e)
     e->paths = as_list(l, node_get(n, "path"), "path");
     e->env_files = as_list(l, node_get(n, "env_file"), "env_file");
     if (!node_given(node_get(n, "path")) || (e->paths && !e->paths->count)) {
-        diag_warning(l->pass.diag, &n->mark, "include: no path is given: nothing is included");
+        pass_warning(&l->pass, NULL, &n->mark, "include: no path is given: nothing is included");
         return false;
     }
     return e->paths && !n->faulty;
@@ -101,6 +101,15 @@ static const char *folder_of(struct arena *a, const char *dir, const char *path)
     return relative ? relative : absolute;
 }
 
+static int read_env_file(const struct scope *scope, const char *path, const struct mark *by,
+                         struct env *vars)
+{
+    struct loader *l = scope->loader;
+    const char *name = paths_display(l->pass.arena, l->cwd, path);
+    origins_file(&l->origins, l->pass.arena, name, by);
+    return dotenv_load(&l->pass, path, name, NULL, scope->env, NULL, vars, &l->unset);
+}
+
 /* The variables of the including project, completed from env_file or the folder's .env. */
 static int read_env(const struct scope *scope, const struct entry *e, const char *folder,
                     struct env *env)
@@ -113,20 +122,16 @@ static int read_env(const struct scope *scope, const struct entry *e, const char
         const char *path = paths_join(a, folder, ".env");
         struct stat st;
         if (stat(path, &st) == 0 && !S_ISDIR(st.st_mode))
-            rc = dotenv_load(&l->pass, path, paths_display(a, l->cwd, path), NULL, scope->env, NULL,
-                             &vars, &l->unset);
+            rc = read_env_file(scope, path, &e->node->mark, &vars);
     }
     for (size_t i = 0; e->env_files && i < e->env_files->count && !rc; i++) {
         const struct node *item = e->env_files->items[i];
         const char *path = paths_join(a, *item->string == '/' ? "" : scope->dir, item->string);
-        if (!fs_exists(path)) {
+        if (fs_exists(path)) {
+            rc = read_env_file(scope, path, &item->mark, &vars);
+        } else {
             pass_error(&l->pass, NULL, &item->mark, "include: env file %s not found", path);
             rc = -1;
-        } else {
-            rc = dotenv_load(&l->pass, path, paths_display(a, l->cwd, path), NULL, scope->env, NULL,
-                             &vars, &l->unset);
-            if (rc)
-                diag_note(l->pass.diag, &item->mark, "the file is named here");
         }
     }
     env_merge(env, scope->env);

@@ -13,6 +13,7 @@ struct walk {
     const struct env *env;
     struct unset_seen *seen;
     const struct node *node; /* whose string is being substituted */
+    const struct place *at;  /* its */
 };
 
 void unset_seen_release(struct unset_seen *s)
@@ -38,6 +39,7 @@ static void unset(void *ctx, const char *name)
         if (strlen(it->key) > 2)
             closest_try(&near, it->key);
     diag_suggest(w->pass->diag, near.best);
+    pass_note(w->pass, w->at, &w->node->mark);
 }
 
 /* A variable that is required is set, but to nothing. */
@@ -140,6 +142,7 @@ static void walk_string(struct walk *w, struct node *n, enum field_cast type,
     struct template_vars vars = {.lookup = lookup, .unset = unset, .ctx = w};
     struct template_error e;
     w->node = n;
+    w->at = at;
     if (pass_full(w->pass, &n->mark)) {
         n->faulty = true;
         return;

@@ -71,7 +71,7 @@ static void check_version(struct loader *l, struct node *root, const char *file)
                                          : "a ",
                    v->kind == NODE_NULL ? "nothing" : node_kind_name(v));
     else if (!map_set(&l->obsolete, file, l))
-        diag_warning(l->pass.diag, &version->key_mark,
+        pass_warning(&l->pass, NULL, &version->key_mark,
                      "the attribute \"version\" is obsolete and has no effect: remove it");
     node_del(root, "version");
 }

@@ -90,9 +90,7 @@ void pass_error(const struct pass *p, const struct place *at, const struct mark 
     char *msg AUTOFREE = message(at, fmt, ap);
     va_end(ap);
     diag_error(p->diag, mark, "%s", msg);
-    const char *what;
-    const struct place *named = named_step(at, &what);
-    origins_note(p, named && streq(what, "service") ? named->key : NULL, mark);
+    pass_note(p, at, mark);
 }
 
 void pass_warning(const struct pass *p, const struct place *at, const struct mark *mark,
@@ -103,4 +101,12 @@ void pass_warning(const struct pass *p, const struct place *at, const struct mar
     char *msg AUTOFREE = message(at, fmt, ap);
     va_end(ap);
     diag_warning(p->diag, mark, "%s", msg);
+    pass_note(p, at, mark);
+}
+
+void pass_note(const struct pass *p, const struct place *at, const struct mark *mark)
+{
+    const char *what;
+    const struct place *named = named_step(at, &what);
+    origins_note(p, named && streq(what, "service") ? named->key : NULL, mark);
 }

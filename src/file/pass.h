@@ -36,11 +36,13 @@ const char *place_path(struct arena *a, const struct place *at);
 /* "ports[0]" below a service or another named object, the whole path elsewhere; arena. */
 const char *place_inner_path(struct arena *a, const struct place *at);
 
-/* Reports with "service \"web\": " and the like before the message, as at says. Notes of an error
- * say where the value came from: file/origin.h. */
+/* Reports with "service \"web\": " and the like before the message, as at says. Notes say where the
+ * value came from: file/origin.h. */
 void pass_error(const struct pass *p, const struct place *at, const struct mark *mark,
                 const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 void pass_warning(const struct pass *p, const struct place *at, const struct mark *mark,
                   const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+/* Those notes, for what was just reported in other words. */
+void pass_note(const struct pass *p, const struct place *at, const struct mark *mark);
 
 #endif

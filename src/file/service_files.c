@@ -27,16 +27,13 @@ static int load(const struct reader *r, const struct node *path, const char *key
         return -1;
     }
     const char *name = paths_display(r->pass->arena, r->cwd, path->string);
-    size_t errors = r->pass->diag->errors;
-    if (!dotenv_load(r->pass, path->string, name, format, first, second, vars, r->seen)) {
-        if (r->pass->origins)
-            history_variables(r->pass->origins->history, r->pass->arena, r->at->key, key,
-                              &path->mark, name, vars);
-        return 0;
-    }
-    if (r->pass->diag->errors > errors)
-        diag_note(r->pass->diag, &path->mark, "the file is named here");
-    return -1;
+    origins_file(r->pass->origins, r->pass->arena, name, &path->mark);
+    if (dotenv_load(r->pass, path->string, name, format, first, second, vars, r->seen))
+        return -1;
+    if (r->pass->origins)
+        history_variables(r->pass->origins->history, r->pass->arena, r->at->key, key, &path->mark,
+                          name, vars);
+    return 0;
 }
 
 /* values that are strings, over vars */
