@@ -35,6 +35,8 @@ struct exec {
     const struct exec_options *o;
     struct oci_runtime runtime;
     char *process, *pid_file, *log, *console; /* paths; console: with a tty */
+    char *waiter, *project_run;               /* detached: who waits, and where he tells of it */
+    int ready[2];                             /* detached: a byte comes when it runs; -1: none */
     int listener;                             /* console socket, -1: none */
     int dir;                                  /* that it is in, -1: none */
     int master;                               /* the process's terminal, -1: none */
@@ -66,6 +68,16 @@ static int open_console(struct exec *e, struct err *err)
     return 0;
 }
 
+static int prepare_detached(struct exec *e, struct cli *cli, struct err *err)
+{
+    e->waiter = paths_companion("compose-monitor");
+    e->project_run = paths_project_run(&cli->paths, e->o->project);
+    if (!e->waiter)
+        return err_set(err, ERR_NOT_FOUND,
+                       "compose-monitor is missing: it belongs beside the compose program");
+    return pipe2(e->ready, O_CLOEXEC) < 0 ? err_sys(err, errno, "pipe") : 0;
+}
+
 static int prepare(struct exec *e, struct cli *cli, struct err *err)
 {
     const struct exec_options *o = e->o;
@@ -83,7 +95,33 @@ static int prepare(struct exec *e, struct cli *cli, struct err *err)
         return -1;
     e->pid_file = xasprintf("%s.pid", e->process);
     e->log = xasprintf("%s.log", e->process);
+    if (o->detach)
+        return prepare_detached(e, cli, err);
     return o->tty ? open_console(e, err) : 0;
+}
+
+/* What the supervisor is told of it; heap. */
+static char *message(const struct exec *e, const char *key, json_t *take_value)
+{
+    json_t *request AUTOJSON = request_new("exec", NULL);
+    request_str(request, "name", e->o->id);
+    request_str(request, "exec_id", e->id);
+    request_json(request, key, take_value);
+    return json_dumps(request, JSON_COMPACT);
+}
+
+/* Who is the parent of a detached process: the arguments that go before the runtime's. */
+static void add_waiter(const struct exec *e, char ***argv)
+{
+    char *before AUTOFREE = message(e, "exit_code", json_null());
+    char *code = before ? strstr(before, "null") : NULL;
+    if (!code)
+        return;
+    *code = '\0';
+    const char *const words[] = {
+        e->waiter, "detach", e->project_run, before, code + strlen("null"), e->pid_file};
+    for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+        strv_push(argv, words[i]);
 }
 
 /* oci_exec_argv() and what makes the runtime leave at once. */
@@ -92,6 +130,8 @@ static char **exec_argv(const struct exec *e)
     char **plain AUTOSTRV = oci_exec_argv(&e->runtime, e->o->id, e->process, e->pid_file);
     char **argv = NULL;
     size_t n = strv_len((const char *const *)plain);
+    if (e->waiter)
+        add_waiter(e, &argv);
     for (size_t i = 0; i < n; i++) {
         if (i == 1) {
             strv_push(&argv, "--log");
@@ -145,12 +185,15 @@ static int spawn_runtime(struct exec *e, const sigset_t *mask, pid_t *pid, struc
         else
             posix_spawn_file_actions_addopen(&fa, fd, "/dev/null", O_RDWR, 0);
     }
+    if (e->o->detach)
+        posix_spawn_file_actions_adddup2(&fa, e->ready[1], 3);
     sigset_t defaults;
     sigemptyset(&defaults);
     sigaddset(&defaults, SIGPIPE);
     posix_spawnattr_setsigmask(&attr, mask);
     posix_spawnattr_setsigdefault(&attr, &defaults);
-    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
+                                        (e->o->detach ? POSIX_SPAWN_SETSID : 0));
     char **argv AUTOSTRV = exec_argv(e);
     int rc = posix_spawn(pid, argv[0], &fa, &attr, argv, environ);
     posix_spawn_file_actions_destroy(&fa);
@@ -213,11 +256,7 @@ static void tell(const struct exec *e, const struct paths *paths, const char *ke
 {
     if (!take_value)
         return; /* not UTF-8 */
-    json_t *request AUTOJSON = request_new("exec", NULL);
-    request_str(request, "name", e->o->id);
-    request_str(request, "exec_id", e->id);
-    request_json(request, key, take_value);
-    char *text AUTOFREE = json_dumps(request, JSON_COMPACT);
+    char *text AUTOFREE = message(e, key, take_value);
     int fd AUTOCLOSE = -1;
     if (!text || control_connect(paths, e->o->project, false, &fd, NULL) < 0)
         return;
@@ -356,6 +395,14 @@ static int wait_process(struct exec *e)
     return wait_code(e->pid);
 }
 
+/* A detached one runs, and has somebody else who waits for it. */
+static bool is_handed_over(struct exec *e)
+{
+    char byte;
+    fd_close_ptr(&e->ready[1]);
+    return read(e->ready[0], &byte, 1) == 1;
+}
+
 static int read_pid(struct exec *e, struct err *err)
 {
     char *text AUTOFREE = NULL;
@@ -373,12 +420,12 @@ static int run_it(struct exec *e, const sigset_t *old, struct err *err)
         spawn_runtime(e, old, &runtime, err) < 0 ||
         (is_relayed(e) && stdio_relay_start(&e->relay, err) < 0))
         return -1;
+    if (e->o->detach)
+        return is_handed_over(e) ? 0 : refused(e, err);
     if (wait_runtime(e, runtime) != 0)
         return refused(e, err);
     if (read_pid(e, err) < 0)
         return -1;
-    if (e->o->detach)
-        return 0;
     if (e->master >= 0) {
         set_size(e);
         terminal_raw();
@@ -415,8 +462,13 @@ static void forget(char **path)
 
 int exec_run(struct cli *cli, const struct exec_options *o, struct err *err)
 {
-    struct exec e = {
-        .o = o, .listener = -1, .dir = -1, .master = -1, .signals = -1, .keys = o->keys};
+    struct exec e = {.o = o,
+                     .ready = {-1, -1},
+                     .listener = -1,
+                     .dir = -1,
+                     .master = -1,
+                     .signals = -1,
+                     .keys = o->keys};
     int rc = cli_paths(cli, err);
     if (rc == 0)
         rc = prepare(&e, cli, err);
@@ -430,6 +482,10 @@ int exec_run(struct cli *cli, const struct exec_options *o, struct err *err)
     forget(&e.pid_file);
     forget(&e.log);
     forget(&e.console);
+    free(e.waiter);
+    free(e.project_run);
+    fd_close_ptr(&e.ready[0]);
+    fd_close_ptr(&e.ready[1]);
     fd_close_ptr(&e.listener);
     fd_close_ptr(&e.dir);
     fd_close_ptr(&e.master);

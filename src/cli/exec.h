@@ -1,6 +1,7 @@
 /* A further process in a running container, straight through the OCI runtime: no supervisor takes
- * part; one that runs is told, for those who follow events. The runtime starts the process and goes; the process becomes our child (we are a child
- * subreaper), so that its exit status comes to us alone. */
+ * part; one that runs is told, for those who follow events. The runtime starts the process and goes;
+ * the process becomes our child (we are a child subreaper), or that of monitor/detach.h where nobody
+ * here waits for it, so that its exit status comes to us alone. */
 #ifndef CLI_EXEC_H
 #define CLI_EXEC_H
 

@@ -1,4 +1,5 @@
 /* compose-monitor: see runtime/monitor.h for what it does, monitor/monitor.h for how. */
+#include "monitor/detach.h"
 #include "monitor/enter.h"
 #include "monitor/monitor.h"
 
@@ -200,6 +201,8 @@ int main(int argc, char **argv)
         return enter_main();
     if (argc == 2 && strcmp(argv[1], "compress") == 0)
         return compress_main();
+    if (argc > 6 && strcmp(argv[1], "detach") == 0)
+        return detach_main(argv + 2);
     m.phase = PHASE_STARTING;
     struct source *closed[] = {&m.console, &m.adopted, &m.in, &m.out.source, &m.err.source};
     for (size_t i = 0; i < sizeof(closed) / sizeof(*closed); i++)

@@ -4,7 +4,9 @@ import io
 import json
 import os
 import re
+import signal
 import tarfile
+from pathlib import Path
 
 import pytest
 
@@ -271,14 +273,42 @@ def test_events_of_exec(project):
     project.up()
     project.exec("x", "sh", "-c", "exit 3", code=3)
     project.exec("x", "nosuch", code=127)
-    project("exec", "-d", "x", "true")
-    out = project("events", "--json", "--since", "1h", "--until", "0s").out
-    seen = [event for event in map(json.loads, out.splitlines()) if event["action"].startswith("exec")]
+    seen = exec_events(project)
     assert [(e["action"], e["attributes"].get("exitCode")) for e in seen] == [
         ("exec_create: true ", None), ("exec_start: true ", None), ("exec_die", "0"),
         ("exec_create: sh -c exit 3", None), ("exec_start: sh -c exit 3", None), ("exec_die", "3"),
-        ("exec_create: nosuch ", None), ("exec_start: nosuch ", None),
-        ("exec_create: true ", None), ("exec_start: true ", None)]
+        ("exec_create: nosuch ", None), ("exec_start: nosuch ", None)]
     ids = [e["attributes"]["execID"] for e in seen]
     assert ids[0] == ids[2] != ids[3] == ids[5] and all(len(i) == 64 for i in ids)
     assert {e["id"] for e in seen} == {project.record("x")["id"]}
+
+
+def exec_events(project) -> list[dict]:
+    out = project("events", "--json", "--since", "1h", "--until", "0s").out
+    return [event for event in map(json.loads, out.splitlines()) if event["action"].startswith("exec")]
+
+
+def ends_of_exec(project) -> list[str]:
+    return [e["attributes"]["exitCode"] for e in exec_events(project) if e["action"] == "exec_die"]
+
+
+def test_end_of_a_detached_exec(project):
+    """Somebody waits for it who holds nothing of who started it, and tells whichever supervisor there is."""
+    project.write("compose.yaml", json.dumps({"services": {"x": {"image": "base", "init": True, "command": ["sleep", "600"], "stop_grace_period": "0s"}}}))
+    project.up()
+    project("exec", "-d", "x", "sh", "-c", "sleep 0.1; exit 4")
+    wait_for(lambda: ends_of_exec(project) == ["4"], "its end to be told")
+    start, end = exec_events(project)[1:]
+    assert start["action"] == "exec_start: sh -c sleep 0.1; exit 4" and start["attributes"]["execID"] == end["attributes"]["execID"]
+    assert project("exec", "-d", "x", "nosuch", code=127).err
+    project("exec", "-d", "x", "sh", "-c", "trap '' TERM; while [ ! -e /go ]; do sleep 0.05; done; exit 5")
+    first = project.supervisor()
+    os.kill(first, signal.SIGKILL)
+    wait_for(lambda: project.supervisor() not in (None, first) and project.state("x") == "running", "another supervisor")
+    project.sh("x", "touch /go")
+    wait_for(lambda: ends_of_exec(project) == ["4", "0", "5"] or ends_of_exec(project) == ["4", "5", "0"], "its end to be told to the next supervisor")
+    project("exec", "-d", "x", "sleep", "600")
+    project("stop")
+    wait_for(lambda: ends_of_exec(project)[-1] == "137", "the end of what ended with the container")
+    wait_for(lambda: not [p for p in Path("/proc").glob("[0-9]*/cmdline") if project.name.encode() in p.read_bytes() and b"\0detach\0" in p.read_bytes()],
+             "nobody to wait any more")

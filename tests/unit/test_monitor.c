@@ -11,6 +11,7 @@ int monitor_main(int argc, char **argv);
 #include "monitor/cleanup.c"
 #include "monitor/client.c"
 #include "monitor/compress.c"
+#include "monitor/detach.c"
 #include "monitor/enter.c"
 #include "monitor/logwriter.c"
 #include "monitor/main.c"
