@@ -70,12 +70,14 @@ static const char *const log_options[] = {"max-size",
                                           "cache-max-file",
                                           "cache-compress",
                                           NULL};
-static const char *const bridge_options[] = {
+static const char *const network_options[] = {
     "com.docker.network.bridge.name",
     "com.docker.network.bridge.enable_icc",
     "com.docker.network.bridge.enable_ip_masquerade",
     "com.docker.network.bridge.host_binding_ipv4",
     "com.docker.network.driver.mtu",
+    "parent",
+    "macvlan_mode",
     NULL,
 };
 static const char *const none[] = {NULL};
@@ -121,7 +123,7 @@ static const struct rule rules[] = {
     {"services", "service", "build.no_cache_filter", "no_cache leaves out the cache of all stages",
      NULL, NULL},
     {"networks", "network", "ipam.driver", "the address pools are compose's own", is_default, NULL},
-    {"networks", "network", "driver_opts.*", "bridges have no such option", NULL, bridge_options},
+    {"networks", "network", "driver_opts.*", "bridges have no such option", NULL, network_options},
 };
 
 static bool is_empty(const struct node *n)

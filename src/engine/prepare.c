@@ -255,10 +255,10 @@ static int join_networks(struct prepare_job *j)
         j->endpoints = xcalloc(n, sizeof(*j->endpoints));
         int gateway = pick_gateway(j, states, n);
         j->internal_only = gateway < 0;
-        if (gateway >= 0)
+        if (gateway >= 0 && states[gateway]->driver == NETWORK_BRIDGE)
             j->gateway_network = xstrdup(states[gateway]->name);
         for (size_t i = 0; i < n && rc == 0; i++)
-            if (states[i]->driver == NETWORK_BRIDGE)
+            if (network_has_interfaces(states[i]))
                 rc = connect_one(j, j->service->networks_n ? &j->service->networks[i] : NULL,
                                  states[i], (int)i == gateway);
     }

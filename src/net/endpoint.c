@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -16,6 +17,7 @@
 #include "base/units.h"
 #include "net/link.h"
 #include "net/netns.h"
+#include "net/plan.h"
 #include "net/store.h"
 #include "net/sysctl.h"
 
@@ -170,7 +172,7 @@ struct wiring {
     const struct endpoint_config *config;
     struct endpoint *e;
     struct netlink *host; /* opened in the host's namespace, used from within the container's */
-    int netns_fd, bridge;
+    int netns_fd, link;   /* link: of the bridge or of the parent */
     uint8_t mac[6];
 };
 
@@ -243,8 +245,12 @@ static int wire_inside(void *arg, struct err *err)
     struct wiring *w = arg;
     if (choose_ifname(w, err) < 0)
         return -1;
-    link_add_veth(w->host, w->e->veth, w->bridge, w->e->ifname, w->netns_fd, w->mac,
-                  w->network->mtu, network_group(w->network));
+    if (w->e->veth)
+        link_add_veth(w->host, w->e->veth, w->link, w->e->ifname, w->netns_fd, w->mac,
+                      w->network->mtu, network_group(w->network));
+    else
+        link_add_macvlan(w->host, w->link, w->e->ifname, w->netns_fd, w->mac, w->network->mtu,
+                         plan_macvlan_mode(w->network));
     if (netlink_commit(w->host, err) < 0)
         return -1;
     return configure_inside(w, err);
@@ -253,21 +259,28 @@ static int wire_inside(void *arg, struct err *err)
 static int wire(struct wiring *w, struct err *err)
 {
     struct netlink host AUTONETLINK = {0};
+    struct stat st;
+    const char *link = w->network->bridge ? w->network->bridge : w->network->parent;
     int netns AUTOCLOSE = open(w->config->netns, O_RDONLY | O_CLOEXEC);
     if (netns < 0)
         return err_sys(err, errno, "open network namespace %s", w->config->netns);
-    w->bridge = link_index(w->network->bridge);
-    if (!w->bridge)
-        return err_set(err, ERR_NOT_FOUND, "its bridge %s is missing", w->network->bridge);
+    if (fstat(netns, &st) == 0)
+        w->e->netns_inode = st.st_ino;
+    w->link = link_index(link);
+    if (!w->link)
+        return err_set(err, ERR_NOT_FOUND, "its interface %s is missing", link);
     w->netns_fd = netns;
     w->host = &host;
     if (netlink_open(&host, NETLINK_ROUTE, err) < 0)
         return -1;
     if (netns_run(netns, wire_inside, w, err) < 0) {
-        link_delete(&host, w->e->veth);
+        if (w->e->veth)
+            link_delete(&host, w->e->veth);
         netlink_commit(&host, NULL);
         return -1;
     }
+    if (!w->e->veth)
+        return 0;
     /* Hairpin: a container reaches a port that it publishes itself by the host's address. */
     link_set_port(&host, link_index(w->e->veth), true, !w->network->icc);
     return netlink_commit(&host, err);
@@ -329,7 +342,7 @@ static void remove_earlier(const struct paths *paths, const char *network, const
 int network_connect(const struct paths *paths, const struct network_state *network,
                     const struct endpoint_config *config, struct endpoint *e, struct err *err)
 {
-    if (network->driver != NETWORK_BRIDGE) {
+    if (!network_has_interfaces(network)) {
         fill(network, config, e);
         return 0;
     }
@@ -345,12 +358,25 @@ int network_connect(const struct paths *paths, const struct network_state *netwo
     return err_wrap(err, "connect %s to network %s", config->container_name, network->name);
 }
 
+static int delete_inside(void *arg, struct err *err)
+{
+    struct netlink nl AUTONETLINK = {0};
+    if (netlink_open(&nl, NETLINK_ROUTE, err) < 0)
+        return -1;
+    link_delete(&nl, arg);
+    return netlink_commit(&nl, err);
+}
+
 /* The interface dies with its namespace; until then, however short, it must not answer for an
- * address that somebody else may be given now. */
+ * address that somebody else may be given now. A macvlan one has no end out here. */
 static void silence(const struct endpoint *e)
 {
     struct netlink nl AUTONETLINK = {0};
+    struct stat st;
     int index = e->veth ? link_index(e->veth) : 0;
+    if (!e->veth && e->ifname && e->netns && stat(e->netns, &st) == 0 &&
+        st.st_ino == e->netns_inode)
+        netns_run_at(e->netns, delete_inside, e->ifname, NULL);
     if (!index || netlink_open(&nl, NETLINK_ROUTE, NULL) < 0)
         return;
     link_disable_port(&nl, index);
@@ -407,7 +433,7 @@ int network_pick_gateway(const struct network_state *const *networks, const int6
 {
     int best = -1;
     for (size_t i = 0; i < n; i++) {
-        if (networks[i]->driver != NETWORK_BRIDGE || networks[i]->internal)
+        if (!network_has_interfaces(networks[i]) || networks[i]->internal)
             continue;
         if (best < 0 || gw_priority[i] > gw_priority[best] ||
             (gw_priority[i] == gw_priority[best] &&

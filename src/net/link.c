@@ -62,6 +62,26 @@ void link_add_veth(struct netlink *nl, const char *name, int bridge, const char 
     mnl_attr_nest_end(nlh, info);
 }
 
+void link_add_macvlan(struct netlink *nl, int parent, const char *name, int netns_fd,
+                      const uint8_t mac[6], int mtu, uint32_t mode)
+{
+    struct nlmsghdr *nlh = netlink_message(nl, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL,
+                                           "make interface %s at interface %d", name, parent);
+    put_ifinfo(nlh, 0, false);
+    mnl_attr_put_strz(nlh, IFLA_IFNAME, name);
+    mnl_attr_put_u32(nlh, IFLA_LINK, (uint32_t)parent);
+    mnl_attr_put(nlh, IFLA_ADDRESS, 6, mac);
+    mnl_attr_put_u32(nlh, IFLA_NET_NS_FD, (uint32_t)netns_fd);
+    if (mtu)
+        mnl_attr_put_u32(nlh, IFLA_MTU, (uint32_t)mtu);
+    struct nlattr *info = mnl_attr_nest_start(nlh, IFLA_LINKINFO);
+    mnl_attr_put_strz(nlh, IFLA_INFO_KIND, "macvlan");
+    struct nlattr *data = mnl_attr_nest_start(nlh, IFLA_INFO_DATA);
+    mnl_attr_put_u32(nlh, IFLA_MACVLAN_MODE, mode);
+    mnl_attr_nest_end(nlh, data);
+    mnl_attr_nest_end(nlh, info);
+}
+
 void link_set_up(struct netlink *nl, int ifindex)
 {
     put_ifinfo(netlink_message(nl, RTM_NEWLINK, 0, "set interface %d up", ifindex), ifindex, true);

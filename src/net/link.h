@@ -17,6 +17,10 @@ void link_add_bridge(struct netlink *nl, const char *name, const uint8_t mac[6],
  * goes into the namespace. */
 void link_add_veth(struct netlink *nl, const char *name, int bridge, const char *peer, int netns_fd,
                    const uint8_t mac[6], int mtu, uint32_t group);
+/* An interface name at the parent, with its MAC address, which goes into the namespace. mode:
+ * MACVLAN_MODE_*, linux/if_link.h. */
+void link_add_macvlan(struct netlink *nl, int parent, const char *name, int netns_fd,
+                      const uint8_t mac[6], int mtu, uint32_t mode);
 void link_set_up(struct netlink *nl, int ifindex);
 void link_set_master(struct netlink *nl, int ifindex, int bridge);
 /* hairpin: frames may leave through the port that they came from. isolated: the port talks to the

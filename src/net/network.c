@@ -52,6 +52,11 @@ void network_config_of(const struct network *model, const char *project, struct 
     };
 }
 
+bool network_has_interfaces(const struct network_state *n)
+{
+    return n->driver == NETWORK_BRIDGE || n->driver == NETWORK_MACVLAN;
+}
+
 /* "host" and "none" are on every machine. */
 static struct network_state *predefined(const char *name)
 {

@@ -21,14 +21,15 @@
 
 enum network_driver {
     NETWORK_BRIDGE,
-    NETWORK_HOST, /* the machine's own namespace: nothing is made */
-    NETWORK_NONE, /* loopback alone */
+    NETWORK_MACVLAN, /* interfaces cut from one of the host's: a place in the network that it is in */
+    NETWORK_HOST,    /* the machine's own namespace: nothing is made */
+    NETWORK_NONE,    /* loopback alone */
 };
 
 /* What a network shall be. Strings are borrowed. */
 struct network_config {
     const char *name;    /* on the machine */
-    const char *driver;  /* NULL: bridge; host, none */
+    const char *driver;  /* NULL: bridge; macvlan, host, none */
     const char *project; /* NULL: of no project */
     const char *key;     /* its key in the file, NULL: none */
     const struct ipam_pool *pools;
@@ -59,6 +60,7 @@ struct network_state {
     char *name, *project, *key;
     enum network_driver driver;
     char *bridge; /* interface name, NULL: driver without one */
+    char *parent; /* the interface of the host that macvlan ones belong to, else NULL */
     struct network_subnet *subnets;
     size_t subnets_n;
     bool internal, attachable, ipv4, ipv6;
@@ -76,6 +78,8 @@ struct network_state {
 };
 
 void network_state_free(struct network_state *n);
+/* Whether containers get an interface in it. */
+bool network_has_interfaces(const struct network_state *n);
 
 /* Fills c from a network of the file. */
 void network_config_of(const struct network *model, const char *project, struct network_config *c);
@@ -120,7 +124,8 @@ struct endpoint {
     char *container_id, *container_name, *project, *service, *network;
     char *netns;
     char *ifname;              /* in the container; NULL: driver without interface */
-    char *veth;                /* its other end, a port of the bridge */
+    uint64_t netns_inode;      /* of the namespace that was at netns, see stat(2) */
+    char *veth;                /* its other end, a port of the bridge; NULL: macvlan */
     struct ip_addr ipv4, ipv6; /* family 0: none */
     unsigned ipv4_prefix, ipv6_prefix;
     struct ip_addr gateway4, gateway6; /* family 0: none, or an internal network */
@@ -138,7 +143,7 @@ int network_pick_gateway(const struct network_state *const *networks, const int6
 
 /* Connects the container: addresses (the lowest free; a requested one that is taken is ERR_CONFLICT
  * and names the holder), veth, bridge port, routes, and the endpoint's file, which makes its names
- * known to other projects. Already connected: mended and returned. e is filled on success only. */
+ * known to other projects. Already connected: made anew. e is filled on success only. */
 int network_connect(const struct paths *paths, const struct network_state *network,
                     const struct endpoint_config *config, struct endpoint *e, struct err *err);
 /* Undoes network_connect(), published ports included. Not connected, or no such network: fine.

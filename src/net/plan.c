@@ -1,6 +1,7 @@
 #include "net/plan.h"
 
 #include <ctype.h>
+#include <linux/if_link.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <string.h>
@@ -38,7 +39,8 @@ static void survey_add(struct survey *s, const struct ip_net *net, const char *w
         vec_push(&s->refused, (struct pool_taken){.net = *net, .what = xstrdup(what)});
 }
 
-static int survey_routes(struct survey *s, struct err *err)
+/* clash: a subnet that the user chooses must be none of them. */
+static int survey_routes(struct survey *s, bool clash, struct err *err)
 {
     struct netlink nl AUTONETLINK = {0};
     struct host_route *routes = NULL;
@@ -55,7 +57,7 @@ static int survey_routes(struct survey *s, struct err *err)
             if_indextoname((unsigned)r->ifindex, dev);
         snprintf(what, sizeof(what), "%s %s on %s", r->local ? "address" : "route",
                  ip_net_format(&r->dst, net), dev);
-        survey_add(s, &r->dst, what, true);
+        survey_add(s, &r->dst, what, clash);
     }
     free(routes);
     return 0;
@@ -95,13 +97,14 @@ static int survey_networks(const struct paths *paths, struct survey *s, struct e
     return 0;
 }
 
-static int survey_machine(const struct paths *paths, struct survey *s, struct err *err)
+static int survey_machine(const struct paths *paths, struct survey *s, bool routes_clash,
+                          struct err *err)
 {
     /* Networks first: of a network and its route, the network's name says more. */
     if (survey_networks(paths, s, err) < 0)
         return -1;
     survey_nameservers(s);
-    return survey_routes(s, err);
+    return survey_routes(s, routes_clash, err);
 }
 
 /* A subnet that the user names may lie inside a larger route to elsewhere (a company's 10.0.0.0/8), which
@@ -242,7 +245,7 @@ int plan_next_subnet(const struct paths *paths, struct ip_net *out, struct err *
 {
     struct network_config config = {.name = "check"};
     struct survey survey = {0};
-    int r = survey_machine(paths, &survey, err);
+    int r = survey_machine(paths, &survey, true, err);
     if (r == 0)
         r = choose_subnet(&config, &survey, AF_INET, out, err);
     survey_release(&survey);
@@ -299,31 +302,100 @@ static int choose_driver(const char *driver, enum network_driver *out, struct er
 {
     if (!driver || !*driver || streq(driver, "bridge") || streq(driver, "default"))
         *out = NETWORK_BRIDGE;
+    else if (streq(driver, "macvlan"))
+        *out = NETWORK_MACVLAN;
     else if (streq(driver, "host"))
         *out = NETWORK_HOST;
     else if (streq(driver, "none") || streq(driver, "null"))
         *out = NETWORK_NONE;
     else
         return err_set(err, ERR_INVALID,
-                       "driver \"%s\" is not supported yet: bridge, host and none are", driver);
+                       "driver \"%s\" is not supported: bridge, macvlan, host and none are",
+                       driver);
+    return 0;
+}
+
+/* routes_clash: a subnet of the user's must not be one that the host has a route to. */
+static int plan_addresses(const struct paths *paths, const struct network_config *config,
+                          bool routes_clash, struct network_state *n, struct err *err)
+{
+    struct survey survey = {0};
+    int r = survey_machine(paths, &survey, routes_clash, err);
+    if (r == 0)
+        r = plan_subnets(config, &survey, n, err);
+    survey_release(&survey);
+    return r;
+}
+
+static int take_options(const struct network_config *config, struct network_state *n,
+                        struct err *err)
+{
+    for (size_t i = 0; i < config->driver_opts.n; i++) {
+        const struct key_value *kv = &config->driver_opts.v[i];
+        if (take_option(n, kv->key, kv->value ? kv->value : "", err) < 0)
+            return -1;
+    }
     return 0;
 }
 
 static int plan_bridge(const struct paths *paths, const struct network_config *config,
                        struct network_state *n, struct err *err)
 {
-    struct survey survey = {0};
     n->bridge = xasprintf("br-%.12s", n->id);
-    for (size_t i = 0; i < config->driver_opts.n; i++) {
-        const struct key_value *kv = &config->driver_opts.v[i];
-        if (take_option(n, kv->key, kv->value ? kv->value : "", err) < 0)
-            return -1;
-    }
-    int r = survey_machine(paths, &survey, err);
-    if (r == 0)
-        r = plan_subnets(config, &survey, n, err);
-    survey_release(&survey);
-    return r;
+    return take_options(config, n, err) < 0 ? -1 : plan_addresses(paths, config, true, n, err);
+}
+
+static const struct {
+    const char *name;
+    uint32_t mode;
+} macvlan_modes[] = {
+    {"bridge", MACVLAN_MODE_BRIDGE},
+    {"private", MACVLAN_MODE_PRIVATE},
+    {"vepa", MACVLAN_MODE_VEPA},
+    {"passthru", MACVLAN_MODE_PASSTHRU},
+};
+
+static bool find_macvlan_mode(const char *name, uint32_t *mode)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(macvlan_modes); i++)
+        if (streq(name, macvlan_modes[i].name)) {
+            *mode = macvlan_modes[i].mode;
+            return true;
+        }
+    return false;
+}
+
+uint32_t plan_macvlan_mode(const struct network_state *n)
+{
+    uint32_t mode = MACVLAN_MODE_BRIDGE;
+    find_macvlan_mode(jstr(n->options, "macvlan_mode", ""), &mode);
+    return mode;
+}
+
+/* Its subnet is that of the network which the parent is in: the host has a route to it. */
+static int plan_macvlan(const struct paths *paths, const struct network_config *config,
+                        struct network_state *n, struct err *err)
+{
+    uint32_t mode;
+    const char *parent = jstr(n->options, "parent", ""),
+               *name = jstr(n->options, "macvlan_mode", "bridge");
+    if (take_options(config, n, err) < 0)
+        return -1;
+    free(n->bridge);
+    n->bridge = NULL;
+    if (!find_macvlan_mode(name, &mode))
+        return err_set(err, ERR_INVALID,
+                       "driver option macvlan_mode: \"%s\": want bridge, private, vepa or passthru",
+                       name);
+    if (!*parent || n->internal)
+        return err_set(err, ERR_INVALID,
+                       "driver macvlan wants the driver option parent, and leads outside: for an "
+                       "internal network use bridge");
+    if (streq(parent, "lo") || !link_index(parent))
+        return err_set(err, ERR_NOT_FOUND, "driver option parent: no interface \"%s\" for it",
+                       parent);
+    n->parent = xstrdup(parent);
+    return plan_addresses(paths, config, false, n, err);
 }
 
 int network_plan(const struct paths *paths, const struct network_config *config,
@@ -350,6 +422,8 @@ int network_plan(const struct paths *paths, const struct network_config *config,
     int r = choose_driver(config->driver, &n->driver, err);
     if (r == 0 && n->driver == NETWORK_BRIDGE)
         r = plan_bridge(paths, config, n, err);
+    if (r == 0 && n->driver == NETWORK_MACVLAN)
+        r = plan_macvlan(paths, config, n, err);
     if (r < 0) {
         network_state_free(n);
         return -1;

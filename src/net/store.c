@@ -108,8 +108,10 @@ static bool subnet_from_json(const json_t *o, struct network_subnet *s)
     return true;
 }
 
-static const char *const driver_names[] = {
-    [NETWORK_BRIDGE] = "bridge", [NETWORK_HOST] = "host", [NETWORK_NONE] = "none"};
+static const char *const driver_names[] = {[NETWORK_BRIDGE] = "bridge",
+                                           [NETWORK_MACVLAN] = "macvlan",
+                                           [NETWORK_HOST] = "host",
+                                           [NETWORK_NONE] = "none"};
 
 static json_t *network_to_json(const struct network_state *n)
 {
@@ -120,6 +122,7 @@ static json_t *network_to_json(const struct network_state *n)
     jset_str(o, "key", n->key);
     jset_str(o, "driver", driver_names[n->driver]);
     jset_str(o, "bridge", n->bridge);
+    jset_str(o, "parent", n->parent);
     jset_str(o, "host_binding", n->host_binding);
     json_object_set_new(o, "internal", json_boolean(n->internal));
     json_object_set_new(o, "attachable", json_boolean(n->attachable));
@@ -152,6 +155,7 @@ static bool network_from_json(const json_t *o, struct network_state *n)
     n->project = get_str(o, "project");
     n->key = get_str(o, "key");
     n->bridge = get_str(o, "bridge");
+    n->parent = get_str(o, "parent");
     n->host_binding = get_str(o, "host_binding");
     n->internal = jbool(o, "internal", false);
     n->attachable = jbool(o, "attachable", false);
@@ -176,7 +180,8 @@ static bool network_from_json(const json_t *o, struct network_state *n)
         if (!subnet_from_json(json_array_get(subnets, i), &n->subnets[i]))
             return false;
     }
-    return n->id && strlen(n->id) == 64 && n->name && (n->bridge || n->driver != NETWORK_BRIDGE);
+    return n->id && strlen(n->id) == 64 && n->name && (n->bridge || n->driver != NETWORK_BRIDGE) &&
+           (n->parent || n->driver != NETWORK_MACVLAN);
 }
 
 void network_state_free(struct network_state *n)
@@ -194,6 +199,7 @@ void network_state_free(struct network_state *n)
     free(n->project);
     free(n->key);
     free(n->bridge);
+    free(n->parent);
     free(n->host_binding);
     free(n->warning);
     json_decref(n->labels);
@@ -260,6 +266,7 @@ int store_endpoint_save(const struct paths *paths, const struct endpoint *e, str
     jset_str(o, "service", e->service);
     jset_str(o, "network", e->network);
     jset_str(o, "netns", e->netns);
+    json_object_set_new(o, "netns_inode", json_integer((json_int_t)e->netns_inode));
     jset_str(o, "ifname", e->ifname);
     jset_str(o, "veth", e->veth);
     jset_str(o, "mac", e->mac);
@@ -289,6 +296,7 @@ int store_endpoint_load(const char *path, struct endpoint *e, struct err *err)
     e->service = get_str(o, "service");
     e->network = get_str(o, "network");
     e->netns = get_str(o, "netns");
+    e->netns_inode = (uint64_t)jint(o, "netns_inode", 0);
     e->ifname = get_str(o, "ifname");
     e->veth = get_str(o, "veth");
     snprintf(e->mac, sizeof(e->mac), "%s", jstr(o, "mac", ""));

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 
@@ -125,6 +126,46 @@ def test_names_and_labels_of_networks_and_volumes(project):
     assert {"kept": "yes", "com.docker.compose.project": project.name, "com.docker.compose.volume": "vol"}.items() <= volume["labels"].items()
     assert f"{name}-vol" in project("volumes", "-q").out
     assert ":" in project("port", "x", "80").out
+
+
+def test_macvlan(project, outside):
+    """A place in the network that an interface of the host is in: no bridge, nothing translated."""
+    place = {"driver": "macvlan", "driver_opts": {"parent": "cable0"},
+             "ipam": {"config": [{"subnet": "198.18.0.0/24", "ip_range": "198.18.0.64/26", "gateway": outside.far}]}}
+    write(project, {"web": web(networks={"lan": {"ipv4_address": "198.18.0.77"}}, ports=["41490:80"]), "x": sleeper(networks=["lan"])},
+          networks={"lan": place})
+    before = links()
+    project.up()
+    assert links() == before, "nothing of it in the host's namespace"
+    assert project.address("x", "lan") == "198.18.0.64"
+    assert "macvlan mode bridge" in project.in_netns("x", "ip", "-d", "link", "show", "eth0").stdout
+    assert project.sh("x", "ip route").splitlines()[0].startswith(f"default via {outside.far} dev eth0")
+    wait_for(lambda: project.sh("x", "timeout 2 wget -qO- http://web/", code=None) == "web", "an answer by name")
+    assert outside.run("curl", "-sS", "--max-time", "5", "http://198.18.0.77/").stdout.strip() == "web"
+    assert project.sh("x", f"ping -c 1 -W 2 {outside.far} | grep -c ' 0% packet loss'") == "1"
+    assert unreachable("curl", "-sS", "--max-time", "1", f"http://{outside.near}:41490/"), "ports are not published there"
+    for again in (("restart", "-t", "0", "web"), ("up", "-d", "--force-recreate", "-t", "0", "web")):
+        project(*again)
+        wait_for(lambda: outside.run("curl", "-sS", "--max-time", "2", "http://198.18.0.77/", check=False).stdout.strip() == "web",
+                 f"an answer after {again[0]}")
+    os.kill(project.supervisor(), signal.SIGKILL)
+    wait_for(lambda: project.sh("x", "timeout 2 wget -qO- http://web/", code=None) == "web", "names to come back")
+    project("down", "-t", "0")
+    assert "cable0" in links()
+
+    place["driver_opts"]["macvlan_mode"] = "private"
+    write(project, {"web": web(networks=["lan"]), "x": sleeper(networks=["lan"])}, networks={"lan": place})
+    project.up()
+    assert project.sh("x", f"ping -c 1 -W 2 {outside.far} | grep -c ' 0% packet loss'") == "1"
+    assert project.exec("x", "ping", "-c", "1", "-W", "1", project.address("web", "lan"), code=None).code != 0
+    project("down", "-t", "0")
+
+    for options, more, why in (({"parent": "eth99"}, {}, 'driver option parent: no interface "eth99" for it'),
+                               ({"parent": "cable0", "macvlan_mode": "best"}, {}, 'macvlan_mode: "best": want bridge'),
+                               ({"parent": "cable0"}, {"internal": True}, "for an internal network use bridge"),
+                               ({}, {}, "driver macvlan wants the driver option parent")):
+        write(project, {"x": sleeper(networks=["lan"])}, networks={"lan": place | {"driver_opts": options} | more})
+        assert why in project("up", "-d", code=1).err
 
 
 def test_other_drivers_and_external_secrets_are_refused(project):
