@@ -268,6 +268,15 @@ int cli_project_if_any(struct cli *cli, char **name, struct project **project, s
     return told(err);
 }
 
+struct project *cli_project_quietly(struct cli *cli)
+{
+    struct load_options options;
+    struct diag d AUTODIAG = DIAG_INIT;
+    struct project *p = NULL;
+    cli_load_options(cli, &options);
+    return project_load(&options, &p, &d) == 0 ? p : NULL;
+}
+
 int cli_check_services(const struct project *p, const char *const *names, struct err *err)
 {
     for (; *names; names++) {

@@ -51,6 +51,8 @@ int cli_project(struct cli *cli, const struct load_options *options, struct proj
 int cli_project_name(struct cli *cli, char **name, const char *const *services, struct err *err);
 /* For down: with a name given, a missing file is fine and leaves *project NULL. */
 int cli_project_if_any(struct cli *cli, char **name, struct project **project, struct err *err);
+/* What the files say by now, for who names places in them. NULL: nothing that loads. */
+struct project *cli_project_quietly(struct cli *cli);
 /* "no such service: NAME" unless each name is a service (or a disabled one) of the project. */
 int cli_check_services(const struct project *p, const char *const *names, struct err *err);
 

@@ -63,6 +63,17 @@ int error_of_event(const json_t *event, const struct project *p, struct err *err
     return -1;
 }
 
+/* A command that needs no files still names the place of what is at fault. */
+static void fail(struct dialog *d, const json_t *event)
+{
+    const struct project *known = d->progress.project;
+    struct project *own = known || !json_object_get(event, "path") ? NULL
+                                                                   : cli_project_quietly(d->cli);
+    d->failed = true;
+    error_of_event(event, known ? known : own, &d->err);
+    project_free(own);
+}
+
 static void on_event(void *ctx, const char *name, const json_t *event)
 {
     struct dialog *d = ctx;
@@ -77,8 +88,7 @@ static void on_event(void *ctx, const char *name, const json_t *event)
     } else if (streq(name, "done")) {
         d->exit_code = (int)jint(event, "exit", 0);
     } else if (streq(name, "error")) {
-        d->failed = true;
-        error_of_event(event, d->progress.project, &d->err);
+        fail(d, event);
     }
     if (d->hooks && d->hooks->event)
         d->hooks->event(d->hooks->ctx, name, event);

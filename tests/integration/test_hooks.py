@@ -226,7 +226,7 @@ def test_failing_pre_start(project):
     failed = project.up(code=1)
     assert 'service "a" pre_start[1] exited with code 3 (compose.yaml:9)\n  | because\n' in failed.err
     assert [r["status"] for r in project.records()] == ["created", "created"], "and nothing of the steps"
-    assert "exited with code 3" in project("start", "a", code=1).err
+    assert 'service "a" pre_start[1] exited with code 3 (compose.yaml:9)\n  | because\n' in project("start", "a", code=1).err
     data = project.root / "volumes" / f"{project.name}_data" / "_data"
     (data / "ok").write_text("")
     project.up()
