@@ -387,8 +387,8 @@ def test_secrets_and_configs(project):
             image: base
             init: true
             command: sleep 600
-            secrets: [key, {source: env, target: other, mode: 0400}]
-            configs: [{source: conf, target: /etc/app.conf}]
+            secrets: [key, {source: env, target: other, mode: 0400}, {source: key, target: given, uid: "1000", gid: "7", mode: 0440}]
+            configs: [{source: conf, target: /etc/app.conf}, {source: conf, target: /etc/own.conf, uid: "1000", mode: 0600}]
         secrets:
           key: {file: key.txt}
           env: {environment: FROM_ENV}
@@ -400,7 +400,9 @@ def test_secrets_and_configs(project):
     assert project.sh("x", "cat /run/secrets/key") == "hidden"
     assert project.sh("x", "cat /run/secrets/other") == "from the shell"
     assert project.sh("x", "cat /etc/app.conf") == "port=99"
-    project.env["FROM_ENV"] = "from the shell"
+    assert project.sh("x", "cd /run/secrets; stat -c '%n %a %u:%g' key other given /etc/app.conf /etc/own.conf").splitlines() == [
+        "key 600 0:0", "other 400 0:0", "given 440 1000:7", "/etc/app.conf 444 0:0", "/etc/own.conf 600 1000:0"]
+    assert project.sh("x", "cat /run/secrets/given") == "hidden"
 
 
 def test_devices(project):
