@@ -155,7 +155,8 @@ static void begin_prepare(struct container *c)
     if (!container_service(c))
         err_set(&c->fault, ERR_CORRUPT, "its configuration cannot be read");
     else if (prepare_job_new(c->engine, c, &c->job, &c->fault) == 0) {
-        engine_work(c->engine, prepare_run, on_prepared, c->job);
+        /* Each start reads all mounts of the machine: the fewer of others are prepared by then, the better. */
+        engine_work_in_line(c->engine, prepare_run, on_prepared, c->job);
         engine_warm_cgroups(c->engine);
         return;
     }

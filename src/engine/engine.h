@@ -20,12 +20,14 @@
 #include "model/project.h"
 #include "net/port.h"
 #include "runtime/oci.h"
+#include "runtime/sealed.h"
 
 struct container;
 struct operation;
 struct reaper;
 struct server;
 struct turns;
+struct work;
 
 /* A loaded project, shared by the containers that were made from it. */
 struct project_ref {
@@ -60,7 +62,10 @@ struct engine {
     struct server *server;
     struct reaper *reaper;
     struct turns *turns;
+    struct sealed_program crun; /* made by the first start */
     unsigned work_pending;
+    VEC(struct work *) line; /* work that waits for its turn, and how much has it */
+    unsigned line_busy;
     bool retiring;        /* nothing left to supervise: handles are being closed */
     bool handing_over;    /* a newer program waits for us to end; nothing new is begun */
     uv_idle_t kick;       /* runs the operations in this turn of the loop, after the callbacks */
@@ -79,6 +84,11 @@ void engine_hand_over(struct engine *e);
 
 /* Runs run(arg) in the pool, then done(arg) on the loop. */
 void engine_work(struct engine *e, void (*run)(void *arg), void (*done)(void *arg), void *arg);
+
+/* The same, as many at a time as the machine has processors. For what a hundred containers want at once: what one of
+ * them leads to comes before the rest, so that the loop gets it bit by bit. */
+void engine_work_in_line(struct engine *e, void (*run)(void *arg), void (*done)(void *arg),
+                         void *arg);
 
 /* For uv_read_start(): a buffer on the heap, which the callback that reads frees. */
 void engine_read_buffer(uv_handle_t *handle, size_t size, uv_buf_t *buf);

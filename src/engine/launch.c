@@ -258,6 +258,8 @@ static int start_monitor(struct container *c, pid_t adopt, struct err *err)
         .await_attach = c->await_attach && !adopt,
         .adopt_pid = adopt,
         .adopt_tty = adopt ? c->tty_fd : -1,
+        .program = streq(path_base(rt.path), "crun") ? sealed_program(&c->engine->crun, rt.path)
+                                                     : -1,
     };
     pid_t monitor;
     int rc = monitor_start(&r, &monitor, err);

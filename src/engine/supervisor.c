@@ -109,6 +109,7 @@ struct work {
     void (*run)(void *arg);
     void (*done)(void *arg);
     void *arg;
+    bool in_line; /* see engine_work_in_line() */
 };
 
 static void work_run(uv_work_t *req)
@@ -117,24 +118,61 @@ static void work_run(uv_work_t *req)
     w->run(w->arg);
 }
 
+static void work_submit(struct work *w);
+
+static void line_advance(struct engine *e)
+{
+    unsigned most = uv_available_parallelism() > 2 ? uv_available_parallelism() : 2;
+    while (e->line.n && e->line_busy < most) {
+        struct work *w = e->line.v[0];
+        vec_remove(&e->line, 0);
+        e->line_busy++;
+        work_submit(w);
+    }
+}
+
 static void work_done(uv_work_t *req, int status)
 {
     struct work *w = req->data;
-    (void)status;
-    w->engine->work_pending--;
     struct engine *e = w->engine;
+    (void)status;
+    e->work_pending--;
     w->done(w->arg);
+    if (w->in_line) {
+        e->line_busy--;
+        line_advance(e);
+    }
     free(w);
     engine_kick(e);
 }
 
-void engine_work(struct engine *e, void (*run)(void *arg), void (*done)(void *arg), void *arg)
+static void work_submit(struct work *w)
+{
+    uv_queue_work(w->engine->loop, &w->req, work_run, work_done);
+}
+
+static struct work *work_new(struct engine *e, void (*run)(void *arg), void (*done)(void *arg),
+                             void *arg)
 {
     struct work *w = xcalloc(1, sizeof(*w));
     *w = (struct work){.engine = e, .run = run, .done = done, .arg = arg};
     w->req.data = w;
     e->work_pending++;
-    uv_queue_work(e->loop, &w->req, work_run, work_done);
+    return w;
+}
+
+void engine_work(struct engine *e, void (*run)(void *arg), void (*done)(void *arg), void *arg)
+{
+    work_submit(work_new(e, run, done, arg));
+}
+
+void engine_work_in_line(struct engine *e, void (*run)(void *arg), void (*done)(void *arg),
+                         void *arg)
+{
+    struct work *w = work_new(e, run, done, arg);
+    w->in_line = true;
+    vec_push(&e->line, w);
+    line_advance(e);
 }
 
 void engine_read_buffer(uv_handle_t *handle, size_t size, uv_buf_t *buf)
@@ -473,6 +511,7 @@ int supervisor_main(const struct paths *p, const char *project, int listen_fd, i
     uv_loop_t loop;
     uv_loop_init(&loop);
     e->loop = &loop;
+    e->crun = SEALED_PROGRAM_INIT;
     e->paths = p;
     e->project_name = project;
     if (image_store_open(p, &e->images, &err) < 0) {
@@ -496,7 +535,9 @@ int supervisor_main(const struct paths *p, const char *project, int listen_fd, i
     uv_run(&loop, UV_RUN_DEFAULT);
     vec_release(&e->containers);
     vec_release(&e->operations);
+    vec_release(&e->line);
     project_ref_put(e->project);
     image_store_free(e->images);
+    sealed_program_release(&e->crun);
     return uv_loop_close(&loop) == 0 ? 0 : 1;
 }

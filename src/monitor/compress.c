@@ -61,7 +61,7 @@ void compress_tick(struct monitor *m)
                      : openat(m->dir, unfinished,
                               O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0640);
     if (target >= 0) {
-        c->pid = run_spawn(m, argv, (int[3]){c->source, target, -1}, false, NULL);
+        c->pid = run_spawn(m, NULL, argv, (int[3]){c->source, target, -1}, false, NULL);
         close(target);
     }
     if (!c->pid)

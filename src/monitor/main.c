@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 /* Descriptors that runtime/monitor.c hands over. */
-enum { FD_LISTENER = 3, FD_LOCK = 4, FD_TTY = 5 };
+enum { FD_LISTENER = 3, FD_LOCK = 4, FD_TTY = 5, FD_RUNTIME = 5, FD_NONE = 6 };
 
 static const int64_t LINGER = 60000000000; /* for clients that have not read all */
 
@@ -66,7 +66,7 @@ static const char *value_of(const char *arg, const char *name)
 
 static bool parse(int argc, char **argv, struct options *o)
 {
-    *o = (struct options){.adopt_tty = -1, .log = true, .log_max_file = 1};
+    *o = (struct options){.adopt_tty = -1, .sealed = -1, .log = true, .log_max_file = 1};
     for (int i = 1; i < argc; i++) {
         const char *v;
         if (strcmp(argv[i], "--") == 0) {
@@ -93,6 +93,8 @@ static bool parse(int argc, char **argv, struct options *o)
             o->adopt_pid = atoi(v);
         } else if (strcmp(argv[i], "--adopt-tty") == 0) {
             o->adopt_tty = FD_TTY;
+        } else if (strcmp(argv[i], "--sealed") == 0) {
+            o->sealed = FD_RUNTIME;
         } else if (strcmp(argv[i], "--tty") == 0) {
             o->tty = true;
         } else if (strcmp(argv[i], "--stdin") == 0) {
@@ -129,9 +131,11 @@ static bool open_all(struct monitor *m)
     sigaddset(&chld, SIGCHLD);
     sigprocmask(SIG_SETMASK, &chld, NULL);
     /* What a careless caller of compose has left open would stay open as long as the container. */
-    syscall(SYS_close_range, m->opt.adopt_tty >= 0 ? FD_TTY + 1 : FD_TTY, ~0u, 0);
+    bool fifth = m->opt.adopt_tty >= 0 || m->opt.sealed >= 0;
+    syscall(SYS_close_range, fifth ? FD_NONE : FD_TTY, ~0u, 0);
     fcntl(FD_LISTENER, F_SETFD, FD_CLOEXEC);
     fcntl(FD_LOCK, F_SETFD, FD_CLOEXEC);
+    fcntl(m->opt.sealed, F_SETFD, FD_CLOEXEC);
     m->lock = FD_LOCK;
     m->listener = (struct source){FD_LISTENER, clients_accept};
     m->signals = (struct source){signalfd(-1, &chld, SFD_CLOEXEC | SFD_NONBLOCK), run_signals};

@@ -49,6 +49,7 @@ struct options {
     struct sink sink;
     pid_t adopt_pid;
     int adopt_tty;  /* descriptor, -1: none */
+    int sealed;     /* descriptor of the runtime, -1: it is started by its path */
     char **respawn; /* argv, NULL: none */
 };
 
@@ -113,10 +114,11 @@ void output_discard(struct monitor *m);
 /* How soon the kernel takes this process, and what it starts then, when memory is short. */
 #define MONITOR_OOM_SCORE "-500"
 void oom_score_write(const char *score);
-/* Starts argv with the given standard streams (-1: /dev/null); no signal is ignored or blocked in it. The lock
- * goes along as descriptor 3. cwd NULL: RUN/containers/ID; else in a session of its own. 0 with errno: failed. */
-pid_t run_spawn(const struct monitor *m, char *const *argv, const int fds[3], bool with_lock,
-                const char *cwd);
+/* Starts argv with the given standard streams (-1: /dev/null); no signal is ignored or blocked in it. program NULL:
+ * argv[0]. The lock goes along as descriptor 3. cwd NULL: RUN/containers/ID; else in a session of its own. 0 with
+ * errno: failed. */
+pid_t run_spawn(const struct monitor *m, const char *program, char *const *argv, const int fds[3],
+                bool with_lock, const char *cwd);
 void run_start(struct monitor *m);
 void run_adopt(struct monitor *m);
 void run_signals(struct monitor *m, struct source *s, uint32_t events);

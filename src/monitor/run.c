@@ -82,8 +82,8 @@ void oom_score_write(const char *score)
     close(fd);
 }
 
-pid_t run_spawn(const struct monitor *m, char *const *argv, const int fds[3], bool with_lock,
-                const char *cwd)
+pid_t run_spawn(const struct monitor *m, const char *program, char *const *argv, const int fds[3],
+                bool with_lock, const char *cwd)
 {
     posix_spawn_file_actions_t fa;
     posix_spawnattr_t attr;
@@ -105,7 +105,7 @@ pid_t run_spawn(const struct monitor *m, char *const *argv, const int fds[3], bo
     pid_t pid = 0;
     /* Children inherit it, and crun 1.8 leaves them what they have where they are to have 0. */
     oom_score_write("0");
-    int rc = posix_spawn(&pid, argv[0], &fa, &attr, argv, environ);
+    int rc = posix_spawn(&pid, program ? program : argv[0], &fa, &attr, argv, environ);
     oom_score_write(MONITOR_OOM_SCORE);
     posix_spawn_file_actions_destroy(&fa);
     posix_spawnattr_destroy(&attr);
@@ -152,7 +152,7 @@ static void run_delete(struct monitor *m)
         runtime_deleted(m);
         return;
     }
-    m->runtime_pid = run_spawn(m, argv, (int[3]){-1, -1, -1}, false, NULL);
+    m->runtime_pid = run_spawn(m, NULL, argv, (int[3]){-1, -1, -1}, false, NULL);
     m->kill_runtime_at = now_monotonic() + DELETE_WAIT;
 }
 
@@ -205,6 +205,19 @@ static void start_failed(struct monitor *m, const char *what)
     run_failed(m, 125, text);
 }
 
+/* A machine that runs nothing from memory (noexec) has the file. */
+static pid_t spawn_runtime(struct monitor *m, char *const *argv, const int child[3])
+{
+    char sealed[32];
+    pid_t pid = 0;
+    if (m->opt.sealed >= 0) {
+        snprintf(sealed, sizeof(sealed), "/proc/self/fd/%d", m->opt.sealed);
+        pid = run_spawn(m, sealed, argv, child, true, NULL);
+        close(m->opt.sealed);
+    }
+    return pid ? pid : run_spawn(m, NULL, argv, child, true, NULL);
+}
+
 void run_start(struct monitor *m)
 {
     unlink("pid");
@@ -236,7 +249,7 @@ void run_start(struct monitor *m)
     }
     argv[n++] = (char *)m->opt.id;
     argv[n] = NULL;
-    m->runtime_pid = run_spawn(m, argv, child, true, NULL);
+    m->runtime_pid = spawn_runtime(m, argv, child);
     int spawn_errno = errno;
     run_respawn(m); /* unless the supervisor connects, which may be dead already */
     for (int i = 0; i < 3; i++)
@@ -534,7 +547,7 @@ static void respawn(struct monitor *m, int64_t now)
         m->respawn_at = 0;
         return;
     }
-    m->respawned = run_spawn(m, m->opt.respawn, (int[3]){-1, -1, -1}, false, "/");
+    m->respawned = run_spawn(m, NULL, m->opt.respawn, (int[3]){-1, -1, -1}, false, "/");
     m->respawn_at = now + m->respawn_delay;
     m->respawn_delay = m->respawn_delay * 2 < RESPAWN_MAX ? m->respawn_delay * 2 : RESPAWN_MAX;
 }

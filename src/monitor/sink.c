@@ -137,8 +137,8 @@ static bool reach_relay(struct sink *s)
         return false;
     s->fd = ends[0];
     fcntl(s->fd, F_SETFL, O_NONBLOCK);
-    pid_t pid = run_spawn(s->monitor, (char *const *)s->relay, (int[3]){ends[1], -1, -1}, false,
-                          "/");
+    pid_t pid = run_spawn(s->monitor, NULL, (char *const *)s->relay, (int[3]){ends[1], -1, -1},
+                          false, "/");
     close(ends[1]);
     if (pid && ready(s, POLLIN) && read(s->fd, &said, 1) == 1)
         return true;

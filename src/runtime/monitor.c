@@ -115,9 +115,11 @@ static void build_args(const struct monitor_request *r, const char *run, struct 
         add_number(a, "adopt", r->adopt_pid);
     if (r->adopt_pid && r->adopt_tty >= 0)
         add_arg(a, "adopt-tty", NULL);
+    if (!r->adopt_pid && r->program >= 0)
+        add_arg(a, "sealed", NULL);
 }
 
-/* The monitor finds its descriptors at 3 (listener), 4 (lock) and 5 (terminal). Ours may have just
+/* The monitor finds its descriptors at 3 (listener), 4 (lock) and 5 (terminal, or runtime). Ours may have just
  * these numbers: they are moved out of the way first, and without O_CLOEXEC by dup2 in the child. */
 static int spawn_monitor(const char *path, char **argv, const int fds[3], pid_t *pid)
 {
@@ -159,8 +161,9 @@ static int monitor_spawn(const struct monitor_request *r, const char *program, c
     for (size_t i = 0; i < extra; i++)
         argv[own + i] = (char *)r->respawn[i];
     int high[3] = {fcntl(listener, F_DUPFD_CLOEXEC, 10), fcntl(lock, F_DUPFD_CLOEXEC, 10), -1};
-    if (r->adopt_pid && r->adopt_tty >= 0)
-        high[2] = fcntl(r->adopt_tty, F_DUPFD_CLOEXEC, 10);
+    int third = r->adopt_pid ? r->adopt_tty : r->program;
+    if (third >= 0)
+        high[2] = fcntl(third, F_DUPFD_CLOEXEC, 10);
     int rc = high[0] < 0 || high[1] < 0 ? errno : spawn_monitor(program, argv, high, pid);
     for (int i = 0; i < 3; i++)
         fd_close_ptr(&high[i]);

@@ -62,6 +62,7 @@ struct monitor_request {
     bool await_attach;
     pid_t adopt_pid; /* 0: run the container; else: it has lost its monitor, and may have ended */
     int adopt_tty;   /* its pty master, -1: none */
+    int program;     /* the runtime to start it with (runtime/sealed.h), -1: by its path */
 };
 
 /* Binds and listens on the socket, then starts the monitor with it: a client can connect as soon as

@@ -5,11 +5,16 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include <errno.h>
+#include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,6 +24,8 @@
 #include "runtime/cgroup.h"
 #include "runtime/monitor.h"
 #include "runtime/oci.h"
+#include "runtime/sealed.h"
+#include "runtime/seccomp.h"
 
 static void test_signal_names(void **state)
 {
@@ -147,6 +154,107 @@ static void test_usage_of_our_own_cgroup(void **state)
     assert_int_equal(cgroup_usage_read(0x3ffffff, &u, &err), -1);
 }
 
+static void write_program(const char *path, const char *from)
+{
+    char *data AUTOFREE = NULL;
+    size_t n;
+    assert_int_equal(fs_read(from, 64 << 20, &data, &n, NULL), 0);
+    assert_int_equal(fs_write_atomic(path, data, n, 0755, false, NULL), 0);
+}
+
+static void test_sealed_program(void **state)
+{
+    (void)state;
+    char dir[] = "/tmp/sealed-XXXXXX";
+    assert_non_null(mkdtemp(dir));
+    char *path AUTOFREE = path_join(dir, "crun"), *script AUTOFREE = path_join(dir, "script");
+    struct sealed_program s = SEALED_PROGRAM_INIT;
+    write_program(path, "/bin/true");
+    int first = sealed_program(&s, path);
+    assert_true(first >= 0);
+    assert_int_equal(sealed_program(&s, path), first);
+    assert_int_equal(write(first, "x", 1), -1);
+    pid_t pid = fork();
+    if (pid == 0) {
+        char *argv[] = {(char *)"crun", NULL};
+        fexecve(first, argv, environ);
+        _exit(99);
+    }
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    /* Another program in its place, a script, nothing. */
+    struct stat was, is;
+    fstat(first, &was);
+    write_program(path, "/proc/self/exe");
+    assert_int_equal(fstat(sealed_program(&s, path), &is), 0);
+    assert_true(is.st_ino != was.st_ino && is.st_size != was.st_size);
+    assert_int_equal(fs_write_atomic(script, "#!/bin/sh\n", 10, 0755, false, NULL), 0);
+    assert_int_equal(sealed_program(&s, script), -1);
+    assert_int_equal(sealed_program(&s, "/nonexistent"), -1);
+    sealed_program_release(&s);
+    fs_remove_all(dir, NULL);
+}
+
+static unsigned value_of(char digit)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const char *at = strchr(digits, digit);
+    return at ? (unsigned)(at - digits) : 0;
+}
+
+static size_t decode(const char *text, unsigned char *out)
+{
+    size_t n = 0;
+    for (; *text; text += 4) {
+        unsigned v = value_of(text[0]) << 18 | value_of(text[1]) << 12 | value_of(text[2]) << 6 |
+                     value_of(text[3]);
+        out[n++] = (unsigned char)(v >> 16);
+        out[n++] = (unsigned char)(v >> 8);
+        out[n++] = (unsigned char)v;
+    }
+    return n / sizeof(struct sock_filter); /* padding is less than one */
+}
+
+/* The errno of a call under the filter, 0: it succeeds. */
+static int tried(const char *program, long nr, unsigned long arg)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        static struct sock_filter f[BPF_MAXINSNS + 1];
+        struct sock_fprog prog = {.len = (unsigned short)decode(program, (unsigned char *)f),
+                                  .filter = f};
+        if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+            prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog) < 0)
+            _exit(255);
+        _exit(syscall(nr, arg, 0, 0, 0, 0, 0) < 0 ? errno : 0);
+    }
+    int status = -1;
+    waitpid(pid, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void test_seccomp_program(void **state)
+{
+    (void)state;
+    char dir[] = "/tmp/seccomp-XXXXXX";
+    assert_non_null(mkdtemp(dir));
+    char *usual AUTOFREE = seccomp_program(caps_default(), dir);
+    char *again AUTOFREE = seccomp_program(caps_default(), dir);
+    char *admin AUTOFREE = seccomp_program(caps_default() | CAP_BIT(21), dir);
+    assert_non_null(usual);
+    assert_string_equal(again, usual);
+    assert_int_equal(tried(usual, SYS_getppid, 0), 0);
+    assert_int_equal(tried(usual, SYS_acct, 1), EPERM);
+    assert_int_equal(tried(usual, SYS_clone3, 0), ENOSYS);
+    assert_int_equal(tried(usual, 0x3ff, 0), ENOSYS); /* newer than the profile */
+    assert_int_equal(tried(usual, SYS_personality, 0xffffffff), 0);
+    assert_int_equal(tried(usual, SYS_personality, 1), EPERM);
+    assert_int_equal(tried(admin, SYS_clone3, 0), EINVAL);
+    assert_int_equal(tried(admin, SYS_personality, 1), EPERM);
+    fs_remove_all(dir, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -156,6 +264,8 @@ int main(void)
         cmocka_unit_test(test_crun_where_it_serves),
         cmocka_unit_test(test_exec_command_line),
         cmocka_unit_test(test_usage_of_our_own_cgroup),
+        cmocka_unit_test(test_sealed_program),
+        cmocka_unit_test(test_seccomp_program),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
