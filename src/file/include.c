@@ -101,6 +101,27 @@ static const char *folder_of(struct arena *a, const char *dir, const char *path)
     return relative ? relative : absolute;
 }
 
+static const char *env_path(const struct scope *scope, const struct node *item)
+{
+    return paths_join(scope->loader->pass.arena, *item->string == '/' ? "" : scope->dir,
+                      item->string);
+}
+
+/* Asked for also where nothing is included. */
+static bool env_files_exist(const struct scope *scope, const struct entry *e)
+{
+    bool all = true;
+    for (size_t i = 0; e->env_files && i < e->env_files->count; i++) {
+        const char *path = env_path(scope, e->env_files->items[i]);
+        if (fs_exists(path))
+            continue;
+        pass_error(&scope->loader->pass, NULL, &e->env_files->items[i]->mark,
+                   "include: env file %s not found", path);
+        all = false;
+    }
+    return all;
+}
+
 static int read_env_file(const struct scope *scope, const char *path, const struct mark *by,
                          struct env *vars)
 {
@@ -126,13 +147,7 @@ static int read_env(const struct scope *scope, const struct entry *e, const char
     }
     for (size_t i = 0; e->env_files && i < e->env_files->count && !rc; i++) {
         const struct node *item = e->env_files->items[i];
-        const char *path = paths_join(a, *item->string == '/' ? "" : scope->dir, item->string);
-        if (fs_exists(path)) {
-            rc = read_env_file(scope, path, &item->mark, &vars);
-        } else {
-            pass_error(&l->pass, NULL, &item->mark, "include: env file %s not found", path);
-            rc = -1;
-        }
+        rc = read_env_file(scope, env_path(scope, item), &item->mark, &vars);
     }
     env_merge(env, scope->env);
     env_merge(env, &vars);
@@ -231,7 +246,8 @@ void include_apply(struct scope *scope, struct node *root)
     }
     for (size_t i = 0; i < list->count; i++) {
         struct entry e;
-        if (read_entry(l, list->items[i], &e))
+        bool given = read_entry(l, list->items[i], &e);
+        if (env_files_exist(scope, &e) && given)
             include_entry(scope, root, &e);
     }
 }

@@ -257,8 +257,10 @@ static void select_active(struct session *s, struct node *root, struct node **di
     struct node *all = node_get(root, "services");
     size_t errors = p->diag->errors;
     select_profiles(p->arena, root, &s->setting.profiles, NULL, disabled);
-    if (!o->no_consistency)
+    if (!o->no_consistency) {
         rules_check_project(p, root, *disabled);
+        normalize_replicas(p, root);
+    }
     read_service_files(s, root);
     size_t before = (*disabled)->count;
     if (!o->services || !before)

@@ -213,3 +213,15 @@ void normalize_document(const struct pass *p, struct node *root, const struct en
             normalize_service(&c, services->pairs[i].value);
     name_resources(&c, root);
 }
+
+void normalize_replicas(const struct pass *p, struct node *root)
+{
+    const struct node *services = node_get(root, "services");
+    for (size_t i = 0; node_is(services, NODE_MAPPING) && i < services->count; i++) {
+        const struct node *scale = node_get(services->pairs[i].value, "scale");
+        struct node *deploy = node_get(services->pairs[i].value, "deploy");
+        if (node_is(scale, NODE_INT) && node_is(deploy, NODE_MAPPING))
+            node_put(p->arena, deploy, "replicas",
+                     node_new_int(p->arena, scale->integer, scale->mark));
+    }
+}

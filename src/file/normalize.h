@@ -8,5 +8,8 @@
 
 void normalize_document(const struct pass *p, struct node *root, const struct env *env,
                         const char *project);
+/* What scale says, where deploy is given: of services that were found to be in order. As the
+ * reference, not of those that are active only because they are named. */
+void normalize_replicas(const struct pass *p, struct node *root);
 
 #endif
