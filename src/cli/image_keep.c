@@ -5,6 +5,7 @@
 #include "cli/containers.h"
 #include "cli/image_commands.h"
 #include "cli/image_filter.h"
+#include "image/builder.h"
 
 char **images_in_use(struct cli *cli)
 {
@@ -105,6 +106,7 @@ const struct command image_rm = {
 
 static const struct option prune_options[] = {
     OPT_BOOL("all", 'a', "Remove all unused images, not just dangling ones"),
+    OPT_BOOL("builder", 0, "Remove the builder's cache instead: the finished steps of builds"),
     OPT_LIST("filter", 0, "Only those that match (until=TIME, label[!]=KEY[=VALUE])",
              .type = "filter"),
     OPT_BOOL("force", 'f', "Do not prompt for confirmation"),
@@ -127,9 +129,30 @@ static int keep_filtered(struct image_store *store, const char *const *words, ch
     return 0;
 }
 
+/* docker builder prune */
+static int prune_builder(struct cli *cli, const struct args *args, struct err *err)
+{
+    struct image_store *store;
+    const char *const *filter = args_list(args, "filter");
+    int64_t freed;
+    char size[32];
+    if (filter && *filter)
+        return err_set(err, ERR_INVALID, "--filter goes for images, not for the builder's cache");
+    if (!args_bool(args, "force") &&
+        !cli_confirm(cli, "WARNING! This will remove all build cache.\n"
+                          "Are you sure you want to continue? [y/N]"))
+        return 0;
+    if (cli_store(cli, &store, err) < 0 || builder_prune(store, &freed, err) < 0)
+        return -1;
+    cli_outf("Total reclaimed space: %s\n", size_format(freed, size));
+    return 0;
+}
+
 static int run_prune(struct cli *cli, const struct args *args, struct err *err)
 {
     struct image_store *store;
+    if (args_bool(args, "builder"))
+        return prune_builder(cli, args, err);
     bool all = args_bool(args, "all");
     const char *question =
         all ? "WARNING! This will remove all images without at least one container associated to "

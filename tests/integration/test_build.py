@@ -3,11 +3,13 @@
 import contextlib
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
 import socket
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -299,6 +301,59 @@ def test_nothing_is_left_of_a_build_that_was_broken_off(project, how):
     assert json.loads((project.root / "buildah/overlay-containers/containers.json").read_text()) == []
     assert not cgroups_of(containers)
     assert not list(project.run_root.glob("buildah/uses/*")) and not list((project.root / "images/tmp").iterdir())
+
+
+def test_builder_cache_is_pruned(project):
+    """All of it goes, also what a killed build left; the next build does its steps again."""
+    sleep = f"sleep {secrets.randbelow(10**6) + 10**6}"
+    project.write("Dockerfile", "FROM base\nRUN head -c 3000000 /dev/urandom >/a\nRUN wc -c </a >/n\nCMD cat /n\n")
+    project.file("services: {x: {network_mode: none, build: {context: ., network: host}}}")
+    assert project("image", "prune", "--builder", "-f").out == "Total reclaimed space: 0B\n", "there is no cache yet"
+    build(project)
+    project.write("Slow", f"FROM base\nRUN {sleep}\n")
+    project.write("slow.yaml", "services: {y: {build: {context: ., dockerfile: Slow, network: host}}}")
+    child = project.popen("-f", "slow.yaml", "build")
+    wait_for(lambda: commands(sleep), "the step to run", 30)
+    assert "a build is running: its cache is kept" in project("image", "prune", "--builder", "-f", code=1).err
+    assert build(project).text.count("Using cache") == 3, "nothing was removed"
+    containers = [path.name for path in project.run_root.glob("buildah/uses/*/runtime/*")]
+    child.kill()
+    child.wait(30)
+    wait_for(lambda: not commands(sleep) and not processes_of(project.tmp), "its processes to end", 5)
+    (project.root / "buildah/trash/left").mkdir(parents=True)  # of a prune that was killed
+    project("image", "prune", "--builder", "--filter", "until=1h", "-f", code=1)
+    assert project("image", "prune", "--builder", stdin="n\n").out.count("Total reclaimed") == 0
+    said = project("image", "prune", "--builder", "-f").out
+    assert re.fullmatch(r"Total reclaimed space: [0-9.]+MB\n", said) and float(re.search(r"[0-9.]+", said)[0]) > 3, said
+    assert [path.name for path in (project.root / "buildah").iterdir()] == ["compose.lock"]
+    assert not list(project.run_root.glob("buildah/uses/*")) and not list((project.root / "images/tmp").iterdir())
+    assert containers and not cgroups_of(containers)
+    assert shown(project) == "3000000\n", "images stay"
+    assert build(project).text.count("Using cache") == 0
+    assert shown(project) == "3000000\n"
+
+
+def test_prunes_beside_builds(project):
+    """Whoever comes first: a build that starts meanwhile waits, a prune that comes too late is refused; no build fails."""
+    project.file("services: {x: {network_mode: none, build: {context: ., network: host, dockerfile_inline: \"FROM base\\nRUN true\\nRUN echo x >/x\\nCMD cat /x\"}}}")
+    stop = threading.Event()
+    said = []
+
+    def prune():
+        while not stop.is_set():
+            said.append(project("image", "prune", "--builder", "-f", code=None))
+
+    thread = threading.Thread(target=prune)
+    thread.start()
+    try:
+        built = [build(project, code=None) for _ in range(6)]
+    finally:
+        stop.set()
+        thread.join()
+    assert all(one.code == 0 for one in built), built
+    assert all(one.code == 0 or "a build is running" in one.err for one in said), [one for one in said if one.code]
+    assert any(one.code == 0 for one in said)
+    assert shown(project) == "x\n"
 
 
 def foreign(program: bytes) -> bytes:

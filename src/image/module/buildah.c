@@ -1,12 +1,9 @@
 #include "image/module/buildah.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <fts.h>
 #include <openssl/evp.h>
 #include <stdio.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -15,6 +12,7 @@
 #include "base/fd.h"
 #include "base/fs.h"
 #include "base/mem.h"
+#include "image/builder.h"
 #include "image/module/assemble.h"
 #include "image/module/stream.h"
 #include "image/module/tarsplit.h"
@@ -22,7 +20,6 @@
 enum { STORAGE_MAX = 256 << 20 };
 /* What buildah hangs below TMPDIR for RUN --mount=type=ssh: ".buildah-ssh-sockNUMBER/ssh_auth_sock". */
 enum { SOCKET_BELOW_TMP = 48 };
-static const char RUNTIME[] = "runtime"; /* in a run folder: the OCI runtime's own */
 
 static char *find_program(const char *name)
 {
@@ -49,7 +46,7 @@ char **buildah_command(const struct buildah *b, const char *command)
 
 char *buildah_runtime_root(const struct buildah *b)
 {
-    return path_join(b->run, RUNTIME);
+    return path_join(b->run, BUILDER_RUNTIME);
 }
 
 static void keep_last_line(void *ctx, const char *line)
@@ -106,42 +103,6 @@ static const json_t *find(const json_t *list, const char *id)
 
 /* ---- what the dead left */
 
-static char **names_in(const char *folder)
-{
-    char **names = xcalloc(1, sizeof(*names));
-    DIR *d = opendir(folder);
-    struct dirent *e;
-    while (d && (e = readdir(d)))
-        if (e->d_name[0] != '.')
-            strv_push(&names, e->d_name);
-    if (d)
-        closedir(d);
-    return names;
-}
-
-/* The groups of containers that have ended without their runtime: it names them after the
- * container. */
-static void remove_cgroups(char **containers)
-{
-    char *const top[] = {"/sys/fs/cgroup", NULL};
-    FTS *tree = containers[0] ? fts_open(top, FTS_PHYSICAL | FTS_NOSTAT | FTS_NOCHDIR, NULL) : NULL;
-    FTSENT *e;
-    while (tree && (e = fts_read(tree)))
-        for (size_t i = 0; e->fts_info == FTS_DP && containers[i]; i++)
-            if (strstr(e->fts_path, containers[i]))
-                rmdir(e->fts_path);
-    if (tree)
-        fts_close(tree);
-}
-
-static void remove_run(const char *run)
-{
-    char *runtime AUTOFREE = path_join(run, RUNTIME);
-    char **containers AUTOSTRV = names_in(runtime);
-    remove_cgroups(containers);
-    fs_remove_all(run, NULL);
-}
-
 static void remove_containers(const struct buildah *b)
 {
     json_t *containers AUTOJSON = NULL;
@@ -153,24 +114,12 @@ static void remove_containers(const struct buildah *b)
     run(b, argv, NULL, NULL);
 }
 
-/* Of uses whose work folder is gone, as it is swept when its owner is dead. */
-static void remove_runs(const struct buildah *b)
-{
-    char *uses AUTOFREE = path_dir(b->run), *tmp AUTOFREE = path_dir(b->work.dir);
-    char **ids AUTOSTRV = names_in(uses);
-    for (size_t i = 0; ids[i]; i++) {
-        char *run AUTOFREE = path_join(uses, ids[i]), *work AUTOFREE = path_join(tmp, ids[i]);
-        if (!fs_exists(work))
-            remove_run(run);
-    }
-}
-
 /* Where nobody else uses the storage. What cannot be cleared away now is tried again by the next. */
 static void clear_away(const struct buildah *b)
 {
-    if (flock(b->lock, LOCK_EX | LOCK_NB) < 0)
+    if (!builder_alone(b->lock))
         return;
-    remove_runs(b);
+    builder_remove_dead_uses(b->store);
     remove_containers(b);
 }
 
@@ -201,17 +150,11 @@ static int make_run(const struct buildah *b, struct err *err)
 
 static int take_lock(struct buildah *b, struct err *err)
 {
-    char *path AUTOFREE = path_join(b->root, "compose.lock");
-    if (fs_mkdir_p(b->root, 0700, err) < 0)
-        return -1;
-    b->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    b->lock = builder_lock(b->store, err);
     if (b->lock < 0)
-        return err_sys(err, errno, "open %s", path);
+        return -1;
     clear_away(b);
-    while (flock(b->lock, LOCK_SH) < 0)
-        if (errno != EINTR)
-            return err_sys(err, errno, "lock %s", path);
-    return 0;
+    return builder_share(b->lock, err);
 }
 
 int buildah_open(struct image_store *store, image_cancel cancel, struct buildah *b, struct err *err)
@@ -223,8 +166,9 @@ int buildah_open(struct image_store *store, image_cancel cancel, struct buildah 
                        "building needs buildah, which is not installed: apt-get install buildah");
     if (work_begin(store, &b->work, err) < 0)
         return -1;
-    b->root = path_join(store->paths.root, "buildah");
-    b->run = xasprintf("%s/buildah/uses/%s", store->paths.run, path_base(b->work.dir));
+    char *uses AUTOFREE = builder_uses(store);
+    b->root = builder_root(store);
+    b->run = path_join(uses, path_base(b->work.dir));
     b->env = environment(b->work.dir);
     return make_run(b, err) < 0 ? -1 : take_lock(b, err);
 }
@@ -234,7 +178,7 @@ void buildah_release(struct buildah *b)
     if (b->lock >= 0)
         clear_away(b); /* a build that was broken off has left its containers */
     if (b->run)
-        remove_run(b->run);
+        builder_remove_use(b->run);
     fd_close_ptr(&b->lock);
     work_end(&b->work);
     free(b->program);

@@ -9,8 +9,7 @@
 #include "image/module/publish.h"
 #include "image/transfer.h"
 
-/* One use of it. Working containers are of the storage, so that each user holds its lock, shared,
- * and whoever finds himself alone clears away what others could not, because they were killed. */
+/* One use of it: image/builder.h says where and beside whom. */
 struct buildah {
     struct image_store *store;
     image_cancel cancel;
