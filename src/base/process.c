@@ -16,28 +16,25 @@
 
 enum { STAT_MAX = 4096 };
 
-/* proc(5), stat, fields 3, 22 and 52. */
-enum pid_fate pid_fate(pid_t pid, unsigned long long *start, int *wait_status)
+/* The wait status of a zombie that started at start: proc(5), stat, fields 3, 22 and 52. */
+static bool zombie_wait_status(pid_t pid, unsigned long long start, int *wait_status)
 {
     char *path AUTOFREE = xasprintf("/proc/%d/stat", (int)pid);
     char *text AUTOFREE = NULL;
     if (pid <= 0 || fs_read(path, STAT_MAX, &text, NULL, NULL) < 0)
-        return PID_GONE;
+        return false;
     char *p = strrchr(text, ')');
-    if (!p || p[1] != ' ')
-        return PID_GONE;
-    char state = p[2];
+    if (!p || (!starts_with(p, ") Z") && !starts_with(p, ") X")))
+        return false;
     for (int field = 2; p && field < 22; field++)
         p = strchr(p + 1, ' ');
-    unsigned long long started = p ? strtoull(p + 1, NULL, 10) : 0;
+    if (!p || strtoull(p + 1, NULL, 10) != start)
+        return false;
     for (int field = 22; p && field < 52; field++)
         p = strchr(p + 1, ' ');
-    if (!*start)
-        *start = started;
-    if (!p || *start != started)
-        return PID_GONE;
-    *wait_status = atoi(p + 1);
-    return state == 'Z' || state == 'X' ? PID_ZOMBIE : PID_ALIVE;
+    if (p)
+        *wait_status = atoi(p + 1);
+    return p != NULL;
 }
 
 /* PIDFD_GET_INFO, include/uapi/linux/pidfd.h: struct pidfd_info as of Linux 6.15. */
@@ -59,7 +56,7 @@ static bool pidfd_wait_status(int pidfd, int *wait_status)
 bool pid_wait_status(pid_t pid, unsigned long long start, int pidfd, int *wait_status)
 {
     /* Reaped between the two looks: the second one sees it. */
-    return (start && pid_fate(pid, &start, wait_status) == PID_ZOMBIE) ||
+    return (start && zombie_wait_status(pid, start, wait_status)) ||
            pidfd_wait_status(pidfd, wait_status);
 }
 

@@ -7,11 +7,6 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-enum pid_fate { PID_ALIVE, PID_ZOMBIE, PID_GONE };
-
-/* What has become of a process that started at *start (0: whenever; then it is filled in). Of a zombie
- * the kernel still tells the wait status. */
-enum pid_fate pid_fate(pid_t pid, unsigned long long *start, int *wait_status);
 /* The wait status that a process left, also after somebody else has reaped it (Linux 6.15, through a pidfd
  * from before its end); false: nobody can tell, or it has not ended. */
 bool pid_wait_status(pid_t pid, unsigned long long start, int pidfd, int *wait_status);

@@ -96,7 +96,8 @@ static char *up_text(const struct container_record *c, int64_t now)
                      health_status_name(c->health));
 }
 
-char *container_status_text(const struct container_record *c, int64_t now)
+/* "Up 2 hours (healthy)", "Exited (0) 5 seconds ago"; heap. */
+static char *container_status_text(const struct container_record *c, int64_t now)
 {
     char ago[80];
     switch (c->status) {
@@ -191,7 +192,7 @@ static void add_group(struct strbuf *out, const struct port_line *p, unsigned la
 }
 
 /* As docker's formatter.DisplayablePorts. */
-char *container_ports_text(const struct container_record *c)
+static char *container_ports_text(const struct container_record *c)
 {
     size_t n, groups_n = 0;
     struct port_line *v AUTOFREE = port_lines(c, &n);
@@ -226,7 +227,8 @@ char *container_ports_text(const struct container_record *c)
     return strbuf_detach(&out);
 }
 
-char *container_command_text(const struct container_record *c, bool whole)
+/* "\"sh -c 'echo he…\"", at most 20 characters unless whole; heap. */
+static char *container_command_text(const struct container_record *c, bool whole)
 {
     enum { SHOWN = 20 };
     const char *command = c->command ? c->command : "";
@@ -351,12 +353,4 @@ json_t *container_json(const struct container_record *c, bool whole)
 char *container_dir(const struct cli *cli, const struct container_record *c)
 {
     return paths_container(&cli->paths, c->project, c->id);
-}
-
-const json_t *container_section(const struct container_record *c)
-{
-    /* The record keeps the slice of the project, as model/decode.h travels. */
-    const json_t *services = json_object_get(json_object_get(c->config, "document"), "services");
-    const json_t *own = json_object_get(services, c->service);
-    return own ? own : c->config;
 }

@@ -24,17 +24,9 @@ bool container_is_up(const struct container_record *c); /* running, paused or re
 
 /* "web-1": the name without the project's, as log prefixes and messages show it; borrowed. */
 const char *container_short_name(const struct container_record *c);
-/* "Up 2 hours (healthy)", "Exited (0) 5 seconds ago"; heap. */
-char *container_status_text(const struct container_record *c, int64_t now);
-/* "0.0.0.0:80->80/tcp, [::]:80->80/tcp, 90/tcp"; heap. */
-char *container_ports_text(const struct container_record *c);
-/* "\"sh -c 'echo he…\"", at most 20 characters unless whole; heap. */
-char *container_command_text(const struct container_record *c, bool whole);
 /* What --format sees of a container; new reference. "_labels" is for {{.Label}}. */
 json_t *container_json(const struct container_record *c, bool whole);
 
-/* The service's section that the container was made from, or NULL; borrowed. */
-const json_t *container_section(const struct container_record *c);
 /* Folder with the container's log and status; heap. */
 char *container_dir(const struct cli *cli, const struct container_record *c);
 /* "a=b,c=d" */

@@ -82,11 +82,6 @@ static struct source *source_find(const struct logview *v, const char *id)
     return NULL;
 }
 
-bool logview_has(const struct logview *v, const char *id)
-{
-    return source_find(v, id) != NULL;
-}
-
 int logview_add(struct logview *v, const struct container_record *c, int64_t since, struct err *err)
 {
     if (source_find(v, c->id))

@@ -25,7 +25,6 @@ void logview_reserve(struct logview *v, const char *short_name);
 /* Adds a container; known already: nothing. since overrides the option unless 0. */
 int logview_add(struct logview *v, const struct container_record *c, int64_t since,
                 struct err *err);
-bool logview_has(const struct logview *v, const char *id);
 /* Prints what there is now, oldest first. */
 void logview_drain(struct logview *v);
 /* Prints what is left of a container's log, an unfinished line too, and forgets it. */

@@ -261,10 +261,3 @@ bool args_given(const struct args *args, const char *name)
 {
     return value_of(args, name)->given;
 }
-
-void args_default_bool(struct args *args, const char *name, bool value)
-{
-    struct option_value *v = value_of(args, name);
-    if (!v->given)
-        v->on = value;
-}

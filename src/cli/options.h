@@ -98,8 +98,6 @@ const char *args_str(const struct args *args, const char *name); /* never NULL *
 /* NULL-terminated; never NULL. */
 const char *const *args_list(const struct args *args, const char *name);
 bool args_given(const struct args *args, const char *name);
-/* Gives a default from elsewhere (an environment variable) unless the option was given. */
-void args_default_bool(struct args *args, const char *name, bool value);
 
 /* strconv.ParseInt(base 0) of the reference. */
 bool parse_int(const char *s, int64_t *out);

@@ -118,7 +118,8 @@ static void on_fatal(int sig)
     raise(sig);
 }
 
-void terminal_remember(void)
+/* Remembers the modes that terminal_restore() brings back. */
+static void terminal_remember(void)
 {
     if (terminal.saved || tcgetattr(STDIN_FILENO, &terminal.modes) < 0)
         return;

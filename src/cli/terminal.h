@@ -17,8 +17,6 @@ bool terminal_capable(int fd);
 bool terminal_raw(void);
 /* Keys come one by one and unseen, Ctrl-C stays a signal; undone like raw mode. False: no terminal. */
 bool terminal_keys(void);
-/* Remembers the modes without changing them: for a child that makes the terminal raw itself. */
-void terminal_remember(void);
 void terminal_restore(void);
 /* What is written to stdout when we die before terminal_restore(); at most TERMINAL_LAST_WORDS bytes, "": nothing. */
 enum { TERMINAL_LAST_WORDS = 63 };

@@ -86,10 +86,6 @@ void server_part_closed(struct dns_server *s);
 struct dns_endpoint *endpoint_ref(struct dns_endpoint *e);
 void endpoint_unref(struct dns_endpoint *e);
 
-/* Answers from the zones. Returns the answer's length in out (at most max octets, size bytes of
- * room), 0: not ours, to be forwarded. */
-size_t dns_answer_local(struct dns_endpoint *e, const uint8_t *query, const struct dns_query *q,
-                        uint8_t *out, size_t size, size_t max);
 /* An answer without records. */
 size_t dns_answer_error(const uint8_t *query, const struct dns_query *q, enum dns_rcode rcode,
                         uint8_t *out, size_t size);

@@ -172,11 +172,6 @@ enum dns_rcode dns_rcode_of(const uint8_t *msg)
     return (enum dns_rcode)(msg[3] & 0x0f);
 }
 
-bool dns_truncated(const uint8_t *msg)
-{
-    return get16(msg + 2) & TC;
-}
-
 void dns_set_id(uint8_t *msg, uint16_t id)
 {
     put16(msg, id);

@@ -67,7 +67,6 @@ bool dns_answers(const uint8_t *msg, size_t len, uint16_t id, const uint8_t *que
                  const struct dns_query *q);
 
 enum dns_rcode dns_rcode_of(const uint8_t *msg);
-bool dns_truncated(const uint8_t *msg);
 void dns_set_id(uint8_t *msg, uint16_t id);
 
 /* An answer under construction. */

@@ -80,8 +80,10 @@ static bool answer_reverse(struct dns_endpoint *e, struct dns_writer *w, const s
     return false;
 }
 
-size_t dns_answer_local(struct dns_endpoint *e, const uint8_t *query, const struct dns_query *q,
-                        uint8_t *out, size_t size, size_t max)
+/* Answers from the zones. Returns the answer's length in out (at most max octets, size bytes of
+ * room), 0: not ours, to be forwarded. */
+static size_t dns_answer_local(struct dns_endpoint *e, const uint8_t *query,
+                               const struct dns_query *q, uint8_t *out, size_t size, size_t max)
 {
     struct dns_writer w;
     bool internet = q->class == DNS_CLASS_IN || q->class == DNS_CLASS_ANY;

@@ -41,11 +41,6 @@ void dns_server_close(struct dns_server *s, void (*done)(void *arg), void *arg);
 
 /* The zone of a network, made on first use and owned by the server. */
 struct dns_zone *dns_zone(struct dns_server *s, const char *network);
-/* Sets who has these names: id is the container's, names NULL-terminated (name, service, aliases,
- * short ID, service.project), the first one is what an address resolves back to. Replaces what id
- * had. Takes effect at once. Several ids may share a name: answers hold all addresses, shuffled. */
-void dns_zone_add(struct dns_zone *z, const char *id, const char *const *names,
-                  const struct ip_addr *ipv4, const struct ip_addr *ipv6);
 /* The same from an endpoint that network_connect() gave. */
 void dns_zone_add_endpoint(struct dns_zone *z, const struct endpoint *e);
 void dns_zone_remove(struct dns_zone *z, const char *id);

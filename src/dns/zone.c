@@ -137,8 +137,11 @@ static bool has_name(char **names, const char *name)
     return false;
 }
 
-void dns_zone_add(struct dns_zone *z, const char *id, const char *const *names,
-                  const struct ip_addr *ipv4, const struct ip_addr *ipv6)
+/* Sets who has these names: id is the container's, names NULL-terminated (name, service, aliases,
+ * short ID, service.project), the first one is what an address resolves back to. Replaces what id
+ * had. Takes effect at once. Several ids may share a name: answers hold all addresses, shuffled. */
+static void dns_zone_add(struct dns_zone *z, const char *id, const char *const *names,
+                         const struct ip_addr *ipv4, const struct ip_addr *ipv6)
 {
     dns_zone_remove(z, id);
     struct zone_owner *o = xcalloc(1, sizeof(*o));

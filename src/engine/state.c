@@ -309,8 +309,8 @@ static char *unsaved_path(const struct paths *p, const char *project, const char
     return xasprintf("%s/unsaved-%s.json", dir, id);
 }
 
-int container_record_read(const struct paths *p, const char *project, const char *id,
-                          struct container_record *out, struct err *err)
+static int container_record_read(const struct paths *p, const char *project, const char *id,
+                                 struct container_record *out, struct err *err)
 {
     char *dir AUTOFREE = paths_container(p, project, id);
     char *path AUTOFREE = path_join(dir, "container.json");

@@ -106,10 +106,8 @@ const char *health_status_name(enum health_status h);       /* "healthy"; HEALTH
 void container_record_release(struct container_record *c);
 /* Forgets ports and networks: what a container has only while it runs. */
 void container_record_clear_endpoints(struct container_record *c);
-int container_record_read(const struct paths *p, const char *project, const char *id,
-                          struct container_record *out, struct err *err);
 /* Makes the folder where it is missing. What fails for want of room is put into RUN meanwhile, from where
- * container_record_read() takes it. */
+ * readers take it. */
 int container_record_write(const struct paths *p, const struct container_record *c,
                            struct err *err);
 /* Into RUN only: for what the next container_record_write() is about to outdate, and what nobody has to know after

@@ -12,11 +12,6 @@ const char *env_get(const struct env *e, const char *name)
     return v ? v->value : NULL;
 }
 
-const char *env_lookup(void *env, const char *name)
-{
-    return env_get(env, name);
-}
-
 void env_set(struct arena *a, struct env *e, const char *name, const char *value,
              struct mark origin)
 {

@@ -18,9 +18,8 @@ struct env {
     struct map vars; /* name -> struct env_value */
 };
 
-/* The value, or NULL. A struct env * may serve as the context of a lookup, see env_lookup(). */
+/* The value, or NULL. */
 const char *env_get(const struct env *e, const char *name);
-const char *env_lookup(void *env, const char *name);
 void env_set(struct arena *a, struct env *e, const char *name, const char *value,
              struct mark origin);
 /* Adds what is not there yet. */

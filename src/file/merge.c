@@ -80,7 +80,8 @@ static void append_pair(struct arena *a, struct node *seq, const char *key,
     node_append(a, seq, node_new_string(a, s, value->mark));
 }
 
-struct node *merge_to_sequence(struct arena *a, struct node *n)
+/* A mapping as a sorted sequence of "key=value", a string as a sequence of one. */
+static struct node *merge_to_sequence(struct arena *a, struct node *n)
 {
     if (n->kind == NODE_SEQUENCE)
         return n;

@@ -17,7 +17,5 @@ struct node *merge_services(const struct pass *p, const char *name, struct node 
 void merge_unique(const struct pass *p, struct node *root);
 /* Removes from root what stands where !reset or !override stood in the file that comes over it. */
 void merge_reset(struct node *root, const struct node_path *paths, size_t n);
-/* A mapping as a sorted sequence of "key=value", a string as a sequence of one. */
-struct node *merge_to_sequence(struct arena *a, struct node *n);
 
 #endif

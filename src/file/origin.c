@@ -43,7 +43,8 @@ unsigned origins_alias(struct origins *o, struct origin_alias alias)
     return (unsigned)o->aliases.n;
 }
 
-const struct mark *origins_of_file(const struct origins *o, const char *file)
+/* The statement that brought the file in, or NULL: the user named it. */
+static const struct mark *origins_of_file(const struct origins *o, const char *file)
 {
     return o && file ? map_get(&o->files, file) : NULL;
 }

@@ -55,8 +55,6 @@ void origins_extends(struct origins *o, struct origin_extends extends);
 /* For mark.alias of what the alias puts in; 0: it is not kept. */
 unsigned origins_alias(struct origins *o, struct origin_alias alias);
 
-/* The statement that brought the file in, or NULL: the user named it. */
-const struct mark *origins_of_file(const struct origins *o, const char *file);
 /* What stood at mark before its variables were substituted, or NULL. */
 const struct origin_text *origins_text_at(const struct origins *o, const struct mark *mark);
 

@@ -42,13 +42,6 @@ static const struct place *named_step(const struct place *at, const char **what)
     return NULL;
 }
 
-const char *place_path(struct arena *a, const struct place *at)
-{
-    struct strbuf buf AUTOBUF = STRBUF_INIT;
-    put_path(&buf, at, NULL);
-    return arena_strndup(a, buf.buf, buf.len);
-}
-
 const char *place_inner_path(struct arena *a, const struct place *at)
 {
     struct strbuf buf AUTOBUF = STRBUF_INIT;

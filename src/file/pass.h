@@ -31,8 +31,6 @@ struct place {
     size_t index;
 };
 
-/* "services.web.ports[0]"; arena. */
-const char *place_path(struct arena *a, const struct place *at);
 /* "ports[0]" below a service or another named object, the whole path elsewhere; arena. */
 const char *place_inner_path(struct arena *a, const struct place *at);
 

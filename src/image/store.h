@@ -74,14 +74,6 @@ int image_remove(struct image_store *store, const char *name, const char *const 
 int image_prune(struct image_store *store, const char *const *in_use, bool all,
                 struct image_change *change, struct err *err);
 
-struct image_usage {
-    int64_t blobs, layers; /* bytes on disk */
-    int64_t reclaimable;   /* of images that are not in in_use */
-    size_t images, layers_n;
-};
-int image_usage(struct image_store *store, const char *const *in_use, struct image_usage *usage,
-                struct err *err);
-
 /* Looks at every image: blobs there and of the right size (deep: and digest), layers unpacked.
  * report is called once a finding, with one line that names image and finding. mend: what is
  * damaged is removed, so that the next pull or build brings it again. *findings: how many. */

@@ -25,7 +25,7 @@ const char *decode_string(const struct node *n, const char *key)
     return node_get_str(n, key);
 }
 
-int64_t decode_int(const struct node *n, const char *key, int64_t fallback)
+static int64_t decode_int(const struct node *n, const char *key, int64_t fallback)
 {
     const struct node *v = node_get(n, key);
     return node_is(v, NODE_INT) ? v->integer : fallback;
@@ -63,7 +63,7 @@ static double get_float(const struct node *n, const char *key)
     return node_is(v, NODE_FLOAT) ? node_number(v) : node_is(v, NODE_INT) ? (double)v->integer : 0;
 }
 
-struct strings decode_strings(struct arena *a, const struct node *list)
+static struct strings decode_strings(struct arena *a, const struct node *list)
 {
     struct strings s = {.v = arena_array(a, const char *, list_n(list) + 1)};
     for (size_t i = 0; i < list_n(list); i++)

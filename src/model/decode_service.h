@@ -8,8 +8,6 @@ void decode_service(struct arena *a, const struct node_pair *from, struct servic
 
 /* Members of a typed mapping; missing ones give NULL, empty lists or the fallback. */
 const char *decode_string(const struct node *n, const char *key);
-int64_t decode_int(const struct node *n, const char *key, int64_t fallback);
-struct strings decode_strings(struct arena *a, const struct node *list);
 struct key_values decode_pairs(struct arena *a, const struct node *map);
 /* 1, 0 or UNSET */
 int decode_flag(const struct node *n, const char *key);

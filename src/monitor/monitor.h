@@ -123,7 +123,6 @@ void run_start(struct monitor *m);
 void run_adopt(struct monitor *m);
 void run_signals(struct monitor *m, struct source *s, uint32_t events);
 void run_tick(struct monitor *m, int64_t now);
-void run_drained(struct monitor *m);
 void run_respawn(struct monitor *m);
 
 /* status.c. A state is noted in RUN/containers/ID/state at once, for the next monitor, and published

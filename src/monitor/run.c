@@ -431,7 +431,7 @@ static void runtime_started(struct monitor *m, int wait_status)
         watch_stranger(m);
 }
 
-void run_drained(struct monitor *m)
+static void run_drained(struct monitor *m)
 {
     output_finish(m);
     run_delete(m);

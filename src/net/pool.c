@@ -17,8 +17,9 @@ const char *const pool_defaults[] = {
     "172.28.0.0/14", "172.17.0.0/16", "192.168.0.0/16", NULL,
 };
 
-const struct pool_taken *pool_conflict(const struct pool_taken *taken, size_t n,
-                                       const struct ip_net *net)
+/* What in taken overlaps net, NULL: nothing. */
+static const struct pool_taken *pool_conflict(const struct pool_taken *taken, size_t n,
+                                              const struct ip_net *net)
 {
     for (size_t i = 0; i < n; i++) {
         if (ip_net_overlaps(&taken[i].net, net))

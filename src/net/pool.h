@@ -26,9 +26,6 @@ int pool_pick(const char *const *pools, const struct pool_taken *taken, size_t n
               struct ip_net *out, struct err *err);
 /* A random unique local IPv6 /64 (RFC 4193) that overlaps nothing in taken. */
 int pool_pick_ula(const struct pool_taken *taken, size_t n, struct ip_net *out, struct err *err);
-/* What in taken overlaps net, NULL: nothing. */
-const struct pool_taken *pool_conflict(const struct pool_taken *taken, size_t n,
-                                       const struct ip_net *net);
 
 /* "a, b" -> NULL-terminated heap vector, for COMPOSE_ADDRESS_POOLS. */
 char **pool_split(const char *list);

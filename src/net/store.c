@@ -282,7 +282,7 @@ int store_endpoint_save(const struct paths *paths, const struct endpoint *e, str
     return fs_mkdir_p(dir, 0711, err) < 0 ? -1 : json_write(file, o, false, err);
 }
 
-int store_endpoint_load(const char *path, struct endpoint *e, struct err *err)
+static int store_endpoint_load(const char *path, struct endpoint *e, struct err *err)
 {
     *e = (struct endpoint){0};
     if (!fs_exists(path))

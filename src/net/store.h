@@ -20,7 +20,6 @@ int store_network_save(const struct paths *paths, const struct network_state *n,
 int store_network_load(const struct paths *paths, const char *name, struct network_state **out,
                        struct err *err);
 int store_endpoint_save(const struct paths *paths, const struct endpoint *e, struct err *err);
-int store_endpoint_load(const char *path, struct endpoint *e, struct err *err);
 char *store_endpoint_path(const struct paths *paths, const char *network, const char *container_id);
 
 /* Takes an address of the subnet for the container: the lowest free of its range, or want (NULL:

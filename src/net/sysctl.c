@@ -27,7 +27,8 @@ int sysctl_write(const char *name, const char *value, struct err *err)
     return 0;
 }
 
-bool sysctl_read(const char *name, char *out, size_t max)
+/* The value without its newline; false where it cannot be read. */
+static bool sysctl_read(const char *name, char *out, size_t max)
 {
     int fd AUTOCLOSE = open_sysctl(name, O_RDONLY);
     if (fd < 0)

@@ -9,8 +9,6 @@
 
 /* name as a path: "net/ipv4/ip_forward". A missing file is ERR_NOT_FOUND. */
 int sysctl_write(const char *name, const char *value, struct err *err);
-/* The value without its newline; false where it cannot be read. */
-bool sysctl_read(const char *name, char *out, size_t max);
 /* -1 where it cannot be read. */
 int sysctl_int(const char *name);
 

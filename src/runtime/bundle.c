@@ -71,7 +71,8 @@ static void write_hooks(const struct spec *s, struct jsonw *w)
     jsonw_end_object(w);
 }
 
-int spec_write(struct spec *s, char **text, struct err *err)
+/* The whole config.json; heap in *text. */
+static int spec_write(struct spec *s, char **text, struct err *err)
 {
     struct jsonw w = JSONW_INIT;
     jsonw_object(&w, NULL);

@@ -1,22 +1,15 @@
 #include "runtime/oci.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <linux/capability.h>
-#include <signal.h>
-#include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
-#include "base/fd.h"
 #include "base/fs.h"
 #include "base/mem.h"
+#include "base/paths.h"
 #include "base/subprocess.h"
 #include "runtime/cgroup.h"
-#include "runtime/monitor.h"
 
 static const int64_t TIMEOUT_NS = 60000000000;
 
@@ -163,81 +156,14 @@ static char *bundle_folder(const struct oci_runtime *rt, const char *id)
     return xasprintf("%s/containers/%s", run, id);
 }
 
-/* A frozen process (cgroup v1) does not see SIGKILL: such a container needs the runtime. */
-static bool is_frozen(const char *bundle)
-{
-    char *path AUTOFREE = path_join(bundle, "frozen");
-    return fs_exists(path);
-}
-
-/* Signals the first process without the runtime: what the monitor has noted names it, its start
- * time makes sure that it is still the same. 1: not possible this way. */
-static int kill_directly(const struct oci_runtime *rt, const char *id, int sig, struct err *err)
-{
-    char *bundle AUTOFREE = bundle_folder(rt, id);
-    char *path AUTOFREE = path_join(bundle, "state");
-    char *line AUTOFREE = NULL;
-    struct monitor_status st;
-    if (is_frozen(bundle) || fs_read(path, 4096, &line, NULL, NULL) < 0 ||
-        !monitor_status_parse(line, &st))
-        return 1;
-    if (st.phase == MONITOR_EXITED || st.phase == MONITOR_FAILED)
-        return err_set(err, ERR_NOT_FOUND, "container %s is not running", id);
-    if (st.phase != MONITOR_RUNNING)
-        return 1;
-    int pidfd AUTOCLOSE = fd_pidfd(st.pid);
-    if (pidfd < 0 || pid_start_time(st.pid) != st.start_time)
-        return err_set(err, ERR_NOT_FOUND, "container %s is not running", id);
-    if (syscall(SYS_pidfd_send_signal, pidfd, sig, NULL, 0) < 0) {
-        if (errno == ESRCH)
-            return err_set(err, ERR_NOT_FOUND, "container %s is not running", id);
-        return err_sys(err, errno, "container %s: signal %d", id, sig);
-    }
-    return 0;
-}
-
 int oci_pause(const struct oci_runtime *rt, const char *id, struct err *err)
 {
-    char *bundle AUTOFREE = bundle_folder(rt, id);
-    char *mark AUTOFREE = path_join(bundle, "frozen");
-    int fd = open(mark, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-    if (fd >= 0)
-        close(fd);
-    if (command(rt, id, (const char *[]){"pause", id, NULL}, err) < 0) {
-        unlink(mark);
-        return -1;
-    }
-    return 0;
+    return command(rt, id, (const char *[]){"pause", id, NULL}, err);
 }
 
 int oci_resume(const struct oci_runtime *rt, const char *id, struct err *err)
 {
-    if (command(rt, id, (const char *[]){"resume", id, NULL}, err) < 0)
-        return -1;
-    char *bundle AUTOFREE = bundle_folder(rt, id);
-    char *mark AUTOFREE = path_join(bundle, "frozen");
-    unlink(mark);
-    return 0;
-}
-
-int oci_kill(const struct oci_runtime *rt, const char *id, int signal, bool all, struct err *err)
-{
-    if (!all) {
-        int rc = kill_directly(rt, id, signal, err);
-        if (rc <= 0)
-            return rc;
-    }
-    char number[16];
-    snprintf(number, sizeof(number), "%d", signal);
-    const char *one[] = {"kill", id, number, NULL};
-    const char *each[] = {"kill", "--all", id, number, NULL};
-    if (command(rt, id, all ? each : one, err) < 0)
-        return -1;
-    /* runc thaws what it kills, crun does not. */
-    char *bundle AUTOFREE = bundle_folder(rt, id);
-    if (signal == SIGKILL && is_frozen(bundle))
-        oci_resume(rt, id, NULL);
-    return 0;
+    return command(rt, id, (const char *[]){"resume", id, NULL}, err);
 }
 
 /* The cgroup folders that bundle_write() has noted: a runtime killed half-way may know nothing of

@@ -23,7 +23,6 @@ int oci_runtime_choose(const char *wanted, const char *run_root, struct oci_runt
 void oci_runtime_release(struct oci_runtime *rt);
 
 /* Blocking. A container that is not there is ERR_NOT_FOUND. */
-int oci_kill(const struct oci_runtime *rt, const char *id, int signal, bool all, struct err *err);
 int oci_pause(const struct oci_runtime *rt, const char *id, struct err *err);
 int oci_resume(const struct oci_runtime *rt, const char *id, struct err *err);
 /* delete --force: kills what is left, removes the cgroup and the runtime's state; missing is fine. */
@@ -36,7 +35,5 @@ char **oci_exec_argv(const struct oci_runtime *rt, const char *id, const char *p
 
 /* Signal by name ("SIGTERM", "term", "15"); -1: unknown. */
 int signal_by_name(const char *name);
-/* "SIGTERM"; NULL: unknown. */
-const char *signal_name(int sig);
 
 #endif

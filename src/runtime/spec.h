@@ -38,8 +38,6 @@ struct spec {
 int spec_init(struct spec *s, const struct bundle_request *r, const char *rootfs, struct err *err);
 void spec_release(struct spec *s);
 
-/* The whole config.json; heap in *text. */
-int spec_write(struct spec *s, char **text, struct err *err);
 /* The "process" object. */
 void spec_process(struct spec *s, struct jsonw *w, const char *key);
 /* What exec needs to make a process like the container's own: see exec.c. */
@@ -47,11 +45,7 @@ char *spec_exec_template(const struct spec *s);
 int spec_mounts(struct spec *s, struct jsonw *w, struct err *err);
 int spec_linux(struct spec *s, struct jsonw *w, struct err *err);
 
-/* Members of process that depend on nothing but the service: rlimits, capabilities, ... */
-void spec_rlimits(const struct service *service, struct jsonw *w);
 void spec_capabilities(caps c, struct jsonw *w);
-int security_parse(const struct service *service, struct security *out, struct err *err);
-void security_release(struct security *s);
 
 /* The environment of a container or exec: `base` with each of `over` put in its place; "K" without
  * "=" removes K. Takes neither. */

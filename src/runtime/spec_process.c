@@ -186,7 +186,7 @@ static int security_option(const char *text, struct security *out, struct err *e
     return err_set(err, ERR_INVALID, "invalid security_opt: \"%s\"", text);
 }
 
-int security_parse(const struct service *service, struct security *out, struct err *err)
+static int security_parse(const struct service *service, struct security *out, struct err *err)
 {
     *out = (struct security){0};
     for (size_t i = 0; i < service->security_opt.n; i++)
@@ -199,7 +199,7 @@ int security_parse(const struct service *service, struct security *out, struct e
     return 0;
 }
 
-void security_release(struct security *s)
+static void security_release(struct security *s)
 {
     free(s->seccomp_file);
     free(s->apparmor);
@@ -307,7 +307,8 @@ void spec_capabilities(caps c, struct jsonw *w)
     jsonw_end_object(w);
 }
 
-void spec_rlimits(const struct service *service, struct jsonw *w)
+/* Members of process that depend on nothing but the service: rlimits, capabilities, ... */
+static void spec_rlimits(const struct service *service, struct jsonw *w)
 {
     if (!service->ulimits_n)
         return;

@@ -69,7 +69,8 @@ static bool is_url(const char *context)
     return strstr(context, "://") || starts_with(context, "git@");
 }
 
-int build_dockerfile_path(const struct build_request *q, char **path, struct err *err)
+/* Where the Dockerfile lies, heap; *path NULL: it stands in the file itself, or belongs to a URL. */
+static int build_dockerfile_path(const struct build_request *q, char **path, struct err *err)
 {
     const struct build *build = q->build;
     *path = NULL;

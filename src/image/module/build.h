@@ -4,8 +4,6 @@
 
 #include "image/transfer.h"
 
-/* Where the Dockerfile lies, heap; *path NULL: it stands in the file itself, or belongs to a URL. */
-int build_dockerfile_path(const struct build_request *request, char **path, struct err *err);
 /* Its text, heap; *text NULL: it belongs to a context that is a URL. */
 int build_dockerfile_text(const struct build_request *request, char **text, struct err *err);
 /* The platforms to build for, NULL-terminated; NULL in the first place: this machine's alone. */

@@ -222,7 +222,39 @@ static bool is_automatic(const char *name)
     return false;
 }
 
-static void stage_args(struct lint_vars *v, const char *rest)
+/* One word of ARG; text: behind its "=", NULL without one. */
+typedef void declare(struct lint_vars *v, const char *name, const char *text);
+
+static void stage_arg(struct lint_vars *v, const char *name, const char *text)
+{
+    char *own AUTOFREE = text ? expand(v, text, true) : NULL;
+    const char *value = given(v, name);
+    if (!value)
+        value = own ? own : map_get(&v->globals.set, name);
+    if (value)
+        set_value(&v->stage->set, name, value);
+    else
+        map_set(&v->stage->declared, name, v);
+}
+
+static void global_arg(struct lint_vars *v, const char *name, const char *text)
+{
+    char *own AUTOFREE = text ? word_expand(text, v->escape, true, global_value, v) : NULL;
+    char *plain AUTOFREE = text ? word_expand(text, v->escape, true, default_value, v) : NULL;
+    const char *value = given(v, name);
+    if (!value)
+        value = own;
+    if (value)
+        set_value(&v->globals.set, name, value);
+    else
+        map_set(&v->globals.declared, name, v);
+    if (plain)
+        set_value(&v->defaults, name, plain);
+    strv_free(v->missing); /* an ARG of nothing is nothing: FROM tells */
+    v->missing = NULL;
+}
+
+static void read_args(struct lint_vars *v, const char *rest, declare *use)
 {
     for (;;) {
         char *word AUTOFREE = next_quoted_word(&rest, v->escape);
@@ -231,38 +263,8 @@ static void stage_args(struct lint_vars *v, const char *rest)
         char *eq = strchr(word, '=');
         if (eq)
             *eq = '\0';
-        char *own AUTOFREE = eq ? expand(v, eq + 1, true) : NULL;
-        const char *value = given(v, word);
-        if (!value)
-            value = own ? own : map_get(&v->globals.set, word);
-        if (value)
-            set_value(&v->stage->set, word, value);
-        else
-            map_set(&v->stage->declared, word, v);
+        use(v, word, eq ? eq + 1 : NULL);
     }
-}
-
-static void global_args(struct lint_vars *v, const char *rest)
-{
-    for (;;) {
-        char *word AUTOFREE = next_quoted_word(&rest, v->escape);
-        if (!word)
-            break;
-        char *eq = strchr(word, '=');
-        if (eq)
-            *eq = '\0';
-        char *value AUTOFREE = eq ? word_expand(eq + 1, v->escape, true, global_value, v) : NULL;
-        char *plain AUTOFREE = eq ? word_expand(eq + 1, v->escape, true, default_value, v) : NULL;
-        const char *from_build = given(v, word);
-        if (from_build || value)
-            set_value(&v->globals.set, word, from_build ? from_build : value);
-        else
-            map_set(&v->globals.declared, word, v);
-        if (plain)
-            set_value(&v->defaults, word, plain);
-    }
-    strv_free(v->missing); /* an ARG of nothing is nothing: FROM tells */
-    v->missing = NULL;
 }
 
 /* ENV and LABEL: NAME=VALUE ..., or the old form NAME and the rest. What ENV sets counts from the next
@@ -364,11 +366,11 @@ void lint_vars_instruction(struct lint_vars *v, const struct instruction *i)
     if (!strcasecmp(name, "FROM"))
         begin_stage(v, rest);
     else if (!strcasecmp(name, "ARG") && !v->stage)
-        global_args(v, rest);
+        read_args(v, rest, global_arg);
     else if (!v->stage)
         return;
     else if (!strcasecmp(name, "ARG"))
-        stage_args(v, rest);
+        read_args(v, rest, stage_arg);
     else if (!strcasecmp(name, "ENV") || !strcasecmp(name, "LABEL"))
         check_pairs(v, rest, !strcasecmp(name, "ENV"));
     else if (!strcasecmp(name, "COPY") || !strcasecmp(name, "ADD"))
