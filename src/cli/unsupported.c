@@ -116,8 +116,6 @@ static const struct rule rules[] = {
     {"services", "service", "networks.*.driver_opts.*", "endpoints have no options", NULL, none},
     {"services", "service", "build.isolation", WINDOWS, is_default, NULL},
     {"services", "service", "build.entitlements", BUILDER, NULL, NULL},
-    {"services", "service", "build.privileged",
-     "steps get all capabilities and no seccomp filter, but no devices", is_false, NULL},
     {"services", "service", "build.provenance", BUILDER, is_false, NULL},
     {"services", "service", "build.sbom", BUILDER, is_false, NULL},
     {"services", "service", "build.no_cache_filter", "no_cache leaves out the cache of all stages",

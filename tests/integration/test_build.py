@@ -116,6 +116,13 @@ def test_extra_hosts(project):
     build(project)
     hosts = {name: line.split()[0] for line in shown(project).splitlines() for name in line.split()[1:]}
     assert hosts["far"] == "10.1.2.3" and hosts["gate"] == "127.0.0.1" and hosts["six"] == "::2"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        project.write("Dockerfile", f"FROM base\nRUN nc gate {server.getsockname()[1]} > /seen </dev/null\nCMD cat /seen\n")
+        child = project.popen("build")
+        server.settimeout(60)
+        with server.accept()[0] as step:
+            step.sendall(b"the host\n")
+    assert child.wait(60) == 0 and shown(project) == "the host\n", child.stdout.read()
 
 
 def test_ssh_agent(project):
@@ -136,14 +143,17 @@ def test_ssh_agent(project):
 
 
 def test_privileged(project):
-    project.write("Dockerfile", "FROM base\nRUN grep CapEff /proc/self/status > /seen\nCMD cat /seen\n")
-    caps = {}
-    for privileged in ("false", "true"):
-        project.file(f"services: {{x: {{network_mode: none, build: {{context: ., network: host, no_cache: true, privileged: {privileged}}}}}}}")
+    """All capabilities and the devices of this machine; the latter not beside what only an OCI runtime can do."""
+    device = next(path for path in ("/dev/kmsg", "/dev/fuse", "/dev/loop-control", "/dev/net/tun") if os.access(path, os.R_OK))
+    project.write("Dockerfile", f"FROM base\nRUN grep CapEff /proc/self/status > /seen; (: <{device}) 2>/dev/null && echo opened >> /seen; true\nCMD cat /seen\n")
+    seen = {}
+    for name, more in {"plain": "", "privileged": "privileged: true", "limited": "privileged: true, shm_size: 1m"}.items():
+        project.file(f"services: {{x: {{network_mode: none, build: {{context: ., network: host, no_cache: true, {more}}}}}}}")
         said = build(project).err
-        assert ("compose.yaml:1:" in said and "build.privileged is not supported: steps get all capabilities" in said) == (privileged == "true"), said
-        caps[privileged] = int(shown(project).split()[1], 16)
-    assert caps["true"] & (1 << 21) and not caps["false"] & (1 << 21), "CAP_SYS_ADMIN"
+        assert ("privileged: steps get no devices" in said) == (name == "limited") and "not supported" not in said, said
+        _, caps, *opened = shown(project).split()
+        seen[name] = int(caps, 16) >> 21 & 1, opened  # CAP_SYS_ADMIN
+    assert seen == {"plain": (0, []), "privileged": (1, ["opened"]), "limited": (1, [])}
 
 
 def test_dockerignore_and_place_of_the_dockerfile(project):
@@ -419,6 +429,25 @@ def test_platforms_that_cannot_be_built(project):
     project.file(f"services: {{x: {{build: {{context: ., platforms: [linux/{ARCH}, linux/{OTHER}]}}}}}}")
     wrong = build(project, env={"DOCKER_DEFAULT_PLATFORM": "linux/s390x"}, code=1).err
     assert 'service "x" build.platforms does not support value set by DOCKER_DEFAULT_PLATFORM: linux/s390x' in wrong
+
+
+def test_steps_of_another_processor(project):
+    """Where binfmt_misc knows an interpreter: here one of its own, in a user namespace (Linux 6.7), so that it is not the machine's."""
+    interpreter = project.dir / "interpreter"
+    run("cc", "-O1", "-static", "-o", interpreter, Path(__file__).with_name("foreign.c"))
+    header = foreign(Path(BUSYBOX).read_bytes())[:20]
+    magic, mask = ("".join(f"\\x{byte:02x}" for byte in part) for part in (header, b"\xff" * 7 + b"\0" * 9 + b"\xfe" + b"\xff" * 3))
+    rule = project.write("rule", f":compose-test:M::{magic}:{mask}:{interpreter}:F")
+    project.write("sh", foreign(Path(BUSYBOX).read_bytes()), 0o755)
+    project.write("Dockerfile", "FROM scratch\nCOPY sh /bin/sh\nRUN echo ran $(/bin/sh -c 'echo by another') > /seen\n")
+    project.file(f"services: {{x: {{build: {{context: ., network: host, platforms: [linux/{OTHER}]}}}}}}")
+    register = f"mount -t binfmt_misc none /proc/sys/fs/binfmt_misc && cat {rule} >/proc/sys/fs/binfmt_misc/register && exec \"$@\""
+    child = project.popen("build", within=["unshare", "-rm", "sh", "-c", register, "sh"])
+    said, _ = child.communicate(timeout=120)
+    assert child.returncode == 0, said
+    assert [path.read_text() for path in (project.root / "images/layers").glob("*/fs/seen")] == ["ran by another\n"]
+    name = f"{project.name}-x"
+    assert inspect(project, name)["Architecture"] == OTHER
 
 
 def test_pull_of_bases(project, registry):

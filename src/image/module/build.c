@@ -394,6 +394,17 @@ static int add_network(struct building *b, struct err *err)
     return 0;
 }
 
+/* With the host's devices comes its network, and there is nothing that could keep a limit. */
+static bool gets_devices(struct building *b)
+{
+    const struct build *build = b->request->build;
+    bool possible = !streq(build->network ? build->network : "", "none") && build->shm_size <= 0 &&
+                    b->request->memory <= 0;
+    if (build->privileged && !possible)
+        say(b, "privileged: steps get no devices beside network none, shm_size and --memory");
+    return build->privileged && possible;
+}
+
 static void add_limits(struct building *b)
 {
     const struct build *build = b->request->build;
@@ -476,7 +487,7 @@ static int make_command(struct building *b, const char *id_file, struct err *err
     arg(b, "--identity-label=false");
     arg2(b, "--format", "docker"); /* OCI's has no HEALTHCHECK, SHELL and ONBUILD */
     arg2(b, "--iidfile", id_file);
-    isolation_arguments(&b->argv);
+    isolation_arguments(&b->argv, gets_devices(b));
     char *runtime AUTOFREE = buildah_runtime_root(&b->buildah);
     argf(b, "--runtime-flag", "root=%s", runtime);
     if (b->dockerfile)

@@ -1,6 +1,5 @@
 #include "image/module/isolation.h"
 
-#include <stdbool.h>
 #include <stdlib.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -34,13 +33,13 @@ static bool installed(const char *program)
     return false;
 }
 
-void isolation_arguments(char ***argv)
+void isolation_arguments(char ***argv, bool devices)
 {
     if (getenv("BUILDAH_ISOLATION") || getenv("BUILDAH_RUNTIME"))
         return;
-    if (installed("crun") && !cgroups_are_hybrid())
+    if (!devices && installed("crun") && !cgroups_are_hybrid())
         return;
-    if (installed("runc")) {
+    if (!devices && installed("runc")) {
         strv_push(argv, "--runtime");
         strv_push(argv, "runc");
     } else {
