@@ -390,17 +390,15 @@ static void look_again(struct attached *a)
     finish_if_idle(a);
 }
 
-/* What ran before the operation began has no start event. */
+/* What ran before the operation began has no start event, and what ended under a supervisor that was killed
+ * perhaps no end. */
 static void on_up(struct attached *a)
 {
-    struct container_list list AUTOCONTAINERS = {0};
     a->up = true;
     attach(a);
-    containers_read(a->cli, a->o->project->name, &list, NULL);
-    look_for_started(a, &list);
     if (a->watch_wanted && a->phase == PHASE_ATTACHED)
         start_watching(a);
-    finish_if_idle(a);
+    look_again(a);
 }
 
 static void on_progress(struct attached *a, const json_t *event)

@@ -1,6 +1,7 @@
 #include "cli/client.h"
 
 #include <errno.h>
+#include <signal.h>
 
 #include "base/fd.h"
 #include "base/mem.h"
@@ -10,21 +11,27 @@
 #include "engine/control.h"
 #include "engine/protocol.h"
 #include "model/decode.h"
+#include "runtime/oci.h"
 
-enum { ATTEMPTS = 5 };
+enum {
+    DEATHS_MAX = 10, /* of supervisors, one soon after the other */
+    SOON_MS = 5000,
+};
 
 struct client {
     uv_pipe_t pipe;
     const struct paths *paths;
     char *project;
-    json_t *request; /* to be sent again, see on_read() */
-    int attempts;
-    bool answered;  /* an event has come */
-    bool resumes;   /* may be asked twice, and has not been done yet */
-    bool follows;   /* container events, which another supervisor goes on with */
-    bool replaying; /* it tells of what was before it */
-    bool again;     /* the pipe is being closed to connect anew */
-    int64_t last;   /* time of the last container event, ns since the epoch */
+    json_t *request; /* to be sent again, see take_death() */
+    int deaths;      /* supervisors that died, one soon after the other */
+    uint64_t asked;  /* when the present one was, uv_now() */
+    int64_t began;   /* when the first one was, ns since the epoch */
+    bool answered;   /* an event has come */
+    bool resumes;    /* may be asked twice, and has not been done yet */
+    bool follows;    /* container events, which another supervisor goes on with */
+    bool replaying;  /* it tells of what was before it */
+    bool again;      /* the pipe is being closed to connect anew */
+    int64_t last;    /* time of the last container event, ns since the epoch */
     struct client_handler handler;
     struct strbuf in;
     size_t scanned; /* bytes of in that hold no newline */
@@ -120,6 +127,14 @@ static bool is_news(struct client *c, const json_t *event)
     return true;
 }
 
+/* The operation once more: what is done already since it was first asked for is not done twice. */
+static void ask_on(struct client *c)
+{
+    if (!json_object_get(json_object_get(c->request, "options"), "since"))
+        request_int(c->request, "since", c->began);
+    c->replaying = true;
+}
+
 /* What is asked of the next supervisor: events from the last one on. */
 static void follow_on(struct client *c)
 {
@@ -152,10 +167,10 @@ static void handle_line(struct client *c, const char *line, size_t n)
         c->follows = c->resumes;
         c->resumes = false;
     }
-    if (streq(name, "following")) {
+    if (streq(name, "created"))
+        request_bool(c->request, "created", true);
+    if (streq(name, "following"))
         c->replaying = false;
-        c->attempts = 0;
-    }
     if (!streq(name, "container") || is_news(c, event))
         c->handler.event(c->handler.ctx, name, event);
 }
@@ -167,27 +182,43 @@ static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf)
     *buf = uv_buf_init(c->chunk, sizeof(c->chunk));
 }
 
+/* A supervisor that was killed still accepts while the kernel takes it apart: one that said nothing has not begun.
+ * Of what it did begin nearly everything may be asked for again: the next one goes on from what there is. False:
+ * this is the end. */
+static bool take_death(struct client *c)
+{
+    bool again = !c->answered || c->resumes || c->follows;
+    if (uv_now(c->pipe.loop) - c->asked > SOON_MS)
+        c->deaths = 0;
+    if (again && ++c->deaths < DEATHS_MAX) {
+        strbuf_setlen(&c->in, 0);
+        c->scanned = 0;
+        c->again = true;
+        if (c->answered && c->resumes)
+            ask_on(c);
+        else if (c->answered && c->follows)
+            follow_on(c);
+        uv_close((uv_handle_t *)&c->pipe, on_close);
+        return true;
+    }
+    char *dir AUTOFREE = paths_project_run(c->paths, c->project);
+    if (again)
+        err_set(&c->err, ERR_UNAVAILABLE,
+                "the supervisor of project \"%s\" ended %d times, one soon after the other: "
+                "%s/supervisor.log may say why",
+                c->project, c->deaths, dir);
+    else
+        err_set(&c->err, ERR_UNAVAILABLE,
+                "the supervisor of the project ended; the containers run on, try again");
+    return false;
+}
+
 static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
 {
     struct client *c = container_of((uv_pipe_t *)s, struct client, pipe);
     if (n < 0) {
-        /* A supervisor that was killed still accepts while the kernel takes it apart: one that said
-         * nothing has not begun. Of what it did begin, most may be asked for again: the next one
-         * goes on from what there is. */
-        bool again = !c->answered || ((c->resumes || c->follows) && !c->finished);
-        if (again && !c->closing && ++c->attempts < ATTEMPTS) {
-            strbuf_setlen(&c->in, 0);
-            c->scanned = 0;
-            c->again = true;
-            if (c->answered && c->follows)
-                follow_on(c);
-            uv_close((uv_handle_t *)&c->pipe, on_close);
-            return;
-        }
-        if (!c->finished)
-            err_set(&c->err, ERR_UNAVAILABLE,
-                    "the supervisor of the project ended; the containers run on, try again");
-        client_close(c);
+        if (c->closing || c->finished || !take_death(c))
+            client_close(c);
         return;
     }
     strbuf_add(&c->in, buf->base, (size_t)n);
@@ -206,14 +237,14 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
     }
 }
 
-/* Operations that come to the same when they are done twice. */
+/* Operations come to the same when they are asked for twice; a signal that a container may have got already
+ * and lived on does not. */
 static bool may_be_asked_twice(const json_t *request)
 {
-    static const char *const ops[] = {"up", "create", "down", "start", "stop", "rm"};
-    for (size_t i = 0; i < sizeof(ops) / sizeof(*ops); i++)
-        if (streq(jstr(request, "op", ""), ops[i]))
-            return true;
-    return false;
+    const char *op = jstr(request, "op", "");
+    const json_t *options = json_object_get(request, "options");
+    return !streq(op, "events") &&
+           (!streq(op, "kill") || signal_by_name(jstr(options, "signal", "SIGKILL")) == SIGKILL);
 }
 
 static int connect_client(struct client *c, uv_loop_t *loop, bool start, struct err *err)
@@ -229,6 +260,7 @@ static int connect_client(struct client *c, uv_loop_t *loop, bool start, struct 
     if (fd_write_all(fd, line, strlen(line)) < 0 && errno != EPIPE && errno != ECONNRESET)
         return err_sys(err, errno, "send to the supervisor");
     uv_pipe_init(loop, &c->pipe, 0);
+    c->asked = uv_now(loop);
     int rc = uv_pipe_open(&c->pipe, fd);
     if (rc < 0) {
         /* A handle that was initialised is closed on the loop: told there. */
@@ -248,10 +280,11 @@ int client_open(uv_loop_t *loop, const struct paths *paths, const char *project,
     struct client *c = xcalloc(1, sizeof(*c));
     c->paths = paths;
     c->project = xstrdup(project);
-    c->request = json_incref((json_t *)request);
+    c->request = json_copy((json_t *)request);
+    json_object_set_new(c->request, "options", json_copy(json_object_get(request, "options")));
     c->resumes = may_be_asked_twice(request);
     c->follows = streq(jstr(request, "op", ""), "events");
-    c->last = time_now();
+    c->last = c->began = time_now();
     c->handler = *handler;
     c->in = (struct strbuf)STRBUF_INIT;
     if (connect_client(c, loop, start, err) < 0) {

@@ -1,8 +1,8 @@
 /* One request to a project's supervisor, on a libuv loop. See engine/protocol.h.
  *
- * When the supervisor dies the next one is asked to go on where that can be done. Who follows container events is told by
- * an event "following" that nothing is missing up to there but what nobody has written down: then it is
- * time to look at the containers again. */
+ * When the supervisor dies another is started, and asked to go on where that can be done; a few deaths in a row are an
+ * error. Who follows container events is told by an event "following" that nothing is missing up to there but what
+ * nobody has written down: then it is time to look at the containers again. */
 #ifndef CLI_CLIENT_H
 #define CLI_CLIENT_H
 

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "base/units.h"
 #include "cli/client.h"
 #include "cli/command.h"
 #include "cli/containers.h"
@@ -56,15 +57,30 @@ struct session {
     struct progress progress;
     struct progress_ticker ticker;
     uv_signal_t interrupt, terminate;
-    char *id, *name;
-    bool up, died, destroyed, closed, failed, interrupted;
+    const char *project, *id; /* borrowed; id: of the request */
+    bool replaced;            /* the supervisor, by another */
+    bool created, up, died, destroyed, closed, failed, interrupted;
     int exit_code;
     struct err err;
 };
 
 static bool is_own(const struct session *s, const json_t *event)
 {
-    return s->id && streq(jstr(event, "id", ""), s->id);
+    return s->created && streq(jstr(event, "id", ""), s->id);
+}
+
+/* What a supervisor that was killed saw, and did not come to tell. */
+static void look_again(struct session *s)
+{
+    struct container_list list AUTOCONTAINERS = {0};
+    if (containers_read(s->cli, s->project, &list, NULL) < 0)
+        return;
+    const struct container_record *c = container_by_id(&list, s->id);
+    s->destroyed = !c;
+    if (c && c->started && !container_is_up(c)) {
+        s->died = true;
+        s->exit_code = c->exit_code;
+    }
 }
 
 static void on_event(void *ctx, const char *name, const json_t *event)
@@ -78,10 +94,15 @@ static void on_event(void *ctx, const char *name, const json_t *event)
     } else if (streq(name, "waiting")) {
         cli_info(s->cli, "%s", jstr(event, "message", ""));
     } else if (streq(name, "created")) {
-        s->id = xstrdup(jstr(event, "id", ""));
-        s->name = xstrdup(jstr(event, "name", ""));
+        s->created = true;
+    } else if (streq(name, "following")) {
+        s->replaced = true;
+        if (s->up)
+            look_again(s);
     } else if (streq(name, "up") || (is_own(s, event) && streq(action, "start"))) {
         s->up = true;
+        if (s->replaced)
+            look_again(s);
     } else if (streq(name, "error")) {
         s->failed = true;
         error_of_event(event, NULL, &s->err);
@@ -133,8 +154,6 @@ static void session_close(struct session *s, uv_loop_t *loop)
     uv_loop_close(loop);
     client_free(s->client);
     progress_release(&s->progress);
-    free(s->id);
-    free(s->name);
 }
 
 static bool wants_tty(const struct args *args)
@@ -170,15 +189,18 @@ static int interact(struct session *s, uv_loop_t *loop, struct err *err)
     if (streamed && result.end != STREAM_EXITED)
         return result.end == STREAM_DETACHED ? 0 : result.exit_code;
     bool remove = args_bool(args, "rm");
-    while (!s->closed && !s->interrupted && !(remove ? s->destroyed : s->died))
+    while (!s->closed && !s->interrupted && !s->destroyed && (remove || !s->died))
         uv_run(loop, UV_RUN_ONCE);
+    if (!streamed && !s->died && !s->interrupted)
+        return err_set(err, ERR_UNAVAILABLE, "the container is gone, and nobody saw how it ended");
     return streamed ? result.exit_code : s->exit_code;
 }
 
 static int run_container(struct cli *cli, const struct args *args, const char *project,
                          const json_t *request, struct err *err)
 {
-    struct session s = {.cli = cli, .args = args};
+    struct session s = {.cli = cli, .args = args, .project = project};
+    s.id = jstr(json_object_get(request, "options"), "id", "");
     uv_loop_t loop;
     if (cli_paths(cli, err) < 0)
         return -1;
@@ -283,6 +305,9 @@ static int run_project(struct cli *cli, const struct args *args, struct project 
                        s->name);
     json_t *request AUTOJSON = request_new("run", NULL);
     jset_str(request, "service", s->name);
+    char id[65];
+    random_hex(32, id);
+    request_str(request, "id", id);
     request_bool(request, "tty", wants_tty(args));
     if (run_request(args, request, err) < 0 || images(cli, args, p, s->name, err) < 0)
         return -1;

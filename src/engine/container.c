@@ -105,8 +105,9 @@ bool container_is_settled(const struct container *c)
 
 bool container_is_starting(const struct container *c)
 {
-    return c->start_wanted || c->state == C_PREPARING || c->state == C_CONNECTING ||
-           c->state == C_LAUNCHING || (c->launch_failed && c->state == C_CLEANING) ||
+    return (c->start_wanted && c->state != C_GONE) || c->state == C_PREPARING ||
+           c->state == C_CONNECTING || c->state == C_LAUNCHING ||
+           (c->launch_failed && c->state == C_CLEANING) ||
            (c->state == C_RUNNING && c->hooks && !c->stop_wanted);
 }
 
@@ -247,7 +248,7 @@ static void begin_backoff(struct container *c)
 
 static void finish_run(struct container *c)
 {
-    bool never_ran = c->launch_failed;
+    bool never_ran = c->launch_failed || c->half_made;
     cleanup_job_free(c->cleanup);
     c->cleanup = NULL;
     prepare_job_free(c->job);
@@ -274,8 +275,9 @@ static void finish_run(struct container *c)
         engine_container_event(c->engine, c, "die",
                                json_pack("{s:i, s:b, s:b}", "exit_code", c->record.exit_code,
                                          "restarting", again, "oom", c->record.oom_killed));
-    if (!again && c->record.auto_remove)
+    if (!again && c->record.auto_remove && !c->half_made)
         c->remove_wanted = c->remove_volumes = true;
+    c->half_made = false;
 }
 
 static void on_removed(void *arg)
@@ -732,8 +734,11 @@ void container_adopt(struct container *c)
     if (!lives) {
         hooks_note(c, NULL, 0);
         /* It may have been interrupted while it prepared, or before its end was written down. */
-        if (fs_exists(run) || c->record.pid)
+        c->half_made = !c->record.pid && fs_exists(run);
+        if (c->half_made || c->record.pid)
             begin_clean(c);
+        else if (c->record.auto_remove && c->record.status == CONTAINER_EXITED)
+            container_remove(c, true);
         else
             container_step(c);
         return;

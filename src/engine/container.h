@@ -54,6 +54,7 @@ struct container {
 
     /* facts */
     bool launch_failed; /* the last start failed, record.error says why */
+    bool half_made;     /* it was about to run when its supervisor or monitor died */
     bool work_done, dns_pending, ports_pending, timer_fired;
     bool up, ended, lost;   /* what the monitor says; lost: it is gone */
     struct err fault;       /* of the step that is under way */

@@ -163,10 +163,14 @@ int control_connect(const struct paths *p, const char *project, bool start, int 
     struct control_listener l;
     if (claim(dir, true, &l, err) < 0)
         return err_wrap(err, "start the supervisor of project \"%s\"", project);
-    int rc = spawn_supervisor(p, dir, project, &l, err);
+    /* Before it begins, so that it knows of somebody who is about to ask. */
+    int sock AUTOCLOSE = -1;
+    int rc = try_connect(dir, &sock, err);
     if (rc == 0)
-        rc = try_connect(dir, fd, err);
+        rc = spawn_supervisor(p, dir, project, &l, err);
     listener_close(&l);
+    if (rc == 0)
+        *fd = STEAL_FD(sock);
     return rc;
 }
 

@@ -1,5 +1,6 @@
 #include "engine/create.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -110,7 +111,10 @@ struct container *container_create(struct engine *e, const struct container_spec
     if (name_is_taken(e, name, spec, err))
         return NULL;
     char id[65];
-    random_hex(32, id);
+    if (spec->id)
+        snprintf(id, sizeof(id), "%s", spec->id);
+    else
+        random_hex(32, id);
     char *hash AUTOFREE = service_config_hash(p, s);
     struct container_record r = {
         .id = xstrdup(id),

@@ -12,6 +12,7 @@ struct container_spec {
     const char *command;              /* as ps shows it, NULL: not known before its start */
     json_t *inputs;                   /* container_record.inputs, borrowed; NULL: not known */
     bool oneoff;                      /* `run` */
+    const char *id;                   /* 64 hex digits; NULL: a new one */
     const char *name;                 /* NULL: container_name, else <project>-<service>-<number> */
     const json_t *labels;             /* more, object of strings; NULL: none */
     const struct container *replaced; /* that goes, and whose name it may have; NULL: none */

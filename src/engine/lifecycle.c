@@ -195,7 +195,8 @@ static void step_start(struct operation *op, struct verb_item *item)
             item->stage = 1; /* the supervisor before us has begun it */
             return;
         }
-        if (op->cancelled || op->failure.msg || container_is_running(c)) {
+        if (op->cancelled || op->failure.msg || container_is_running(c) ||
+            operation_has_started(op, c)) {
             item->done = true;
             return;
         }
@@ -324,6 +325,12 @@ static void step_restart(struct operation *op, struct verb_item *item)
     if (item->stage == 0) {
         if (op->cancelled || op->failure.msg) {
             item->done = true;
+            return;
+        }
+        if (operation_is_repeated(op) && container_is_starting(c))
+            return;
+        if (operation_has_started(op, c)) {
+            item->stage = 2;
             return;
         }
         if (must_wait(op, item))
@@ -471,7 +478,10 @@ static void step_pause(struct operation *op, struct verb_item *item)
     item->done = true;
     if (!container_is_running(c))
         return;
-    if ((c->record.status == CONTAINER_PAUSED) == pause) {
+    bool same_already = (c->record.status == CONTAINER_PAUSED) == pause;
+    if (same_already && operation_is_repeated(op))
+        return;
+    if (same_already) {
         struct err same AUTOERR = ERR_INIT;
         err_set(&same, ERR_CONFLICT, "Container %s is %s paused", c->record.name,
                 pause ? "already" : "not");

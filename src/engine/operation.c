@@ -147,7 +147,8 @@ static void resume_due(struct engine *e)
             return; /* not yet */
         due |= waits;
     }
-    if (due && !e->handing_over)
+    /* Who stopped them may be about to ask again. */
+    if (due && !e->handing_over && !server_awaits_request(e->server))
         operation_submit(e, &op_resume, NULL, json_object());
 }
 
@@ -226,6 +227,16 @@ void operation_blame(struct operation *op, json_t *take_path)
 bool operation_flag(const struct operation *op, const char *name)
 {
     return jbool(op->options, name, false);
+}
+
+bool operation_is_repeated(const struct operation *op)
+{
+    return json_object_get(op->options, "since");
+}
+
+bool operation_has_started(const struct operation *op, const struct container *c)
+{
+    return operation_is_repeated(op) && c->record.started >= jint(op->options, "since", 0);
 }
 
 int64_t operation_seconds(const struct operation *op, const char *name)

@@ -144,6 +144,13 @@ static bool flag(const struct plan_input *in, const char *name)
     return jbool(in->options, name, false);
 }
 
+/* Made by this very operation, for a supervisor that died on the way. */
+static bool is_fresh(const struct plan_input *in, const struct container_record *c)
+{
+    int64_t since = jint(in->options, "since", 0);
+    return since && c->created >= since;
+}
+
 /* NULL: it serves. New reference. */
 static json_t *reasons_to_recreate(const struct plan_input *in, size_t service,
                                    const struct container_record *c, const char *hash)
@@ -154,9 +161,9 @@ static json_t *reasons_to_recreate(const struct plan_input *in, size_t service,
     json_t *reasons AUTOJSON = json_array();
     if (flag(in, "no_recreate") || in->facts->drawn_in[service])
         return NULL;
-    if (target && flag(in, "force_recreate"))
+    if (target && flag(in, "force_recreate") && !is_fresh(in, c))
         say(reasons, "--force-recreate");
-    if (!target && flag(in, "always_recreate_deps"))
+    if (!target && flag(in, "always_recreate_deps") && !is_fresh(in, c))
         say(reasons, "--always-recreate-deps");
     if (!c->config_hash || !streq(c->config_hash, hash))
         add_section_changes(reasons, s, c);

@@ -28,7 +28,9 @@
  *   pause, unpause   services
  *   run      project, service, options: name command[] entrypoint[] environment["K=V"] labels{}
  *            user working_dir volumes[] publish[] (long forms, as in a normalized document)
- *            service_ports use_aliases remove tty stdin_open detach (bools) cap_add[] cap_drop[].
+ *            service_ports use_aliases remove tty stdin_open detach (bools) cap_add[] cap_drop[];
+ *            id (64 hex digits, the client's choice: asked again it means the same container) and created (bool: it
+ *            has been told of; one that is gone is not made again).
  *            The client has brought the dependencies up before. -> "created" {"id","name"}, then
  *            "up" once it runs, or "error" with exit 126 or 127 where a shell gives those. The
  *            client attaches to the monitor itself (runtime/monitor.h, "attach ... logs"), for which
@@ -36,6 +38,9 @@
  *   events   options: since until (ns since the epoch)
  *            -> "following", then "container" events until the client goes: with since those kept from then on
  *            come first (engine/history.h), without labels; an until that is over already: "done" behind them
+ *   Whoever asks again because a supervisor died on the way adds the option since: when it was first asked for (ns since
+ *            the epoch). What that one did already is not done twice; with attach, and of "run", first come the
+ *            "container" events from then on, and "following".
  *   exec     options: name (a container's ID) exec_id (64 hex digits), and exec (the command line): a client
  *            runs it there, or exit_code: it has ended. -> nothing: only "container" events come of it
  *

@@ -11,6 +11,7 @@
 struct run {
     struct oneoff task;
     struct container *c;
+    bool over; /* it ran under a supervisor that died, and is gone */
 };
 
 static void replace(json_t *service, const char *key, const json_t *options, const char *option)
@@ -79,11 +80,34 @@ static json_t *changed_service(const json_t *original, const json_t *options)
     return s;
 }
 
+static void tell_created(struct operation *op, const struct container *c)
+{
+    operation_send(op, json_pack("{s:s, s:s, s:s}", "event", "created", "id", c->record.id, "name",
+                                 c->record.name));
+}
+
+/* The supervisor before us has made it: it runs once, whoever dies. */
+static bool take_up(struct operation *op, struct run *r)
+{
+    const char *id = jstr(op->options, "id", NULL);
+    r->c = id ? engine_container(op->engine, id) : NULL;
+    r->over = !r->c && operation_flag(op, "created");
+    if (!r->c)
+        return r->over;
+    tell_created(op, r->c);
+    r->c->await_attach = !operation_flag(op, "detach");
+    if (!r->c->record.started && !container_is_starting(r->c))
+        container_start(r->c);
+    return true;
+}
+
 static int run_begin(struct operation *op, struct err *err)
 {
-    const char *name = jstr(op->request, "service", NULL);
+    const char *name = jstr(op->request, "service", NULL), *id = jstr(op->options, "id", NULL);
     if (!name)
         return err_set(err, ERR_INVALID, "run: no service given");
+    if (id && (strlen(id) != 64 || id[strspn(id, "0123456789abcdef")]))
+        return err_set(err, ERR_INVALID, "run: an ID that is none: %s", id);
     if (operation_take_project(op, err) < 0)
         return -1;
     struct engine *e = op->engine;
@@ -96,6 +120,8 @@ static int run_begin(struct operation *op, struct err *err)
     struct run *r = xcalloc(1, sizeof(*r));
     op->data = r;
     op->attach = true;
+    if (take_up(op, r))
+        return 0;
     return oneoff_begin(&r->task, op, e->project, name,
                         changed_service(json_object_get(services, name), op->options), err);
 }
@@ -121,6 +147,7 @@ static int create(struct operation *op, struct run *r)
     char *name AUTOFREE = xasprintf("%s%s%s%srun%s%s", op->engine->project_name, sep, s->name, sep,
                                     sep, suffix);
     struct container_spec spec = {
+        .id = jstr(op->options, "id", NULL),
         .number = next_oneoff_number(op->engine, s->name),
         .name = jstr(op->options, "name", name),
         .labels = json_object_get(op->options, "labels"),
@@ -136,14 +163,15 @@ static int create(struct operation *op, struct run *r)
     r->c->await_attach = !operation_flag(op, "detach");
     container_save(r->c);
     engine_container_event(op->engine, r->c, "create", NULL);
-    operation_send(op, json_pack("{s:s, s:s, s:s}", "event", "created", "id", r->c->record.id,
-                                 "name", r->c->record.name));
+    tell_created(op, r->c);
     return 0;
 }
 
 static bool run_step(struct operation *op)
 {
     struct run *r = op->data;
+    if (r->over)
+        return true;
     if (!r->c) {
         struct err err AUTOERR = ERR_INIT;
         if (!r->task.resources)

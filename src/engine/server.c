@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -146,8 +147,8 @@ static void send_past(void *ctx, const json_t *event)
     client_send(ctx, event);
 }
 
-/* since: first what was kept from then on. An until that is over already ends it there. */
-static void follow(struct client *c, const json_t *options)
+/* since: first what was kept from then on. An until that is over already ends it there: false. */
+static bool follow(struct client *c, const json_t *options)
 {
     int64_t since = jint(options, "since", 0), until = jint(options, "until", 0);
     if (since)
@@ -155,8 +156,7 @@ static void follow(struct client *c, const json_t *options)
     c->follows = !until || until > time_now();
     json_t *o AUTOJSON = json_pack("{s:s}", "event", c->follows ? "following" : "done");
     client_send(c, o);
-    if (!c->follows)
-        client_finish(c, false);
+    return c->follows;
 }
 
 /* A client has a process run in a container: told to those who follow events. */
@@ -248,6 +248,7 @@ static const char *odd_in_request(const json_t *request)
         {"cap_drop", JSON_ARRAY},      {"since", JSON_INTEGER},
         {"until", JSON_INTEGER},       {"exec_id", JSON_STRING},
         {"exec", JSON_STRING},         {"exit_code", JSON_INTEGER},
+        {"id", JSON_STRING},           {"created", JSON_TRUE},
     };
     const char *odd = odd_member(request, top, ARRAY_SIZE(top));
     return odd ? odd
@@ -291,17 +292,20 @@ static void take_request(struct client *c, const char *line, size_t n)
         return;
     }
     const struct operation_kind *kind = operation_kind_find(name);
+    const json_t *options = json_object_get(request, "options");
     if (streq(name, "ping")) {
         answer_ping(c);
     } else if (streq(name, "turns")) {
         answer_turns(c);
     } else if (streq(name, "events")) {
-        follow(c, json_object_get(request, "options"));
+        if (!follow(c, options))
+            client_finish(c, false);
     } else if (streq(name, "exec")) {
-        tell_exec(c, json_object_get(request, "options"));
+        tell_exec(c, options);
     } else if (kind) {
-        c->follows = jbool(json_object_get(request, "options"), "attach", false) ||
-                     streq(name, "run");
+        c->follows = jbool(options, "attach", false) || streq(name, "run");
+        if (c->follows && json_object_get(options, "since"))
+            follow(c, options);
         c->operation = operation_submit(c->server->engine, kind, c, STEAL(request));
     } else {
         char *message AUTOFREE = xasprintf("unknown operation \"%s\"", name);
@@ -413,6 +417,17 @@ void server_hand_over(struct server *s)
 bool server_has_clients(const struct server *s)
 {
     return s->clients.n > 0;
+}
+
+bool server_awaits_request(const struct server *s)
+{
+    struct pollfd pending = {.fd = s->listen_fd, .events = POLLIN};
+    for (size_t i = 0; i < s->clients.n; i++) {
+        const struct client *c = s->clients.v[i];
+        if (!c->operation && !c->follows && !c->finished && !c->closing && !c->awaits_handover)
+            return true;
+    }
+    return poll(&pending, 1, 0) > 0;
 }
 
 void server_broadcast(struct server *s, const json_t *event)

@@ -16,6 +16,8 @@ void server_refuse(struct server *s, const char *message);
 /* Tells the clients that wait for it that they may start a supervisor of their own. */
 void server_hand_over(struct server *s);
 bool server_has_clients(const struct server *s);
+/* Somebody has connected, or is about to, and has not yet said what for. */
+bool server_awaits_request(const struct server *s);
 
 /* Queues one event line; a client that does not read is dropped when 64 MiB wait for it. */
 void client_send(struct client *c, const json_t *event);

@@ -387,6 +387,16 @@ static void retire(struct supervisor *s)
     uv_close((uv_handle_t *)&e->retry, NULL);
 }
 
+/* Of `run --rm`: it was not even started when the supervisor before us and the command died. */
+static void remove_abandoned(struct engine *e)
+{
+    for (size_t i = 0; i < e->containers.n; i++) {
+        struct container *c = e->containers.v[i];
+        if (c->state == C_IDLE && c->record.auto_remove && !c->fault.msg)
+            container_remove(c, true);
+    }
+}
+
 static void on_kick(uv_idle_t *handle)
 {
     struct supervisor *s = handle->data;
@@ -395,6 +405,8 @@ static void on_kick(uv_idle_t *handle)
     operations_step(e);
     if (!e->operations.n)
         engine_sweep_gone(e);
+    if (!e->operations.n && !server_has_clients(e->server) && !server_awaits_request(e->server))
+        remove_abandoned(e);
     if (e->handing_over && between_steps(e))
         hand_over(s);
     if (idle(e) && control_retire(e->paths, e->project_name, &s->listener))

@@ -175,8 +175,8 @@ static void step_start_slot(struct operation *op, struct up *up, struct slot *sl
             slot->state = SLOT_STARTING; /* the supervisor before us has begun it */
             return;
         }
-        if (container_is_running(c)) {
-            container_told(op, c, "Running", "done", NULL);
+        if (container_is_running(c) || operation_has_started(op, c)) {
+            container_told(op, c, container_is_running(c) ? "Running" : "Started", "done", NULL);
             slot->state = SLOT_STARTED;
             return;
         }

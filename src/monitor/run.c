@@ -136,8 +136,11 @@ static void run_failed(struct monitor *m, int code, const char *message)
 static void runtime_deleted(struct monitor *m)
 {
     m->kill_runtime_at = 0;
-    if (strncmp(m->status, "failed", 6) == 0)
+    if (strncmp(m->status, "failed", 6) == 0) {
         cleanup_cgroups();
+        /* A runtime killed while it made its state leaves a folder that it then cannot read itself. */
+        cleanup_directly(m->opt.runtime, m->opt.state, m->opt.id);
+    }
     status_publish(m);
     run_over(m);
 }

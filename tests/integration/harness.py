@@ -70,6 +70,13 @@ def alive(pid: int) -> bool:
     return state not in "ZX"
 
 
+def parent(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+
+
 @dataclass
 class Result:
     args: tuple
@@ -335,8 +342,10 @@ class Project:
 
     def supervisors(self, project: str | None = None) -> list[int]:
         # A monitor's arguments end with the command that starts a supervisor.
-        return [pid for pid, args in processes_of(self.tmp).items()
-                if args.endswith(f" {project or self.name}") and " supervise " in args and not self._is_monitor(args)]
+        found = [pid for pid, args in processes_of(self.tmp).items()
+                 if args.endswith(f" {project or self.name}") and " supervise " in args and not self._is_monitor(args)]
+        # Its child that has not become another program yet, or that looks for leaks when it ends, is none.
+        return [pid for pid in found if parent(pid) not in found]
 
     @staticmethod
     def _is_monitor(args: str) -> bool:

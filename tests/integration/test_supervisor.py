@@ -10,6 +10,10 @@ import stat
 import time
 from pathlib import Path
 
+import pytest
+
+import faults
+import images
 from harness import SLOWER, alive, wait_for
 from test_network import fetch, sleeper, web, write
 
@@ -459,3 +463,156 @@ def test_followers_outlive_their_supervisor(project):
     events.terminate()
     told = events.communicate(timeout=20)[0]
     assert told.count("container die") == 1 and told.count("container start") == 0, told
+
+
+# --- killed at whatever moment of a command, which goes on with the next one ------------------------
+
+MOMENTS = "rename,unlink,mkdir,mount,setns,socket,spawn"  # calls of the supervisor at which it dies
+
+
+def each_moment(project, box, begin, *command, deaths: int = 1, step: int = 1):
+    """Runs the command once for every moment at which the supervisor can die, step by step; yields what came of it."""
+    after, hit = 0, True
+    while hit:
+        begin()
+        box.arm(MOMENTS, "SIGKILL", after, deaths, role=1)
+        result = project(*command, code=None)
+        hit = box.disarm()
+        if hit:
+            log = project.run_root / "projects" / project.name / "supervisor.log"
+            result.err += f"--died at {after}--\n" + "\n".join(log.read_text().splitlines()[-12:])
+            yield result
+        after += step
+    assert after > 3 * step, "moments"
+
+
+def has_run(project, times: int, *services: str) -> None:
+    """Each of them, which write themselves down, has run so often and not once more."""
+    folder = project.root / "volumes" / f"{project.name}_runs" / "_data"
+    runs = lambda: [len((folder / s).read_text().splitlines()) if (folder / s).exists() else 0 for s in services]  # noqa: E731
+    wait_for(lambda: min(runs()) >= times, f"{services} to have run {times} times")
+    assert runs() == [times] * len(services)
+
+
+def noted(service: str, then: str = "exec sleep 600", **more) -> dict:
+    return sleeper(command=["sh", "-c", f"date >> /runs/{service}; {then}"], volumes=["runs:/runs"], **more)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("deaths", [1, 4])
+def test_up_goes_on_whenever_its_supervisor_dies(project, shared, deaths):
+    """Before anything runs, while networks are made, while it waits: all run, the one-shot has run once, nothing is left."""
+    box = faults.Faults(project, shared)
+    write(project, {
+        "db": sleeper(healthcheck={"test": "true", "interval": "1s", "start_interval": "50ms", "start_period": "5s"}, volumes=["data:/data"]),
+        "once": noted("once", "exit 0"),
+        "web": noted("web", depends_on={"db": {"condition": "service_healthy"}, "once": {"condition": "service_completed_successfully"}})},
+          volumes={"data": {}, "runs": {}})
+    for result in each_moment(project, box, lambda: project("down", "-v", "-t", "0"), "up", "-d", deaths=deaths, step=3 * SLOWER):
+        assert result.code == 0, str(result)
+        assert {c["Service"]: c["State"] for c in project.ps()} == {"db": "running", "once": "exited", "web": "running"}, str(result)
+        has_run(project, 1, "once", "web")
+        wait_for(lambda: len(project.supervisors()) == 1, "one supervisor", 2)
+
+
+@pytest.mark.slow
+def test_up_makes_anew_once(project, shared):
+    """What the dead supervisor has made for --force-recreate is not made again."""
+    box = faults.Faults(project, shared)
+    write(project, {"x": noted("x"), "y": sleeper()}, volumes={"runs": {}})
+    project.up()
+    before, times = set(), 1
+
+    def begin():
+        nonlocal before, times
+        has_run(project, times, "x")
+        before, times = {r["id"] for r in project.records()}, times + 1
+    for result in each_moment(project, box, begin, "up", "-d", "--force-recreate", "-t", "0", step=2 * SLOWER):
+        assert result.code == 0, str(result)
+        assert [c["State"] for c in project.ps()] == ["running"] * 2, str(result)
+        has_run(project, times, "x")
+        assert not before & {r["id"] for r in project.records()}
+
+
+@pytest.mark.slow
+def test_restart_and_start_go_on_whenever_their_supervisor_dies(project, shared):
+    box = faults.Faults(project, shared)
+    write(project, {s: noted(s) for s in ("x", "y")}, volumes={"runs": {}})
+    project.up()
+    times = 1
+
+    def count():
+        nonlocal times
+        has_run(project, times, "x", "y")
+        times += 1
+
+    def stop():
+        count()
+        project("stop", "-t", "0")
+    for begin, command in ((count, ("restart", "-t", "0")), (stop, ("start",))):
+        for result in each_moment(project, box, begin, *command, step=2 * SLOWER):
+            assert result.code == 0, str(result)
+            assert [c["State"] for c in project.ps()] == ["running"] * 2, str(result)
+            has_run(project, times, "x", "y")
+        has_run(project, times, "x", "y")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("remove", [True, False])
+def test_run_goes_on_whenever_its_supervisor_dies(project, shared, remove):
+    """The command runs once, its output and code are there, and with --rm nothing is left."""
+    box = faults.Faults(project, shared)
+    write(project, {"x": {"image": "base", "volumes": ["runs:/runs"]}}, volumes={"runs": {}})
+    times = 0
+
+    def begin():
+        nonlocal times
+        project("down", "-t", "0")
+        times += 1
+    command = ["run", "-T", *(["--rm"] if remove else []), "x", "sh", "-c", "date >> /runs/x; echo words; exit 7"]
+    for result in each_moment(project, box, begin, *command, step=SLOWER):
+        assert (result.code, result.out) == (7, "words\n"), str(result)
+        has_run(project, times, "x")
+        wait_for(lambda: not project.supervisors(), "the supervisor to end")
+        assert [c["State"] for c in project.ps()] == ([] if remove else ["exited"])
+
+
+def test_pause_and_kill_go_on_when_their_supervisor_dies(project, shared):
+    box = faults.Faults(project, shared)
+    write(project, {"x": sleeper(), "y": sleeper()})
+    project.up()
+    for command, state in (("pause", "paused"), ("unpause", "running"), ("kill", "exited")):
+        for result in each_moment(project, box, lambda: project("up", "-d") if state == "exited" else None, command):  # noqa: B023
+            assert result.code == 0, str(result)
+            assert [c["State"] for c in project.ps()] == [state] * 2
+            break
+
+
+def test_supervisors_that_die_again_and_again(project, shared):
+    """One error, at once, that says where to look; afterwards everything works."""
+    box = faults.Faults(project, shared)
+    write(project, {"x": sleeper()})
+    box.arm(MOMENTS, "SIGKILL", 0, 1000, role=1)
+    failed = project.up(code=1)
+    assert 5 <= box.disarm() <= 20
+    assert re.search(r"ended \d+ times, one soon after the other: \S+/supervisor.log", failed.err) and failed.seconds < 5 * SLOWER, failed
+    project.up()
+    assert project.state("x") == "running"
+
+
+def test_killed_while_an_image_is_pulled(project, registry):
+    """One that supervises something else meanwhile: there is another long before the image is there."""
+    image = registry.push("slow", [images.busybox_layer()])
+    write(project, {"x": sleeper()})
+    project.up()
+    write(project, {"x": sleeper(), "y": sleeper(image=image)})
+    os.kill(registry.process.pid, signal.SIGSTOP)
+    child = project.popen("up", "-d")
+    try:
+        wait_for(lambda: any("socket:" in os.readlink(f) for f in Path(f"/proc/{child.pid}/fd").iterdir()), "the pull")
+        killed(project)
+    finally:
+        os.kill(registry.process.pid, signal.SIGCONT)
+    out, _ = child.communicate(timeout=30)
+    assert child.returncode == 0, out
+    assert (project.state("x"), project.state("y")) == ("running", "running")
