@@ -59,7 +59,7 @@ struct session {
     uv_signal_t interrupt, terminate;
     const char *project, *id; /* borrowed; id: of the request */
     bool replaced;            /* the supervisor, by another */
-    bool created, up, died, destroyed, closed, failed, interrupted;
+    bool created, up, died, destroyed, kept, closed, failed, interrupted;
     int exit_code;
     struct err err;
 };
@@ -91,6 +91,7 @@ static void on_event(void *ctx, const char *name, const json_t *event)
         progress_show(&s->progress, event);
     } else if (streq(name, "warning")) {
         cli_warn(s->cli, "%s", jstr(event, "message", ""));
+        s->kept = s->kept || is_own(s, event);
     } else if (streq(name, "waiting")) {
         cli_info(s->cli, "%s", jstr(event, "message", ""));
     } else if (streq(name, "created")) {
@@ -189,7 +190,7 @@ static int interact(struct session *s, uv_loop_t *loop, struct err *err)
     if (streamed && result.end != STREAM_EXITED)
         return result.end == STREAM_DETACHED ? 0 : result.exit_code;
     bool remove = args_bool(args, "rm");
-    while (!s->closed && !s->interrupted && !s->destroyed && (remove || !s->died))
+    while (!s->closed && !s->interrupted && !s->destroyed && !s->kept && (remove || !s->died))
         uv_run(loop, UV_RUN_ONCE);
     if (!streamed && !s->died && !s->interrupted)
         return err_set(err, ERR_UNAVAILABLE, "the container is gone, and nobody saw how it ended");

@@ -1,6 +1,7 @@
 #include "engine/container.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@
 #include "engine/hooks.h"
 #include "engine/launch.h"
 #include "engine/pre_start.h"
+#include "engine/server.h"
 #include "engine/stop.h"
 
 static const int64_t SECOND = 1000000000;
@@ -96,6 +98,16 @@ bool container_retry(struct container *c)
 bool container_is_running(const struct container *c)
 {
     return c->state == C_RUNNING || c->state == C_STOPPING;
+}
+
+bool container_is_ending(const struct container *c)
+{
+    /* Readable when its last thread has gone: the first one may end long before. */
+    struct pollfd p = {.fd = c->pidfd, .events = POLLIN};
+    if (!container_is_running(c))
+        return false;
+    return c->pidfd >= 0 ? poll(&p, 1, 0) > 0
+                         : pid_start_time(c->record.pid) != c->record.pid_start;
 }
 
 bool container_is_settled(const struct container *c)
@@ -280,6 +292,16 @@ static void finish_run(struct container *c)
     c->half_made = false;
 }
 
+/* Somebody waits for it to be gone: `run --rm`. */
+static void tell_kept(const struct container *c)
+{
+    char *text AUTOFREE = xasprintf("container %s cannot be removed: %s", c->record.name,
+                                    c->fault.msg);
+    json_t *o AUTOJSON = json_pack("{s:s, s:s, s:s}", "event", "warning", "message", text, "id",
+                                   c->record.id);
+    server_broadcast(c->engine->server, o);
+}
+
 static void on_removed(void *arg)
 {
     struct cleanup_job *j = arg;
@@ -290,6 +312,8 @@ static void on_removed(void *arg)
     c->cleanup = NULL;
     set_state(c, c->fault.msg ? C_IDLE : C_GONE);
     c->remove_wanted = false;
+    if (c->fault.msg && c->record.auto_remove)
+        tell_kept(c);
     if (c->state == C_GONE)
         engine_container_event(c->engine, c, "destroy", NULL);
 }
@@ -714,6 +738,17 @@ static void adopt_nothing(struct container *c)
         container_save(c);
 }
 
+/* Its end is known, but its monitor not done with it: it tells when it is. */
+static bool adopt_ending(struct container *c)
+{
+    struct err err AUTOERR = ERR_INIT;
+    if (!c->record.pid || !container_service(c) || launch_link(c, &err) < 0)
+        return false;
+    hooks_note(c, NULL, 0);
+    c->state = C_STOPPING;
+    return true;
+}
+
 void container_adopt(struct container *c)
 {
     struct err err AUTOERR = ERR_INIT;
@@ -731,6 +766,8 @@ void container_adopt(struct container *c)
         c->remove_wanted = true;
         c->stop_timeout = 0;
     }
+    if (!lives && adopt_ending(c))
+        return;
     if (!lives) {
         hooks_note(c, NULL, 0);
         /* It may have been interrupted while it prepared, or before its end was written down. */

@@ -125,6 +125,8 @@ bool container_retry(struct container *c);
 void container_detach(struct container *c);
 
 bool container_is_running(const struct container *c); /* has a process, paused included */
+/* ... whose process has ended: it is not told yet, and will be. */
+bool container_is_ending(const struct container *c);
 bool container_is_settled(const struct container *c); /* IDLE, RUNNING or GONE: nothing under way */
 bool container_is_starting(const struct container *c); /* by a command, post_start hooks included */
 /* Did a pre_stop hook fail? Then it runs on, and err says so. Else false. */

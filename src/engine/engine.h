@@ -56,6 +56,7 @@ struct engine {
     struct project_ref *project; /* as last applied; NULL before the first `up` */
     VEC(struct container *) containers;
     VEC(struct operation *) operations; /* first come, first served; [0] runs */
+    VEC(struct monitor_link *) keepers; /* of containers that have ended before we came */
     struct image_store *images;
     struct dns_server *dns;
     struct port_publisher *ports;

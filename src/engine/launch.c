@@ -245,6 +245,7 @@ static int start_monitor(struct container *c, pid_t adopt, struct err *err)
     struct monitor_request r = {
         .paths = c->engine->paths,
         .runtime = &rt,
+        .project = c->record.project,
         .id = c->record.id,
         .dir = dir,
         .tty = c->record.tty,

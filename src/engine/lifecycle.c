@@ -191,6 +191,8 @@ static void step_start(struct operation *op, struct verb_item *item)
 {
     struct container *c = item->c;
     if (item->stage == 0) {
+        if (container_is_ending(c) && !op->cancelled)
+            return;
         if (container_is_running(c) && container_is_starting(c)) {
             item->stage = 1; /* the supervisor before us has begun it */
             return;

@@ -54,7 +54,7 @@
  *       T as docker compose shows it: Creating Created Starting Started Running Recreate Recreated
  *       Waiting Healthy Exited Stopping Stopped Removing Removed Killing Killed Pausing Paused
  *       Unpausing Unpaused Restarting Started "Skipped", Error; S: working | done | warning | error
- *   {"event":"warning","message":M}
+ *   {"event":"warning","message":M[,"id":I]}   id: where "container" goes, of one that should be gone and cannot be removed
  *   {"event":"waiting","message":M}     another operation holds the project; this one follows
  *   {"event":"up"}                      attach: everything is started
  *   {"event":"container","action":A,"time":ns,"id":I,"name":N,"service":S,"number":n,"image":R

@@ -426,21 +426,42 @@ static bool is_looked_after(const struct paths *p, const struct container_record
     return monitor >= 0 || control_connect(p, c->project, false, &supervisor, NULL) == 0;
 }
 
+static bool says_it_runs(const struct container_record *c)
+{
+    return c->status == CONTAINER_RUNNING || c->status == CONTAINER_PAUSED;
+}
+
+/* Whoever looked after it may have written its end down, and gone, since we read. */
+static bool read_again(const struct paths *p, struct container_record *c)
+{
+    struct container_record now;
+    if (container_record_read(p, c->project, c->id, &now, NULL) < 0)
+        return false;
+    if (says_it_runs(&now)) {
+        container_record_release(&now);
+        return false;
+    }
+    container_record_release(c);
+    *c = now;
+    return true;
+}
+
 /* What became of a container whose supervisor could not write it down. */
 static void record_catch_up(const struct paths *p, struct container_record *c)
 {
-    bool lives = c->status == CONTAINER_RUNNING || c->status == CONTAINER_PAUSED;
-    if (!lives || (c->pid_start && pid_start_time(c->pid) == c->pid_start))
+    if (!says_it_runs(c) || (c->pid_start && pid_start_time(c->pid) == c->pid_start))
         return;
     char *dir AUTOFREE = paths_container(p, c->project, c->id);
     char *run AUTOFREE = paths_container_run(p, c->id);
     struct monitor_status st = {.exit_code = -1};
     bool told = (monitor_status_read(dir, &st, NULL) == 0 || monitor_noted_read(run, &st) == 0) &&
                 st.phase == MONITOR_EXITED;
-    if (!told && is_looked_after(p, c))
+    /* A monitor that came late does not know the code, but the supervisor may. */
+    bool known = told && st.exit_code >= 0;
+    if (!known && (is_looked_after(p, c) || read_again(p, c)))
         return;
     c->status = CONTAINER_EXITED;
-    c->exit_code = told && st.exit_code >= 0 ? st.exit_code : 137;
+    c->exit_code = known ? st.exit_code : 137;
     if (told) {
         c->finished = st.finished;
         c->oom_killed = st.oom;

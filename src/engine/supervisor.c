@@ -369,6 +369,20 @@ static void hand_over(struct supervisor *s)
     _exit(0);
 }
 
+/* Would nobody start another supervisor, were we to die now, who goes on with it? */
+static bool is_unwatched(const struct container *c)
+{
+    bool over = c->state == C_GONE || (c->state == C_IDLE && !c->record.due && !c->start_wanted);
+    return !over && !c->link && !c->keeper;
+}
+
+static void let_keepers_go(struct engine *e)
+{
+    for (size_t i = 0; i < e->keepers.n; i++)
+        monitor_link_leave(e->keepers.v[i]);
+    vec_release(&e->keepers);
+}
+
 static void retire(struct supervisor *s)
 {
     struct engine *e = &s->engine;
@@ -383,6 +397,7 @@ static void retire(struct supervisor *s)
     port_publisher_close(e->ports, NULL, NULL);
     for (size_t i = 0; i < e->containers.n; i++)
         container_detach(e->containers.v[i]);
+    let_keepers_go(e);
     uv_close((uv_handle_t *)&e->kick, NULL);
     uv_close((uv_handle_t *)&e->retry, NULL);
 }
@@ -407,6 +422,11 @@ static void on_kick(uv_idle_t *handle)
         engine_sweep_gone(e);
     if (!e->operations.n && !server_has_clients(e->server) && !server_awaits_request(e->server))
         remove_abandoned(e);
+    bool unwatched = false;
+    for (size_t i = 0; i < e->containers.n; i++)
+        unwatched |= is_unwatched(e->containers.v[i]);
+    if (!unwatched)
+        let_keepers_go(e);
     if (e->handing_over && between_steps(e))
         hand_over(s);
     if (idle(e) && control_retire(e->paths, e->project_name, &s->listener))
@@ -437,6 +457,15 @@ static void load_project(struct engine *e)
         log_line("%s: %s", path, err.msg);
 }
 
+static void adopt_keeper(void *arg, int take_fd)
+{
+    static const struct monitor_link_events nothing = {0};
+    struct engine *e = arg;
+    struct monitor_link *l = monitor_link_open(e->loop, take_fd, &nothing, NULL);
+    monitor_link_mute(l);
+    vec_push(&e->keepers, l);
+}
+
 static void adopt_all(struct engine *e)
 {
     container_records_sweep(e->paths, e->project_name);
@@ -452,6 +481,7 @@ static void adopt_all(struct engine *e)
     container_list_release(&list);
     for (size_t i = 0; i < e->containers.n; i++)
         container_adopt(e->containers.v[i]);
+    monitor_each_ended(e->paths, e->project_name, adopt_keeper, e);
     for (size_t i = 0; i < e->containers.n; i++) {
         const char *replaced = e->containers.v[i]->record.replaces;
         struct container *old = replaced ? engine_container(e, replaced) : NULL;

@@ -171,6 +171,8 @@ static void step_start_slot(struct operation *op, struct up *up, struct slot *sl
             operation_fail(op, &err);
             return;
         }
+        if (container_is_ending(c))
+            return;
         if (container_is_running(c) && container_is_starting(c)) {
             slot->state = SLOT_STARTING; /* the supervisor before us has begun it */
             return;

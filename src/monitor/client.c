@@ -108,6 +108,10 @@ static void queue_flush(struct monitor *m, struct client *c)
             continue;
         if (n < 0 && errno == EAGAIN)
             break;
+        if (n <= 0 && c->kind == KIND_NEW) {
+            c->sent = c->queued; /* it did not wait for an answer: what it has said counts */
+            break;
+        }
         if (n <= 0) {
             client_close(m, c);
             return;

@@ -82,6 +82,8 @@ static bool parse(int argc, char **argv, struct options *o)
             o->runtime = v;
         } else if ((v = value_of(argv[i], "--state"))) {
             o->state = v;
+        } else if ((v = value_of(argv[i], "--project"))) {
+            o->project = v;
         } else if ((v = value_of(argv[i], "--max-size"))) {
             o->log_max_size = atoll(v);
         } else if ((v = value_of(argv[i], "--max-file"))) {
@@ -189,7 +191,7 @@ static void turn(struct monitor *m, int wait)
     clients_sweep(m);
 }
 
-/* Clients may still read, and a supervisor is watched until it leaves, or until there is another. */
+/* Clients may still read, and a supervisor is watched until it leaves. */
 static int linger(struct monitor *m, int64_t t)
 {
     int64_t best = clients_pending(m) ? 1000000000 : -1;
@@ -235,5 +237,6 @@ int main(int argc, char **argv)
     int64_t end = now_monotonic() + LINGER;
     while (clients_supervised(&m) || m.respawn_at || (clients_pending(&m) && now_monotonic() < end))
         turn(&m, linger(&m, now_monotonic()));
+    run_close(&m);
     return 0;
 }

@@ -43,6 +43,7 @@ enum phase { PHASE_STARTING, PHASE_RUNNING, PHASE_DRAINING, PHASE_DELETING, PHAS
 struct options {
     const char *id, *dir, *run; /* run: RUN/containers/ID, the OCI bundle */
     const char *runtime, *state;
+    const char *project; /* RUN/projects/P; NULL: of a supervisor of before this option */
     bool tty, stdin_open, log, log_compress, await_attach;
     int64_t log_max_size;
     int log_max_file;
@@ -81,7 +82,7 @@ struct monitor {
     int64_t idle_since;      /* the buffers were last used, 0: given back */
     bool paused;             /* an attached client is behind: output waits */
 
-    int64_t respawn_at; /* 0: no supervisor has to be started */
+    int64_t respawn_at; /* 0: none is missing */
     int64_t respawn_delay;
     pid_t respawned; /* the one we started last, while it lives; 0: none */
 };
@@ -124,6 +125,8 @@ void run_adopt(struct monitor *m);
 void run_signals(struct monitor *m, struct source *s, uint32_t events);
 void run_tick(struct monitor *m, int64_t now);
 void run_respawn(struct monitor *m);
+/* Nobody is looked after any more: the last trace of a socket that was kept for a supervisor. */
+void run_close(struct monitor *m);
 
 /* status.c. A state is noted in RUN/containers/ID/state at once, for the next monitor, and published
  * in DIR/status when everything that belongs to it is done. */

@@ -36,8 +36,11 @@ static const int64_t DELETE_WAIT = 30000000000;  /* for a runtime that hangs */
 static const int64_t ATTACH_WAIT = 10000000000;  /* for a client that never comes */
 static const int64_t RESPAWN_FIRST = 20000000;   /* plus up to RESPAWN_SPREAD */
 static const int64_t RESPAWN_SPREAD = 500000000; /* so that one monitor of a project goes first */
-static const int64_t RESPAWN_DELAY = 1000000000; /* after one that failed; doubles */
+static const int64_t RESPAWN_WAIT = 1000000000;  /* for one that we started to connect, and ... */
+static const int64_t RESPAWN_DELAY = 50000000;   /* ... more each time, or for another's; doubles */
 static const int64_t RESPAWN_MAX = 60000000000;
+static const int64_t RESPAWN_ENOUGH =
+    5000000000; /* a delay at which nothing that is over is left */
 
 static char *read_small(const char *path, char *buf, size_t size)
 {
@@ -113,16 +116,34 @@ pid_t run_spawn(const struct monitor *m, const char *program, char *const *argv,
     return rc ? 0 : pid;
 }
 
-/* Everything is said: nobody listens here any more, and another monitor may start. */
+static void ended_path(const struct monitor *m, char *path, size_t size)
+{
+    snprintf(path, size, "%s/ended-%d", m->opt.project ? m->opt.project : "", (int)getpid());
+}
+
+/* Everything is said, and another monitor may start, whose socket has our place; the next supervisor, should this one
+ * die, finds us elsewhere. */
 static void run_over(struct monitor *m)
 {
     compress_abandon(m);
-    source_close(&m->listener);
-    unlink("monitor.sock");
+    char path[4096];
+    ended_path(m, path, sizeof(path));
+    if (!m->opt.project || rename("monitor.sock", path) < 0) {
+        source_close(&m->listener);
+        unlink("monitor.sock");
+    }
     flock(m->lock, LOCK_UN);
     m->phase = PHASE_OVER;
     clients_status(m);
     clients_exit(m);
+}
+
+void run_close(struct monitor *m)
+{
+    char path[4096];
+    ended_path(m, path, sizeof(path));
+    if (m->listener.fd >= 0)
+        unlink(path);
 }
 
 static void run_failed(struct monitor *m, int code, const char *message)
@@ -440,6 +461,18 @@ static void run_drained(struct monitor *m)
     run_delete(m);
 }
 
+/* One that we started; code: of its exit, or negative a signal. */
+static void supervisor_ended(struct monitor *m, int code)
+{
+    m->respawned = 0;
+    if (m->respawn_at && code == -SIGKILL) { /* that says nothing against it */
+        m->respawn_at = now_monotonic() + RESPAWN_FIRST;
+        m->respawn_delay = RESPAWN_DELAY;
+    } else if (m->respawn_at && code == 0) { /* there is another, that connects or is dying */
+        m->respawn_at = now_monotonic() + m->respawn_delay;
+    }
+}
+
 static void child_ended(struct monitor *m, const siginfo_t *si)
 {
     pid_t pid = si->si_pid;
@@ -449,16 +482,8 @@ static void child_ended(struct monitor *m, const siginfo_t *si)
         container_ended(m, exited ? si->si_status : 128 + si->si_status,
                         exited ? 0 : si->si_status);
     waitpid(pid, &wait_status, 0);
-    if (pid == m->respawned) {
-        m->respawned = 0;
-        if (m->phase == PHASE_OVER && exited && !si->si_status) {
-            m->respawn_at = 0; /* there was one already */
-        } else if (m->respawn_at && !exited) {
-            m->respawn_at = now_monotonic() +
-                            RESPAWN_FIRST; /* killed: that says nothing against it */
-            m->respawn_delay = RESPAWN_DELAY;
-        }
-    }
+    if (pid == m->respawned)
+        supervisor_ended(m, exited ? si->si_status : -si->si_status);
     if (pid == m->compress.pid)
         compress_ended(m, exited && !si->si_status);
     if (pid != m->runtime_pid)
@@ -545,13 +570,14 @@ void run_respawn(struct monitor *m)
 
 static void respawn(struct monitor *m, int64_t now)
 {
-    /* When all is over none can come back to us: one that we started and that lives has to do. */
-    if (clients_supervised(m) || (m->phase == PHASE_OVER && m->respawned)) {
+    bool enough = m->phase == PHASE_OVER && m->respawn_delay > RESPAWN_ENOUGH;
+    if (clients_supervised(m) || enough) {
         m->respawn_at = 0;
         return;
     }
-    m->respawned = run_spawn(m, NULL, m->opt.respawn, (int[3]){-1, -1, -1}, false, "/");
-    m->respawn_at = now + m->respawn_delay;
+    if (!m->respawned)
+        m->respawned = run_spawn(m, NULL, m->opt.respawn, (int[3]){-1, -1, -1}, false, "/");
+    m->respawn_at = now + RESPAWN_WAIT + m->respawn_delay;
     m->respawn_delay = m->respawn_delay * 2 < RESPAWN_MAX ? m->respawn_delay * 2 : RESPAWN_MAX;
 }
 

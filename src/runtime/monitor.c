@@ -1,5 +1,6 @@
 #include "runtime/monitor.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -27,10 +28,10 @@ enum {
 };
 
 /* The address of a socket in an open folder: its own path may be longer than sun_path. */
-static void socket_address(int dir, struct sockaddr_un *addr)
+static void socket_address(int dir, const char *name, struct sockaddr_un *addr)
 {
     *addr = (struct sockaddr_un){.sun_family = AF_UNIX};
-    snprintf(addr->sun_path, sizeof(addr->sun_path), "/proc/self/fd/%d/monitor.sock", dir);
+    snprintf(addr->sun_path, sizeof(addr->sun_path), "/proc/self/fd/%d/%.40s", dir, name);
 }
 
 static int open_folder(const char *path, struct err *err)
@@ -59,7 +60,7 @@ static int take_lock(int dir, const char *id, int wait_ms, struct err *err)
 static int listen_in(int dir, const char *id, struct err *err)
 {
     struct sockaddr_un addr;
-    socket_address(dir, &addr);
+    socket_address(dir, "monitor.sock", &addr);
     int fd AUTOCLOSE = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return err_sys(err, errno, "container %s: monitor socket", id);
@@ -89,12 +90,14 @@ static void add_number(struct args *a, const char *name, int64_t value)
 
 static void build_args(const struct monitor_request *r, const char *run, struct args *a)
 {
+    char *project AUTOFREE = paths_project_run(r->paths, r->project);
     a->v[a->n++] = xstrdup("compose-monitor");
     add_arg(a, "id", r->id);
     add_arg(a, "dir", r->dir);
     add_arg(a, "run", run);
     add_arg(a, "runtime", r->runtime->path);
     add_arg(a, "state", r->runtime->state);
+    add_arg(a, "project", project);
     if (r->tty)
         add_arg(a, "tty", NULL);
     if (r->stdin_open)
@@ -260,9 +263,37 @@ int monitor_connect(const struct paths *p, const char *id, struct err *err)
     if (fd < 0)
         return err_sys(err, errno, "socket");
     struct sockaddr_un addr;
-    socket_address(dir, &addr);
+    socket_address(dir, "monitor.sock", &addr);
     if (dir < 0 || connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
         return err_set(err, ERR_UNAVAILABLE, "container %s has no monitor: %s", id,
                        strerror(errno));
     return STEAL_FD(fd);
+}
+
+/* -1: nobody listens any more, and the socket is removed. */
+static int connect_ended(int dir, const char *name)
+{
+    int fd AUTOCLOSE = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_un addr;
+    socket_address(dir, name, &addr);
+    if (fd >= 0 && connect(fd, (struct sockaddr *)&addr, sizeof(addr)) == 0)
+        return STEAL_FD(fd);
+    if (fd >= 0 && errno == ECONNREFUSED)
+        unlinkat(dir, name, 0);
+    return -1;
+}
+
+void monitor_each_ended(const struct paths *p, const char *project,
+                        void (*found)(void *arg, int take_fd), void *arg)
+{
+    char *run AUTOFREE = paths_project_run(p, project);
+    DIR *d = opendir(run);
+    if (!d)
+        return;
+    for (struct dirent *e; (e = readdir(d));) {
+        int fd = starts_with(e->d_name, "ended-") ? connect_ended(dirfd(d), e->d_name) : -1;
+        if (fd >= 0)
+            found(arg, fd);
+    }
+    closedir(d);
 }

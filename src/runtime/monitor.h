@@ -25,7 +25,8 @@
  *                         monitor starts the supervisor again (argv in monitor_request.respawn), after
  *                         a random part of half a second and unless another one has come; "leave"
  *                         before closing says that nobody has to. The same where the container has ended:
- *                         the monitor stays until its supervisor has drawn the consequences and leaves
+ *                         the monitor stays until its supervisor has drawn the consequences and leaves. Its
+ *                         socket is RUN/projects/P/ended-PID then: the folder of the container may go
  * State lines start with a letter, frames with a byte below 6: a client can tell them apart.
  *
  * RUN/containers/ID/monitor.lock is held as long as
@@ -47,7 +48,7 @@
 struct monitor_request {
     const struct paths *paths;
     const struct oci_runtime *runtime;
-    const char *id;
+    const char *project, *id;
     const char *dir; /* ROOT/projects/P/containers/ID: status, log */
     bool tty, stdin_open;
     bool log;             /* false: logging driver none */
@@ -90,5 +91,9 @@ int monitor_status_read(const char *dir, struct monitor_status *out, struct err 
 int monitor_noted_read(const char *run, struct monitor_status *out);
 /* Connects (blocking, at once or never); -1 with ERR_UNAVAILABLE when nobody listens. */
 int monitor_connect(const struct paths *p, const char *id, struct err *err);
+/* Connects to the monitors of a project whose containers have ended, and who see to it that there is a supervisor to
+ * draw the consequences. */
+void monitor_each_ended(const struct paths *p, const char *project,
+                        void (*found)(void *arg, int take_fd), void *arg);
 
 #endif

@@ -137,6 +137,45 @@ def test_killed_while_a_restart_waits(project):
     wait_for(lambda: not project.monitors() and not project.supervisor(), "all to end")
 
 
+def kill_successors(project, times: int) -> None:
+    """Each as soon as it is seen, whatever it has come to; the last one stays."""
+    for _ in range(times):
+        doomed = wait_for(project.supervisors, "a supervisor", 2)
+        for pid in doomed:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: not set(doomed) & set(project.supervisors()), "it to be gone")  # noqa: B023
+
+
+def test_successors_killed_at_once(project):
+    """Again and again, before they have connected to anything."""
+    write(project, {"x": sleeper(scale=3), "end": sleeper(restart="always", init=False, command=["sh", "-c", "while [ ! -e /end ]; do sleep 0.02; done"])})
+    project.up()
+    for times in (2, 5, 9):
+        kill_successors(project, times)
+        began, count = time.monotonic(), project.record("end")["restart_count"]
+        project.sh("end", "touch /end", code=None)
+        wait_for(lambda: project.record("end")["restart_count"] > count, "the restart policy to hold", 5)  # noqa: B023
+        assert time.monotonic() - began < 3 * SLOWER and len(project.supervisors()) == 1
+        wait_for(lambda: project.record("end")["status"] == "running", "it to run")
+
+
+def test_successors_killed_at_once_while_a_restart_waits(project):
+    """What ran has ended, its folder in RUN is gone: its monitor sees to it until there is another."""
+    write(project, {"x": sleeper(restart="always", scale=2, init=False, command=["sh", "-c", "date >> /runs/log; exit 7"], volumes=["runs:/runs"])},
+          volumes={"runs": {}})
+    project.up()
+    runs = project.root / "volumes" / f"{project.name}_runs" / "_data" / "log"
+    for times in (2, 5, 9):
+        wait_for(lambda: all(r["status"] == "restarting" and not r["pid"] for r in project.records()), "both to wait")
+        kill_successors(project, times)
+        before = len(runs.read_text().splitlines())
+        wait_for(lambda: len(runs.read_text().splitlines()) > before, "another start", 5)  # noqa: B023
+    project("stop", "-t", "0")
+    wait_for(lambda: not project.monitors() and not project.supervisors(), "all to end")
+    assert not list(project.run_root.glob("projects/*/ended-*"))
+
+
 def test_a_command_outlives_its_supervisor(project):
     """Killed in the middle of an `up` and of a `down`: the next one goes on, and the command does not notice."""
     write(project, {"slow": sleeper(healthcheck={"test": "test -e /go", "interval": "100ms", "start_period": "60s"}),
@@ -616,3 +655,40 @@ def test_killed_while_an_image_is_pulled(project, registry):
     out, _ = child.communicate(timeout=30)
     assert child.returncode == 0, out
     assert (project.state("x"), project.state("y")) == ("running", "running")
+
+
+def test_up_does_not_take_a_dead_process_for_a_running_one(project):
+    """It has ended, and its monitor has not said so yet."""
+    write(project, {"x": sleeper()})
+    project.up()
+    first, monitor = project.pid("x"), project.monitors()[0]
+    os.kill(monitor, signal.SIGSTOP)
+    os.kill(first, signal.SIGKILL)
+    child = project.popen("up", "-d")
+    wait_for(lambda: any("socket:" in os.readlink(f) for f in Path(f"/proc/{child.pid}/fd").iterdir()), "it to ask")
+    os.kill(monitor, signal.SIGCONT)
+    out, _ = child.communicate(timeout=30)
+    assert child.returncode == 0, out
+    assert project.pid("x") != first and project.sh("x", "echo hi") == "hi"
+
+
+def test_a_runtime_killed_half_way_is_cleaned_up_after(project):
+    """What it left is in the way of one start at most."""
+    write(project, {"x": sleeper()})
+    project.up()
+    project("stop", "-t", "0")
+    [state] = project.run_root.glob("runtime-*")
+    (state / project.record("x")["id"]).mkdir(exist_ok=True)
+    project("start", code=None)
+    project("start")
+    assert project.state("x") == "running" and project.sh("x", "echo hi") == "hi"
+
+
+def test_run_ends_where_its_container_cannot_be_removed(project, shared):
+    box = faults.Faults(project, shared)
+    write(project, {"x": {"image": "base"}})
+    project("run", "--rm", "-T", "x", "true")
+    box.arm("unlink", "EIO", 0, 1000, role=1)
+    result = project("run", "--rm", "-T", "x", "sh", "-c", "exit 7", code=7)
+    box.disarm()
+    assert "cannot be removed" in result.err and result.seconds < 10 * SLOWER, result
