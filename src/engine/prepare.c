@@ -148,13 +148,19 @@ static bool mode_is(const char *mode, const char *word)
     return mode && streq(mode, word);
 }
 
-/* Which of the service's networks the default route and published ports go through. */
-static int pick_gateway(struct prepare_job *j, struct network_state *const *states, size_t n)
+static struct network_gateways pick_gateways(struct prepare_job *j,
+                                             struct network_state *const *states, size_t n)
 {
     int64_t *priority AUTOFREE = xcalloc(n, sizeof(*priority));
     for (size_t i = 0; i < n; i++)
         priority[i] = j->service->networks_n ? j->service->networks[i].gw_priority : 0;
-    return network_pick_gateway((const struct network_state *const *)states, priority, n);
+    return network_pick_gateways((const struct network_state *const *)states, priority, n);
+}
+
+/* The one that published ports go through. */
+static int main_gateway(const struct network_gateways *out)
+{
+    return out->ipv4 >= 0 ? out->ipv4 : out->ipv6;
 }
 
 /* The service's name and aliases in one network, as Docker's --network-alias. */
@@ -172,7 +178,7 @@ static void endpoint_aliases(const struct prepare_job *j, const struct service_n
 }
 
 static int connect_one(struct prepare_job *j, const struct service_network *sn,
-                       const struct network_state *state, bool default_route)
+                       const struct network_state *state, const struct network_gateways *out, int i)
 {
     size_t most = (sn ? sn->aliases.n : 0) + 2;
     const char **storage AUTOFREE = xcalloc(most, sizeof(*storage));
@@ -182,7 +188,9 @@ static int connect_one(struct prepare_job *j, const struct service_network *sn,
         .project = j->record.project,
         .service = j->service->name,
         .netns = j->netns,
-        .default_route = default_route,
+        .hostname = j->record.hostname,
+        .default4 = i == out->ipv4,
+        .default6 = i == out->ipv6,
         .no_dns_names = j->record.hide_aliases,
     };
     if (sn) {
@@ -193,7 +201,7 @@ static int connect_one(struct prepare_job *j, const struct service_network *sn,
         c.link_local_ips = sn->link_local_ips;
         c.driver_opts = sn->driver_opts;
     }
-    if (!c.mac_address && default_route)
+    if (!c.mac_address && i == main_gateway(out))
         c.mac_address = j->service->mac_address;
     endpoint_aliases(j, sn, &c.aliases, storage);
     if (network_connect(j->paths, state, &c, &j->endpoints[j->endpoints_n], &j->err) < 0)
@@ -253,14 +261,15 @@ static int join_networks(struct prepare_job *j)
         rc = load_network(j, i, &states[i]);
     if (rc == 0) {
         j->endpoints = xcalloc(n, sizeof(*j->endpoints));
-        int gateway = pick_gateway(j, states, n);
+        struct network_gateways out = pick_gateways(j, states, n);
+        int gateway = main_gateway(&out);
         j->internal_only = gateway < 0;
         if (gateway >= 0 && states[gateway]->driver == NETWORK_BRIDGE)
             j->gateway_network = xstrdup(states[gateway]->name);
         for (size_t i = 0; i < n && rc == 0; i++)
             if (network_has_interfaces(states[i]))
                 rc = connect_one(j, j->service->networks_n ? &j->service->networks[i] : NULL,
-                                 states[i], (int)i == gateway);
+                                 states[i], &out, (int)i);
     }
     for (size_t i = 0; i < n; i++)
         network_state_free(states[i]);

@@ -88,6 +88,8 @@ static char **names_of(const struct endpoint_config *c)
     for (size_t i = 0; i < c->aliases.n; i++)
         add_name(&names, c->aliases.v[i]);
     add_name(&names, id);
+    if (c->hostname)
+        add_name(&names, c->hostname);
     if (c->service && c->project && !c->no_dns_names) {
         char *qualified AUTOFREE = xasprintf("%s.%s", c->service, c->project);
         add_name(&names, qualified);
@@ -233,9 +235,9 @@ static int configure_inside(struct wiring *w, struct err *err)
         link_add_address(&nl, index, &v6);
     if (add_link_locals(w, &nl, index, err) < 0)
         return -1;
-    if (w->config->default_route && e->gateway4.family)
+    if (w->config->default4 && e->gateway4.family)
         link_add_default_route(&nl, index, &e->gateway4);
-    if (w->config->default_route && e->gateway6.family)
+    if (w->config->default6 && e->gateway6.family)
         link_add_default_route(&nl, index, &e->gateway6);
     return netlink_commit(&nl, err);
 }
@@ -428,17 +430,29 @@ int network_disconnect_all(const struct paths *paths, const char *container_id, 
     return r;
 }
 
-int network_pick_gateway(const struct network_state *const *networks, const int64_t *gw_priority,
-                         size_t n)
+static bool is_better_gateway(const struct network_state *a, int64_t a_priority,
+                              const struct network_state *b, int64_t b_priority)
 {
-    int best = -1;
+    bool a_both = a->ipv4 && a->ipv6, b_both = b->ipv4 && b->ipv6;
+    if (a_priority != b_priority)
+        return a_priority > b_priority;
+    return a_both != b_both ? a_both : strcmp(a->name, b->name) < 0;
+}
+
+struct network_gateways network_pick_gateways(const struct network_state *const *networks,
+                                              const int64_t *gw_priority, size_t n)
+{
+    struct network_gateways best = {-1, -1};
     for (size_t i = 0; i < n; i++) {
-        if (!network_has_interfaces(networks[i]) || networks[i]->internal)
+        const struct network_state *s = networks[i];
+        if (!network_has_interfaces(s) || s->internal)
             continue;
-        if (best < 0 || gw_priority[i] > gw_priority[best] ||
-            (gw_priority[i] == gw_priority[best] &&
-             strcmp(networks[i]->name, networks[best]->name) < 0))
-            best = (int)i;
+        if (s->ipv4 && (best.ipv4 < 0 || is_better_gateway(s, gw_priority[i], networks[best.ipv4],
+                                                           gw_priority[best.ipv4])))
+            best.ipv4 = (int)i;
+        if (s->ipv6 && (best.ipv6 < 0 || is_better_gateway(s, gw_priority[i], networks[best.ipv6],
+                                                           gw_priority[best.ipv6])))
+            best.ipv6 = (int)i;
     }
     return best;
 }

@@ -115,8 +115,10 @@ struct endpoint_config {
     struct strings link_local_ips;
     struct strings aliases; /* the service's name and its aliases in this network */
     struct key_values driver_opts;
-    bool default_route; /* the container leaves through this network; see network_pick_gateway() */
-    bool no_dns_names;  /* `run` containers without --use-aliases: only name and ID resolve */
+    const char *hostname; /* a name of it too, NULL: none */
+    bool default4,
+        default6;      /* the container leaves through this network; see network_pick_gateways() */
+    bool no_dns_names; /* `run` containers without --use-aliases: only name and ID resolve */
 };
 
 /* A container's place in a network. Strings are heap; endpoint_release(). */
@@ -136,10 +138,15 @@ struct endpoint {
 
 void endpoint_release(struct endpoint *e);
 
-/* Which of n networks gives the default route: highest gw_priority, then by name; internal networks
- * and such without a bridge do not count. -1: none. */
-int network_pick_gateway(const struct network_state *const *networks, const int64_t *gw_priority,
-                         size_t n);
+/* Which of n networks give the default routes; -1: none. */
+struct network_gateways {
+    int ipv4, ipv6;
+};
+
+/* Of those that have the family: highest gw_priority, then such as have both families, then by name; internal networks
+ * and such without a bridge do not count. */
+struct network_gateways network_pick_gateways(const struct network_state *const *networks,
+                                              const int64_t *gw_priority, size_t n);
 
 /* Connects the container: addresses (the lowest free; a requested one that is taken is ERR_CONFLICT
  * and names the holder), veth, bridge port, routes, and the endpoint's file, which makes its names

@@ -74,12 +74,12 @@ def test_resolv_conf(project):
 
 
 def test_names_of_a_container(project):
-    write(project, {"web": sleeper(networks={"n": {"aliases": ["www"]}}, container_name=f"{project.name}-own"),
+    write(project, {"web": sleeper(networks={"n": {"aliases": ["www"]}}, container_name=f"{project.name}-own", hostname="Its.Host"),
                     "x": sleeper(networks=["n"], links=["web:linked"])}, networks={"n": {}})
     project.up()
     address = project.address("web", "n")
     short = project.record("web")["id"][:12]
-    for name in ("web", "www", f"{project.name}-own", short, "WeB", f"web.{project.name}_n", "linked", f"web.{project.name}"):
+    for name in ("web", "www", f"{project.name}-own", short, "WeB", f"web.{project.name}_n", "linked", f"web.{project.name}", "its.host"):
         assert dig(project, "x", name) == ("NOERROR", [address]), name
 
 

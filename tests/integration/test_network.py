@@ -96,6 +96,28 @@ def test_keys_of_an_endpoint(project):
     assert f" {a}/" in project.sh("x", "ip -o -4 address show dev eth0"), "the rest in order of priority"
 
 
+def test_default_routes_of_both_families(project):
+    """Each family leaves through the first network that has it."""
+    write(project, {
+        "even": sleeper(networks=["a4", "both"]),
+        "chosen": sleeper(networks={"a4": {"gw_priority": 5}, "both": {}}),
+        "apart": sleeper(networks=["a4", "z6"]),
+        "inside": sleeper(networks=["z6", "shut"])},
+        networks={"a4": {}, "both": {"enable_ipv6": True}, "z6": {"enable_ipv4": False, "enable_ipv6": True},
+                  "shut": {"internal": True, "enable_ipv6": True}})
+    project.up()
+
+    def leaves(service):
+        """The networks that the IPv4 and the IPv6 default route go through."""
+        names = {n["ifname"]: n["network"].rsplit("_", 1)[1] for n in project.record(service)["networks"]}
+        return [[names[route["dev"]] for route in json.loads(project.in_netns(service, "ip", "-j", f"-{family}", "route").stdout)
+                 if route["dst"] == "default"] for family in "46"]
+    assert leaves("even") == [["both"], ["both"]]
+    assert leaves("chosen") == [["a4"], ["both"]]
+    assert leaves("apart") == [["a4"], ["z6"]]
+    assert leaves("inside") == [[], ["z6"]]
+
+
 def test_addresses_come_from_the_given_range(project):
     write(project, {"x": sleeper(scale=3, networks=["n"])}, networks={"n": {"ipam": {"config": [{
         "subnet": "10.77.17.0/24", "ip_range": "10.77.17.64/29", "gateway": "10.77.17.64",

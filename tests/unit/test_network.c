@@ -112,7 +112,8 @@ static int connect_container(struct host *h, const struct network_state *n, int 
                                 .netns = h->pins[which],
                                 .ipv4_address = address,
                                 .aliases = {aliases, 2},
-                                .default_route = true};
+                                .default4 = true,
+                                .default6 = true};
     if (netns_create(h->pins[which], err) < 0)
         return -1;
     return network_connect(&h->paths, n, &c, e, err);
