@@ -155,9 +155,18 @@ static int image_mount(const struct prepare_job *j, const struct service_mount *
     return rc < 0 ? err_wrap(err, "image mount at %s (%s)", sm->target, sm->source) : 0;
 }
 
+static int check_target(const char *target, struct err *err)
+{
+    if (target[0] != '/')
+        return err_set(err, ERR_INVALID, "invalid mount path: '%s': it must be absolute", target);
+    return target[1] ? 0 : err_set(err, ERR_INVALID, "invalid mount path: it can't be '/'");
+}
+
 static int add_service_mount(const struct prepare_job *j, const struct service_mount *sm,
                              mount_list *list, struct err *err)
 {
+    if (check_target(sm->target, err) < 0)
+        return -1;
     switch (sm->type) {
     case MOUNT_BIND:
         return bind_mount(sm, list, err);

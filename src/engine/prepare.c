@@ -559,6 +559,16 @@ void cleanup_job_free(struct cleanup_job *j)
     free(j);
 }
 
+/* One that another container has with volumes_from goes with that. */
+static void remove_anonymous(const struct cleanup_job *j, const char *name, struct err **first)
+{
+    struct err err AUTOERR = ERR_INIT;
+    if (volume_remove(j->paths, name, &err) == 0 || err.kind == ERR_CONFLICT || !*first)
+        return;
+    err_move(*first, &err);
+    *first = NULL;
+}
+
 /* Every step is tried; the first failure is what is told. */
 void cleanup_run(void *job)
 {
@@ -583,7 +593,6 @@ void cleanup_run(void *job)
     if (!j->remove)
         return;
     for (size_t i = 0; j->volumes && j->volumes[i]; i++)
-        if (volume_remove(j->paths, j->volumes[i], first) < 0)
-            first = NULL;
+        remove_anonymous(j, j->volumes[i], &first);
     container_record_remove(j->paths, j->record, first);
 }

@@ -103,6 +103,25 @@ def test_volumes_from(project):
     assert project.exec("y", "touch", "/data/g", code=None).code != 0
 
 
+def test_anonymous_volumes_go_with_the_last_who_has_them(project):
+    write(project, {"x": sleeper(volumes=["/data"]), "y": sleeper(volumes_from=["x"])})
+    project.up()
+    project.sh("x", "echo both >/data/f")
+    assert project.sh("y", "cat /data/f") == "both"
+    project.compose("stop", "-t", "0")
+    project.compose("rm", "-f", "-v", "x")
+    assert list((project.root / "volumes").glob("*/_data")), "y still has it"
+    project.compose("down", "-v", "-t", "0")
+    assert not list((project.root / "volumes").glob("*/_data"))
+
+
+def test_targets_that_cannot_be(project):
+    for target, message in (("relative/path", "invalid mount path: 'relative/path': it must be absolute"),
+                            ("/a/..", "invalid mount path: it can't be '/'")):
+        write(project, {"x": sleeper(volumes=[{"type": "volume", "source": "data", "target": target}])}, volumes={"data": {}})
+        assert message in project.compose("up", "-d", code=1).err
+
+
 def test_external_volume(project):
     name = f"{project.name}_kept"
     write(project, {"x": sleeper(volumes=["vol:/v"])}, volumes={"vol": {"external": True, "name": name}})
