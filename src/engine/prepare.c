@@ -563,7 +563,7 @@ void cleanup_job_free(struct cleanup_job *j)
 static void remove_anonymous(const struct cleanup_job *j, const char *name, struct err **first)
 {
     struct err err AUTOERR = ERR_INIT;
-    if (volume_remove(j->paths, name, &err) == 0 || err.kind == ERR_CONFLICT || !*first)
+    if (volume_remove(j->paths, name, j->dir, &err) == 0 || err.kind == ERR_CONFLICT || !*first)
         return;
     err_move(*first, &err);
     *first = NULL;

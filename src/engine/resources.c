@@ -44,7 +44,8 @@ static int make_volume(struct resource_job *j, const struct volume *v,
     struct volume_state state;
     bool created = false;
     const struct facts *f = &j->facts;
-    if (fact->changes && volume_remove(f->paths, v->name, &j->err) < 0)
+    char *own AUTOFREE = paths_project(f->paths, f->project->name);
+    if (fact->changes && volume_remove(f->paths, v->name, own, &j->err) < 0)
         return err_wrap(&j->err, "volume %s changed and cannot be made anew", v->name);
     if (volume_ensure(f->paths, f->project->name, v, &created, &state, &j->err) < 0)
         return -1;
@@ -186,7 +187,7 @@ static void remove_volumes(struct removal_job *j)
             volume_state_release(&list[i]);
             continue;
         }
-        if (volume_remove(j->paths, list[i].name, &err) == 0) {
+        if (volume_remove(j->paths, list[i].name, NULL, &err) == 0) {
             if (!list[i].anonymous)
                 note(&j->removed, "Volume", list[i].name);
         } else if (err.kind == ERR_CONFLICT) {

@@ -287,17 +287,17 @@ static bool mentions(const char *config, const char *mountpoint)
     return false;
 }
 
-/* ID of a container that has the volume mounted; heap, NULL: none. */
-static char *find_user(const struct paths *p, const char *mountpoint)
+/* ID of a container with a file NAME in its folder below DIR that mentions the mountpoint; heap, NULL: none. */
+static char *find_mention(const char *dir, const char *name, const char *mountpoint,
+                          const char *except)
 {
-    char *all AUTOFREE = path_join(p->run, "containers");
-    DIR *d = opendir(all);
+    DIR *d = opendir(dir);
     char *found = NULL;
     for (struct dirent *e; d && !found && (e = readdir(d));) {
-        char *path AUTOFREE = xasprintf("%s/%s/config.json", all, e->d_name);
-        char *config AUTOFREE = NULL;
-        if (e->d_name[0] != '.' && fs_read(path, CONFIG_MAX, &config, NULL, NULL) == 0 &&
-            mentions(config, mountpoint))
+        char *folder AUTOFREE = path_join(dir, e->d_name), *text AUTOFREE = NULL;
+        char *path AUTOFREE = path_join(folder, name);
+        if (e->d_name[0] != '.' && !(except && streq(folder, except)) &&
+            fs_read(path, CONFIG_MAX, &text, NULL, NULL) == 0 && mentions(text, mountpoint))
             found = xstrdup(e->d_name);
     }
     if (d)
@@ -305,7 +305,25 @@ static char *find_user(const struct paths *p, const char *mountpoint)
     return found;
 }
 
-int volume_remove(const struct paths *p, const char *name, struct err *err)
+/* ID of a container that has the volume: that runs, or else whose record says that it had it when it ran. */
+static char *find_user(const struct paths *p, const char *mountpoint, const char *except)
+{
+    char *running AUTOFREE = path_join(p->run, "containers");
+    char *projects AUTOFREE = path_join(p->root, "projects");
+    char *found = find_mention(running, "config.json", mountpoint, NULL);
+    DIR *d = opendir(projects);
+    for (struct dirent *e; d && !found && (e = readdir(d));) {
+        char *project AUTOFREE = path_join(projects, e->d_name);
+        char *containers AUTOFREE = path_join(project, "containers");
+        if (e->d_name[0] != '.' && !(except && streq(project, except)))
+            found = find_mention(containers, "container.json", mountpoint, except);
+    }
+    if (d)
+        closedir(d);
+    return found;
+}
+
+int volume_remove(const struct paths *p, const char *name, const char *except, struct err *err)
 {
     if (check_name(name, err) < 0)
         return -1;
@@ -315,7 +333,7 @@ int volume_remove(const struct paths *p, const char *name, struct err *err)
     char *dir AUTOFREE = paths_volume(p, name);
     char *data AUTOFREE = mountpoint_of(p, name);
     char *file AUTOFREE = path_join(dir, "volume.json");
-    char *user AUTOFREE = find_user(p, data);
+    char *user AUTOFREE = find_user(p, data, except);
     if (user)
         return err_set(err, ERR_CONFLICT, "remove %s: volume is in use - [%s]", name, user);
     if (detach(data, name, err) < 0)

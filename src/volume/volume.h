@@ -41,8 +41,9 @@ int volume_load(const struct paths *p, const char *name, struct volume_state *ou
 /* project NULL: all. Array of *n, heap; release each, then free. */
 int volume_list(const struct paths *p, const char *project, struct volume_state **out, size_t *n,
                 struct err *err);
-/* Unmounts and removes with its data; a missing one is fine. In use by a mount: ERR_CONFLICT. */
-int volume_remove(const struct paths *p, const char *name, struct err *err);
+/* Unmounts and removes with its data; a missing one is fine. A container has it, running or not: ERR_CONFLICT, names it.
+ * except: folder of a project or container below ROOT whose records do not count, NULL: none. */
+int volume_remove(const struct paths *p, const char *name, const char *except, struct err *err);
 
 /* Fills an empty volume from folder TARGET of a mounted root file system (content, owners, modes,
  * times, xattrs, hard links), and gives it that folder's owner and mode, as Docker does on first use.

@@ -108,10 +108,30 @@ def test_anonymous_volumes_go_with_the_last_who_has_them(project):
     project.up()
     project.sh("x", "echo both >/data/f")
     assert project.sh("y", "cat /data/f") == "both"
-    project.compose("stop", "-t", "0")
-    project.compose("rm", "-f", "-v", "x")
+    project("stop", "-t", "0")
+    project("rm", "-f", "-v", "x")
     assert list((project.root / "volumes").glob("*/_data")), "y still has it"
-    project.compose("down", "-v", "-t", "0")
+    project("down", "-v", "-t", "0")
+    assert not list((project.root / "volumes").glob("*/_data"))
+
+
+def test_a_volume_that_another_project_has_stays(project):
+    write(project, {"x": sleeper(volumes=["data:/data"])}, volumes={"data": {}})
+    project.up()
+    project.sh("x", "echo precious >/data/f")
+    other = project.tmp / "other"
+    other.mkdir()
+    (other / "compose.yaml").write_text(json.dumps({
+        "name": f"{project.name}b", "services": {"y": sleeper(volumes=["data:/data"])},
+        "volumes": {"data": {"external": True, "name": f"{project.name}_data"}}}))
+    project.up(cwd=other)
+    project("stop", "-t", "0", cwd=other)
+    assert "Resource is still in use" in project("down", "-v", "-t", "0").err
+    project.up(cwd=other)
+    assert project("exec", "-T", "y", "cat", "/data/f", cwd=other).out == "precious\n"
+    project("down", "-t", "0", cwd=other)
+    project.up()
+    project("down", "-v", "-t", "0")
     assert not list((project.root / "volumes").glob("*/_data"))
 
 
@@ -119,7 +139,7 @@ def test_targets_that_cannot_be(project):
     for target, message in (("relative/path", "invalid mount path: 'relative/path': it must be absolute"),
                             ("/a/..", "invalid mount path: it can't be '/'")):
         write(project, {"x": sleeper(volumes=[{"type": "volume", "source": "data", "target": target}])}, volumes={"data": {}})
-        assert message in project.compose("up", "-d", code=1).err
+        assert message in project("up", "-d", code=1).err
 
 
 def test_external_volume(project):

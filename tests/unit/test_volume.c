@@ -41,7 +41,7 @@ static int teardown(void **state)
     size_t n = 0;
     volume_list(&b->paths, NULL, &v, &n, NULL);
     for (size_t i = 0; i < n; i++) {
-        volume_remove(&b->paths, v[i].name, NULL);
+        volume_remove(&b->paths, v[i].name, NULL, NULL);
         volume_state_release(&v[i]);
     }
     free(v);
@@ -92,8 +92,8 @@ static void test_made_once_listed_and_removed(void **state)
     assert_int_equal(n, 1);
     volume_state_release(&list[0]);
     free(list);
-    assert_int_equal(volume_remove(&b->paths, "p_data", &err), 0);
-    assert_int_equal(volume_remove(&b->paths, "p_data", &err), 0);
+    assert_int_equal(volume_remove(&b->paths, "p_data", NULL, &err), 0);
+    assert_int_equal(volume_remove(&b->paths, "p_data", NULL, &err), 0);
     assert_false(fs_exists(v.mountpoint));
     assert_int_equal(volume_load(&b->paths, "p_data", &again, &err), -1);
     assert_int_equal(err.kind, ERR_NOT_FOUND);
@@ -231,7 +231,7 @@ static void test_bind_driver_keeps_the_users_files(void **state)
     volume_state_release(&v);
     v = ensure(b, &def, NULL); /* not mounted twice */
     struct err err AUTOERR = ERR_INIT;
-    assert_int_equal(volume_remove(&b->paths, "p_bind", &err), 0);
+    assert_int_equal(volume_remove(&b->paths, "p_bind", NULL, &err), 0);
     assert_true(fs_exists(file));
     assert_false(fs_exists(v.mountpoint));
     volume_state_release(&v);
@@ -246,11 +246,23 @@ static void test_in_use_is_refused(void **state)
     char *run AUTOFREE = paths_container_run(&b->paths, "c0ffee");
     char *file AUTOFREE = put(run, "config.json", config, strlen(config));
     struct err err AUTOERR = ERR_INIT;
-    assert_int_equal(volume_remove(&b->paths, "p_d", &err), -1);
+    assert_int_equal(volume_remove(&b->paths, "p_d", NULL, &err), -1);
     assert_int_equal(err.kind, ERR_CONFLICT);
     assert_string_equal(err.msg, "remove p_d: volume is in use - [c0ffee]");
+    err_release(&err);
     assert_int_equal(unlink(file), 0);
-    assert_int_equal(volume_remove(&b->paths, "p_d", &err), 0);
+    /* One that is stopped. */
+    char *dir AUTOFREE = paths_container(&b->paths, "p", "0ffc0de");
+    char *project AUTOFREE = paths_project(&b->paths, "p");
+    char *record AUTOFREE = put(dir, "container.json", config, strlen(config));
+    assert_non_null(record);
+    assert_int_equal(volume_remove(&b->paths, "p_d", NULL, &err), -1);
+    assert_string_equal(err.msg, "remove p_d: volume is in use - [0ffc0de]");
+    err_release(&err);
+    assert_int_equal(volume_remove(&b->paths, "p_d", "/elsewhere", &err), -1);
+    err_release(&err);
+    assert_int_equal(volume_remove(&b->paths, "p_d", dir, &err), 0);
+    assert_int_equal(volume_remove(&b->paths, "p_d", project, &err), 0);
     volume_state_release(&v);
 }
 
