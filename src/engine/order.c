@@ -20,7 +20,7 @@ static bool reaches(const struct project *p, const struct service *from, const c
     return false;
 }
 
-bool order_depends_on(struct container *c, const struct container *other)
+static bool depends_by_service(struct container *c, const struct container *other)
 {
     const struct service *s = container_service(c);
     const struct project *p = c->engine->project ? c->engine->project->project : NULL;
@@ -28,6 +28,29 @@ bool order_depends_on(struct container *c, const struct container *other)
         return false;
     bool *seen AUTOFREE = xcalloc(p ? p->services_n : 0, sizeof(*seen));
     return reaches(p, s, other->record.service, seen);
+}
+
+/* Does one of the namespaces belong to a container by this name, NULL: by any? */
+static bool joins(const struct service *s, const char *name)
+{
+    const char *const modes[] = {s->network_mode, s->ipc, s->pid};
+    for (size_t i = 0; i < ARRAY_SIZE(modes); i++)
+        if (modes[i] && starts_with(modes[i], "container:") &&
+            (!name || streq(strchr(modes[i], ':') + 1, name)))
+            return true;
+    return false;
+}
+
+bool order_joins(struct container *c, struct container *other)
+{
+    const struct service *s = container_service(c), *owner = container_service(other);
+    return s && owner && joins(s, other->record.name) && !joins(owner, NULL) &&
+           !depends_by_service(other, c);
+}
+
+bool order_depends_on(struct container *c, struct container *other)
+{
+    return depends_by_service(c, other) || order_joins(c, other);
 }
 
 bool order_dependents_run(const struct engine *e, struct container *c)

@@ -270,6 +270,16 @@ static void plan_evictions(const struct plan_input *in, struct plan_slot *slot)
     }
 }
 
+static bool shares_namespace(const struct service *s, const char *other)
+{
+    const char *const modes[] = {s->network_mode, s->ipc, s->pid, s->uts};
+    for (size_t i = 0; i < ARRAY_SIZE(modes); i++)
+        if (modes[i] && starts_with(modes[i], "service:") &&
+            streq(modes[i] + strlen("service:"), other))
+            return true;
+    return false;
+}
+
 /* volumes_from: what the other's anonymous volumes are is settled when a container starts. */
 static bool takes_volumes_from(const struct service *s, const char *other)
 {
@@ -287,7 +297,7 @@ static bool restarts_with(const struct service *s, const char *other)
     for (size_t i = 0; i < s->depends_on_n; i++)
         if (s->depends_on[i].restart && streq(s->depends_on[i].service, other))
             return true;
-    return takes_volumes_from(s, other);
+    return takes_volumes_from(s, other) || shares_namespace(s, other);
 }
 
 bool plan_follows(const struct project *p, const struct plan_slot *slot,
@@ -295,6 +305,15 @@ bool plan_follows(const struct project *p, const struct plan_slot *slot,
 {
     return slot->follows &&
            restarts_with(&p->services[slot->service], p->services[other->service].name);
+}
+
+/* A namespace ends with the process that it was made for: whoever joined it before the last start of its owner is
+ * alone in a dead one. */
+static bool left_behind(const struct service *s, const char *name, const struct plan_slot *slot,
+                        const struct plan_slot *other)
+{
+    return shares_namespace(s, name) &&
+           (!other->have || !is_up(other->have) || other->have->started > slot->have->started);
 }
 
 /* Slots come in the order of the graph: what a service depends on was planned before it. */
@@ -307,8 +326,9 @@ static void plan_following(const struct plan_input *in, const struct plan *plan,
         return;
     for (const struct plan_slot *other = plan->slots.v; other < slot; other++) {
         const char *name = p->services[other->service].name;
-        if ((other->action != PLAN_RECREATE && other->action != PLAN_RESTART) ||
-            other->service == slot->service || !restarts_with(s, name))
+        bool changes = other->action == PLAN_RECREATE || other->action == PLAN_RESTART;
+        if (other->service == slot->service ||
+            !((changes && restarts_with(s, name)) || left_behind(s, name, slot, other)))
             continue;
         slot->follows = true;
         if (slot->action != PLAN_KEEP)

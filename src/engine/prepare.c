@@ -1,10 +1,12 @@
 #include "engine/prepare.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/fs.h"
 #include "base/mem.h"
@@ -14,9 +16,10 @@
 #include "engine/container.h"
 #include "engine/mounts.h"
 #include "net/netns.h"
+#include "runtime/files.h"
 #include "volume/volume.h"
 
-enum { SECRET_MAX = 16 << 20 };
+enum { SECRET_MAX = 16 << 20, HOSTNAME_FILE_MAX = 4096 };
 
 typedef VEC(struct container_mount) mount_list;
 
@@ -277,9 +280,30 @@ static int join_networks(struct prepare_job *j)
     return rc;
 }
 
+/* As the reference says it. */
+static int check_addresses(struct prepare_job *j)
+{
+    const struct service *s = j->service;
+    struct ip_addr ip;
+    for (size_t i = 0; i < s->extra_hosts.n; i++) {
+        const char *address = s->extra_hosts.v[i].value;
+        if (!address || (!streq(address, "host-gateway") && !ip_parse(address, &ip)))
+            return err_set(&j->err, ERR_INVALID, "invalid IP address in add-host: \"%s\"",
+                           address ? address : "");
+    }
+    for (size_t i = 0; i < s->dns.n; i++) {
+        char *address AUTOFREE = xstrndup(s->dns.v[i], strcspn(s->dns.v[i], "%")); /* a zone */
+        if (!ip_parse(address, &ip))
+            return err_set(&j->err, ERR_INVALID, "bad nameserver address: \"%s\"", s->dns.v[i]);
+    }
+    return 0;
+}
+
 static int prepare_network(struct prepare_job *j)
 {
     const char *mode = j->service->network_mode;
+    if (check_addresses(j) < 0)
+        return -1;
     if (mode_is(mode, "host"))
         return 0;
     if (j->shared_netns) {
@@ -455,8 +479,28 @@ static int seed_volumes(struct prepare_job *j, const char *rootfs)
     return 0;
 }
 
+/* Who is in the network of the host or of another container bears its name, unless he has one: what looks for its own
+ * address finds it in /etc/hosts. */
+static char *hostname_of(const struct prepare_job *j)
+{
+    char host[HOST_NAME_MAX + 1];
+    if (mode_is(j->service->network_mode, "host") && !j->service->hostname &&
+        gethostname(host, sizeof(host)) == 0)
+        return xstrdup(host);
+    char *owner AUTOFREE = j->shared_netns && !j->service->hostname
+                               ? files_run_of(j->paths, j->shared_netns)
+                               : NULL;
+    char *path AUTOFREE = owner ? path_join(owner, "hostname") : NULL;
+    char *name = NULL;
+    if (!path || fs_read(path, HOSTNAME_FILE_MAX, &name, NULL, NULL) < 0)
+        return xstrdup(j->record.hostname);
+    name[strcspn(name, "\n")] = '\0';
+    return name;
+}
+
 static int write_bundle(struct prepare_job *j)
 {
+    char *hostname AUTOFREE = hostname_of(j);
     char *cgroup AUTOFREE = cgroup_path(j);
     char *resolv AUTOFREE = mode_is(j->service->network_mode, "host") ? NULL : resolv_conf_text(j);
     struct bundle_mount *mounts = NULL;
@@ -476,7 +520,7 @@ static int write_bundle(struct prepare_job *j)
         .image = j->image,
         .tty = j->record.tty,
         .stdin_open = j->record.stdin_open,
-        .hostname = j->record.hostname,
+        .hostname = hostname,
         .netns = j->netns,
         .resolv_conf = resolv,
         .hosts = hosts.v,

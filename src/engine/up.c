@@ -16,6 +16,7 @@
 #include "base/version.h"
 #include "engine/condition.h"
 #include "engine/container.h"
+#include "engine/order.h"
 #include "engine/pre_start.h"
 #include "engine/up_create.h"
 #include "model/decode.h"
@@ -153,6 +154,9 @@ static enum verdict dependencies_hold(struct operation *op, struct up *up, struc
         if (one == PENDING)
             all = PENDING;
     }
+    vec_foreach (&up->creation.slots, other)
+        if (other->c && other->state < SLOT_STARTED && order_joins(slot->c, other->c))
+            all = PENDING;
     return all;
 }
 

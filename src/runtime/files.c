@@ -16,7 +16,7 @@
 #include "base/strbuf.h"
 #include "runtime/monitor.h"
 
-enum { SECRET_MAX = 16 << 20, RESOLV_MAX = 1 << 20 };
+enum { SECRET_MAX = 16 << 20, RESOLV_MAX = 1 << 20, HOSTS_MAX = 16 << 20 };
 
 static const char localhost[] = "127.0.0.1\tlocalhost\n"
                                 "::1\tlocalhost ip6-localhost ip6-loopback\n"
@@ -36,10 +36,24 @@ static int write_file(const char *dir, const char *name, const char *text, size_
     return 0;
 }
 
+/* In the network of the host, or of another container, its names hold. Heap, NULL: it has a network of its own. */
+static char *hosts_of_network(const struct bundle_request *r)
+{
+    char *owner AUTOFREE = r->netns ? files_run_of(r->paths, r->netns) : xstrdup("/etc");
+    char *path AUTOFREE = owner ? path_join(owner, "hosts") : NULL;
+    char *text = NULL;
+    if (path && fs_read(path, HOSTS_MAX, &text, NULL, NULL) < 0)
+        return NULL;
+    return text;
+}
+
 static int write_hosts(const struct bundle_request *r, const char *run, struct err *err)
 {
     struct strbuf text AUTOBUF = STRBUF_INIT;
-    strbuf_addstr(&text, localhost);
+    char *shared AUTOFREE = hosts_of_network(r);
+    strbuf_addstr(&text, shared ? shared : localhost);
+    if (text.len && text.buf[text.len - 1] != '\n')
+        strbuf_addstr(&text, "\n");
     for (size_t i = 0; i < r->hosts_n; i++)
         strbuf_addf(&text, "%s\t%s\n", r->hosts[i].address, r->hosts[i].name);
     return write_file(run, "hosts", text.buf, text.len, 0644, err);
@@ -130,22 +144,32 @@ int files_write(const struct bundle_request *r, struct err *err)
     return 0;
 }
 
-char *files_shm_of(const struct paths *p, const char *ipc_path)
+char *files_run_of(const struct paths *p, const char *namespace)
 {
     int pid;
     char *all AUTOFREE = path_join(p->run, "containers");
-    DIR *d = sscanf(ipc_path, "/proc/%d/", &pid) == 1 ? opendir(all) : NULL;
+    DIR *d = sscanf(namespace, "/proc/%d/", &pid) == 1 ? opendir(all) : NULL;
     char *found = NULL;
     for (struct dirent *e; d && !found && (e = readdir(d));) {
-        char *state AUTOFREE = xasprintf("%s/%s/state", all, e->d_name);
-        char *shm AUTOFREE = xasprintf("%s/%s/shm", all, e->d_name);
+        char *run AUTOFREE = path_join(all, e->d_name), *state AUTOFREE = path_join(run, "state");
         char *line AUTOFREE = NULL;
         struct monitor_status st;
         if (fs_read(state, 4096, &line, NULL, NULL) == 0 && monitor_status_parse(line, &st) &&
-            st.phase == MONITOR_RUNNING && st.pid == pid && fs_is_dir(shm))
-            found = STEAL(shm);
+            st.phase == MONITOR_RUNNING && st.pid == pid)
+            found = STEAL(run);
     }
     if (d)
         closedir(d);
     return found;
+}
+
+char *files_shm_of(const struct paths *p, const char *ipc_path)
+{
+    char *run AUTOFREE = files_run_of(p, ipc_path);
+    char *shm = run ? path_join(run, "shm") : NULL;
+    if (shm && !fs_is_dir(shm)) {
+        free(shm);
+        return NULL;
+    }
+    return shm;
 }

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import subprocess
+from pathlib import Path
 
 from docker_engine import DockerEngine, unpacked
 from harness import links, nft_tables, run, wait_for
@@ -246,6 +247,51 @@ def test_network_mode_none_and_host(project):
     project.up()
     assert project.sh("none", "ls /sys/class/net") == "lo"
     assert os.readlink(f"/proc/{project.pid('host')}/ns/net") == os.readlink("/proc/self/ns/net")
+    assert project.sh("host", "hostname") == socket.gethostname()
+    assert project.sh("host", "cat /etc/hosts") == Path("/etc/hosts").read_text().strip()
+
+
+def test_addresses_that_are_none(project):
+    for keys, message in (({"extra_hosts": ["a:b.example"]}, 'invalid IP address in add-host: "b.example"'),
+                          ({"dns": ["1.2.3"]}, 'bad nameserver address: "1.2.3"')):
+        write(project, {"x": sleeper(**keys)})
+        assert message in project.up(code=1).err
+
+
+def test_who_shares_a_network_comes_along_with_its_owner(project):
+    guest = sleeper(network_mode="service:owner", depends_on=["owner"])
+    write(project, {"owner": web(), "guest": guest})
+    project.up()
+
+    def is_beside():
+        return project.sh("guest", "timeout 2 wget -qO- http://127.0.0.1/", code=None) == "web"
+    wait_for(is_beside, "an answer")
+    assert project.sh("guest", "hostname") == project.sh("owner", "hostname")
+    assert project.sh("guest", "cat /etc/hosts") == project.sh("owner", "cat /etc/hosts")
+    write(project, {"owner": web(environment={"A": "b"}), "guest": guest})
+    project.up()
+    wait_for(is_beside, "an answer of the new one")
+    started = project.record("guest")["started"]
+    assert "Running" in project.up().err and project.record("guest")["started"] == started
+    project("restart", "-t", "0", "owner")
+    assert not is_beside(), "as in the reference: the namespace is gone"
+    project.up()
+    wait_for(is_beside, "an answer after up")
+    project("rm", "-s", "-f", "owner")
+    project.up()
+    wait_for(is_beside, "an answer of one that was made anew")
+
+
+def test_network_of_a_container_by_its_name_needs_no_dependency(project):
+    name = f"{project.name}-own"
+    write(project, {"a": sleeper(network_mode=f"container:{name}"), "b": web(container_name=name)})
+    project.up()
+    wait_for(lambda: project.sh("a", "timeout 2 wget -qO- http://127.0.0.1/", code=None) == "web", "an answer")
+    project("stop", "-t", "0")
+    project("start")
+    wait_for(lambda: project.sh("a", "timeout 2 wget -qO- http://127.0.0.1/", code=None) == "web", "an answer")
+    write(project, {"a": sleeper(network_mode=f"container:{project.name}-b-1"), "b": sleeper(network_mode=f"container:{project.name}-a-1")})
+    assert "it is not running" in project.up(code=1).err, "those who wait for each other"
 
 
 def test_external_network_is_shared_and_kept(project):
