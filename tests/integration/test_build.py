@@ -450,6 +450,19 @@ def test_steps_of_another_processor(project):
     assert inspect(project, name)["Architecture"] == OTHER
 
 
+def test_check_asks_the_registry_for_variables(project, registry):
+    """Of a base that is not here, without pulling it; one that does not answer is passed over at once."""
+    name = registry.push("vars:1", [busybox_layer()], {"Env": ["FROM_BASE=1"]})
+    project.write("Dockerfile", f"FROM {name}\nCOPY $FROM_BASE $FROM_BASS /k\nFROM 127.0.0.1:1/none\nCOPY $UNKNOWN /k\n")
+    project.file("services: {x: {build: .}}")
+    result = build(project, "--check", code=1)
+    assert [line.split(": ", 3)[3] for line in result.out.splitlines() if "UndefinedVar" in line] == \
+        ["Usage of undefined variable '$FROM_BASS' (did you mean $FROM_BASE?)"]
+    assert result.seconds < 10 and project("image", "ls", "-q").out.count("\n") == 1, "base alone"
+    registry.close()
+    assert "UndefinedVar" not in build(project, "--check", code=None).out
+
+
 def test_pull_of_bases(project, registry):
     name = registry.push("b:1", [busybox_layer(), layer(("v", "1"))])
     project.write("Dockerfile", f"FROM {name}\nCMD cat /v\n")
@@ -663,7 +676,7 @@ FROM two
 COPY $bar $foo $A $zork /k
 FROM based AS e
 COPY $BASEVAR $BASEVAQ /k
-FROM unknown
+FROM 127.0.0.1:1/unknown
 COPY $FROM_THERE_PERHAPS /k
 """
 
@@ -690,5 +703,5 @@ def test_check_knows_variables(project):
         (27, "$g"), (28, "$double"), (30, "$heredoc"), (36, "$z2"), (37, "$js1"), (38, "$last"), (38, "$n1"), (38, "$n2"),
         (40, "$mt"), (42, "$zork"), (44, "$BASEVAQ")]
     assert "Usage of undefined variable '$BASEVAQ' (did you mean $BASEVAR?)" in result.out
-    project.file("services: {x: {build: {context: ., args: {BASE: alpine, undefd: x}}}}")
+    project.file("services: {x: {build: {context: ., args: {BASE: '127.0.0.1:1/other', undefd: x}}}}")
     assert build(project, "--check", code=1).out.count("warning: Un") == len(names) + 2, "what the build gives makes nothing declared"

@@ -7,30 +7,78 @@
 #include "image/module/lint.h"
 #include "image/module/registry.h"
 
-static int ask(struct registry_client *client, const struct reference *ref,
-               const struct image_platform *platform, char digest[72], struct err *err)
+/* What is asked of a registry, and its answer. */
+struct question {
+    const struct reference *ref;
+    const struct image_platform *platform;
+    int (*ask)(struct registry_client *client, struct question *q, struct err *err);
+    char digest[72]; /* ask_digest */
+    json_t *config;  /* ask_config; new reference */
+};
+
+/* For the platform, one out of an index. */
+static int fetch_manifest(struct registry_client *client, const struct question *q, bool whole,
+                          struct manifest *m, struct err *err)
+{
+    const struct reference *ref = q->ref;
+    char text[96];
+    if (registry_manifest(client, ref->digest ? ref->digest : ref->tag, m, err) < 0)
+        return -1;
+    if (!media_is_index(m->media_type))
+        return 0;
+    const char *chosen = jstr(index_choose(m->json, q->platform), "digest", "");
+    struct manifest one;
+    int rc = 0;
+    if (!digest_valid(chosen))
+        rc = err_set(err, ERR_NOT_FOUND, "it is not there for platform %s",
+                     image_platform_format(q->platform, text));
+    else if (!whole)
+        rc = registry_manifest(client, chosen, &one, err);
+    if (rc == 0 && whole)
+        return 0;
+    manifest_release(m);
+    if (rc == 0)
+        *m = one;
+    return rc;
+}
+
+static int ask_digest(struct registry_client *client, struct question *q, struct err *err)
 {
     struct manifest m;
-    char text[96];
-    int rc = 0;
-    if (registry_manifest(client, ref->digest ? ref->digest : ref->tag, &m, err) < 0)
+    if (fetch_manifest(client, q, true, &m, err) < 0)
         return -1;
-    if (media_is_index(m.media_type) && !index_choose(m.json, platform))
-        rc = err_set(err, ERR_NOT_FOUND, "it is not there for platform %s",
-                     image_platform_format(platform, text));
-    memcpy(digest, m.digest, sizeof(m.digest));
+    memcpy(q->digest, m.digest, sizeof(m.digest));
     manifest_release(&m);
+    return 0;
+}
+
+static int ask_config(struct registry_client *client, struct question *q, struct err *err)
+{
+    struct manifest m;
+    char *text AUTOFREE = NULL;
+    if (fetch_manifest(client, q, false, &m, err) < 0)
+        return -1;
+    const json_t *descriptor = json_object_get(m.json, "config");
+    const char *id = jstr(descriptor, "digest", "");
+    json_int_t size = jint(descriptor, "size", -1);
+    int rc = -1;
+    if (!digest_valid(id) || size < 0 || size > CONFIG_MAX)
+        err_set(err, ERR_CORRUPT, "the manifest has no valid config");
+    else
+        rc = registry_blob_text(client, id, size, &text, err);
+    manifest_release(&m);
+    if (rc == 0)
+        q->config = json_loadb(text, (size_t)size, 0, NULL);
     return rc;
 }
 
 /* Mirrors first, each may fail. */
-static int ask_endpoints(struct registry *registry, const struct reference *ref,
-                         const struct image_platform *platform, char digest[72], struct err *err)
+static int ask_endpoints(struct registry *registry, struct question *q, struct err *err)
 {
     for (;;) {
         struct err why AUTOERR = ERR_INIT;
         struct registry_client *client = registry_client_new(registry);
-        int rc = ask(client, ref, platform, digest, &why);
+        int rc = q->ask(client, q, &why);
         registry_client_free(client);
         if (rc == 0)
             return 0;
@@ -46,18 +94,18 @@ int call_resolve(const struct resolve_request *q, char **digest, struct err *err
     struct reference ref AUTOREFERENCE = REFERENCE_INIT;
     struct image_platform platform;
     const struct stop stop = {q->cancel, NULL};
-    char found[72];
+    struct question question = {.ref = &ref, .platform = &platform, .ask = ask_digest};
     if (reference_parse(q->reference, &ref, err) < 0 ||
         image_platform_parse(q->platform, &platform, err) < 0)
         return -1;
     struct registry *registry = registry_new(&ref, q->auth_file, false, &stop, err);
     if (!registry)
         return -1;
-    int rc = ask_endpoints(registry, &ref, &platform, found, err);
+    int rc = ask_endpoints(registry, &question, err);
     registry_free(registry);
     if (rc < 0)
         return err_wrap(err, "image %s", q->reference);
-    *digest = xstrdup(found);
+    *digest = xstrdup(question.digest);
     return 0;
 }
 
@@ -67,14 +115,52 @@ struct linting {
     const char *platform; /* to build for, NULL: this machine's */
 };
 
-/* Of an image that is here: nothing is fetched for a look. */
+static void give_up(void *ctx, const char *why, int64_t ms)
+{
+    atomic_bool *failed = ctx;
+    (void)why;
+    (void)ms;
+    *failed = true;
+}
+
+/* Of an image that is not here: its config alone is fetched. What does not answer at once is not
+ * waited for. */
+static char **fetch_environment(const struct linting *l, const char *name, const char *platform)
+{
+    struct reference ref AUTOREFERENCE = REFERENCE_INIT;
+    struct image_platform wanted;
+    atomic_bool failed = false;
+    const struct stop stop = {l->request->cancel, &failed};
+    struct question q = {.ref = &ref, .platform = &wanted, .ask = ask_config};
+    char **env = NULL;
+    if (reference_parse(name, &ref, NULL) < 0 || image_platform_parse(platform, &wanted, NULL) < 0)
+        return NULL;
+    struct registry *registry = registry_new(&ref, NULL, false, &stop, NULL);
+    if (!registry)
+        return NULL;
+    registry_on_retry(registry, give_up, &failed);
+    if (ask_endpoints(registry, &q, NULL) == 0 && json_is_object(q.config)) {
+        size_t i;
+        json_t *item;
+        env = xcalloc(1, sizeof(*env));
+        json_array_foreach (json_object_get(json_object_get(q.config, "config"), "Env"), i, item)
+            if (json_is_string(item))
+                strv_push(&env, json_string_value(item));
+    }
+    json_decref(q.config);
+    registry_free(registry);
+    return env;
+}
+
 static char **environment(void *ctx, const char *name, const char *platform)
 {
     struct linting *l = ctx;
     struct image *image;
-    if (build_has_context(l->request->build, name) ||
-        image_find(l->store, name, platform ? platform : l->platform, &image, NULL) < 0)
+    const char *wanted = platform ? platform : l->platform;
+    if (build_has_context(l->request->build, name))
         return NULL;
+    if (image_find(l->store, name, wanted, &image, NULL) < 0)
+        return fetch_environment(l, name, wanted);
     char **env = image->config.env ? strv_dup((const char *const *)image->config.env)
                                    : xcalloc(1, sizeof(*env));
     image_free(image);
