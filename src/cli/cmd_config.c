@@ -90,11 +90,17 @@ static int told(struct err *err)
     return -1;
 }
 
+/* As in the reference, of a project that is in order. */
 static int print_environment(struct cli *cli, const struct load_options *o, struct err *err)
 {
-    struct diag d AUTODIAG = DIAG_INIT;
-    char *text AUTOFREE = document_environment(o, &d);
+    struct diag d AUTODIAG = DIAG_INIT, again AUTODIAG = DIAG_INIT;
+    struct document doc;
+    int rc = document_load(o, &doc, &d);
     cli_diagnostics(cli, &d);
+    if (rc < 0)
+        return told(err);
+    document_release(&doc);
+    char *text AUTOFREE = document_environment(o, &again);
     if (!text)
         return told(err);
     cli_out(text, strlen(text));

@@ -416,6 +416,19 @@ def test_config_lists_are_the_whole_projects(project):
     assert "networks:" not in plain, "files of the old kind are not completed"
 
 
+def test_config_environment(project):
+    """What variables are taken from: the shell and .env; of a project that is in order, as in the reference."""
+    project.write(".env", "FROM_FILE=f\nBOTH=file\n")
+    project.file("services: {web: {image: base, environment: {A: $NEVER}}}")
+    said = project("config", "--environment", env={"BOTH": "shell"})
+    assert {"FROM_FILE=f", "BOTH=shell", f"COMPOSE_PROJECT_NAME={project.name}"} <= set(said.out.splitlines())
+    assert said.err.count('The "NEVER" variable is not set') == 1
+    assert "no such service: nope" in project("config", "--environment", "nope", code=1).err
+    project.file("services: {web: {environment: {A: b}}}")
+    refused = project("config", "--environment", code=1)
+    assert not refused.out and "neither image nor build is given" in refused.err
+
+
 def test_config_prints_in_pieces_what_is_large(project):
     services = {f"s{n}": {"image": "x", "environment": {"A": "long " * 20}} for n in range(2000)}
     project.write("compose.yaml", json.dumps({"services": services, "x-list": [{f"k{n}": "v" for n in range(20_000)}]}))
