@@ -16,6 +16,7 @@ struct child {
     uv_poll_t poll;
     struct reaper *reaper;
     struct child *next;
+    pid_t pid;
     int pidfd;
 };
 
@@ -66,6 +67,7 @@ void reaper_watch(struct reaper *r, pid_t pid)
     }
     struct child *c = xcalloc(1, sizeof(*c));
     c->reaper = r;
+    c->pid = pid;
     c->pidfd = fd;
     c->poll.data = c;
     c->next = r->children;
@@ -73,6 +75,15 @@ void reaper_watch(struct reaper *r, pid_t pid)
     uv_poll_init(r->loop, &c->poll, fd);
     uv_poll_start(&c->poll, UV_READABLE, on_ended);
     uv_unref((uv_handle_t *)&c->poll);
+}
+
+/* Of a hundred monitors that end together each would be looked up a hundred times. */
+static bool is_watched(const struct reaper *r, pid_t pid)
+{
+    for (const struct child *c = r->children; c; c = c->next)
+        if (c->pid == pid)
+            return true;
+    return false;
 }
 
 /* Is it in a pid namespace of a container? proc(5), /proc/PID/status, NSpid: a number a namespace. What
@@ -102,7 +113,7 @@ static void sweep_thread(struct reaper *r, const char *tid)
         while (*end == ' ')
             end++;
         siginfo_t si;
-        if (pid > 0 && !r->known(r->arg, pid) && in_container(pid))
+        if (pid > 0 && !is_watched(r, pid) && !r->known(r->arg, pid) && in_container(pid))
             waitid(P_PID, (id_t)pid, &si, WEXITED | WNOHANG);
     }
 }
