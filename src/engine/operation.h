@@ -67,11 +67,11 @@ void operation_blame(struct operation *op, json_t *take_path);
 
 /* Options of the request, with defaults. */
 bool operation_flag(const struct operation *op, const char *name);
-/* Seconds as ns; -1 where not given. */
 /* It was asked of a supervisor that died on the way. */
 bool operation_is_repeated(const struct operation *op);
 /* ... which has started the container for it. */
 bool operation_has_started(const struct operation *op, const struct container *c);
+/* Seconds as ns; -1 where not given. */
 int64_t operation_seconds(const struct operation *op, const char *name);
 /* "services" as a vector, NULL: all. Heap. */
 char **operation_services(const struct operation *op);
