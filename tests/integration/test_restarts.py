@@ -1,5 +1,6 @@
 """What brings a container back: its restart policy, a reboot, failed probes."""
 
+import contextlib
 import os
 import shlex
 import shutil
@@ -56,12 +57,13 @@ def reboot(project) -> None:
     """All processes die at once; of what was mounted, bound or made in the kernel nothing is left."""
     ids = [record["id"] for record in project.records()]
     pids = [r["pid"] for r in project.records() if r["pid"] and r["status"] in ("running", "paused")]
-    for pid in [*processes_of(project.tmp), *pids]:
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-    wait_for(lambda: not any(alive(pid) for pid in pids) and not processes_of(project.tmp), "all to be dead")
+    def all_dead():
+        doomed = [*processes_of(project.tmp), *filter(alive, pids)]
+        for pid in doomed:  # a monitor may have started a supervisor before its turn came
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return not doomed
+    wait_for(all_dead, "all to be dead")
     for point in reversed(mounts_below(project.tmp)):
         if point != str(project.root):
             run("umount", "-l", point)
