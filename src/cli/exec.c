@@ -234,6 +234,8 @@ static int refused(const struct exec *e, struct err *err)
                                           "No such file or directory"};
     static const char *const denied[] = {"ermission denied", "is a directory", "exec format error",
                                          "Exec format error", "Is a directory"};
+    if (!pid_start_time(e->o->pid))
+        return err_set(err, ERR_CONFLICT, "container %s is not running", e->o->id);
     int code = 1;
     for (size_t i = 0; i < ARRAY_SIZE(denied); i++)
         code = strstr(text, denied[i]) ? EXIT_CANNOT_RUN : code;

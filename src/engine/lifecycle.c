@@ -425,7 +425,7 @@ static void step_kill(struct operation *op, struct verb_item *item)
 
 static int kill_begin(struct operation *op, struct err *err)
 {
-    return begin(op, false, step_kill, err);
+    return begin(op, true, step_kill, err);
 }
 
 /* --- rm --- */

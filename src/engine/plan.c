@@ -347,7 +347,9 @@ static void plan_following(const struct plan_input *in, const struct plan *plan,
 
 static bool is_orphan(const struct project *p, const struct container_record *c)
 {
-    if (c->oneoff || project_service(p, c->service))
+    if (c->oneoff) /* docker compose, pkg/compose/containers.go, isOrphaned */
+        return c->status == CONTAINER_EXITED || c->status == CONTAINER_DEAD;
+    if (project_service(p, c->service))
         return false;
     for (size_t i = 0; i < p->disabled.n; i++)
         if (streq(p->disabled.v[i], c->service))

@@ -4,6 +4,7 @@
 
 #include "base/fs.h"
 #include "base/mem.h"
+#include "engine/container.h"
 #include "net/network.h"
 #include "runtime/cgroup.h"
 #include "volume/volume.h"
@@ -210,7 +211,7 @@ static void remove_run(void *arg)
     char *cgroup AUTOFREE = xasprintf("/compose/%s", j->project);
     cgroup_remove_empty(cgroup);
     char *dir AUTOFREE = paths_project(j->paths, j->project);
-    if (fs_remove_all(dir, &first) < 0 && !j->err.msg)
+    if (!j->inhabited && fs_remove_all(dir, &first) < 0 && !j->err.msg)
         err_move(&j->err, &first);
 }
 
@@ -234,6 +235,8 @@ struct removal_job *resources_remove(struct operation *op, const struct project 
     j->paths = op->engine->paths;
     j->project = xstrdup(op->engine->project_name);
     j->volumes = volumes;
+    vec_foreach (&op->engine->containers, c)
+        j->inhabited |= (*c)->state != C_GONE;
     engine_work(op->engine, remove_run, on_removed, j);
     return j;
 }

@@ -40,14 +40,15 @@ struct removal_job {
     char *project;
     char **kept_names; /* external networks and volumes: not ours to remove */
     bool volumes;
+    bool inhabited; /* some of its containers stay: of services that were not asked for */
     bool done;
     /* out: "Network NAME", "Volume NAME"; kept: those still in use, with the reason */
     char **removed, **kept;
     struct err err;
 };
 
-/* Removes the project's networks, with volumes its volumes, and its folders. */
-/* p: says what is external; may be NULL. */
+/* Removes the project's networks, with volumes its volumes, and its folders unless containers stay.
+ * p: says what is external; may be NULL. */
 struct removal_job *resources_remove(struct operation *op, const struct project *p, bool volumes);
 void removal_report(struct removal_job *j);
 void removal_job_free(struct removal_job *j);

@@ -6,6 +6,8 @@ import os
 import pty
 import re
 import select
+import shutil
+import signal
 import subprocess
 import time
 
@@ -73,6 +75,37 @@ def test_orphans(project):
     assert "orphan" in result.err and f"{project.name}-db-1" in result.err
     project.up("--remove-orphans", "-t", "0")
     assert {c["Service"] for c in project.ps()} == {"web"}
+
+
+def test_down_leaves_what_it_was_not_asked_for(project):
+    """A service of a profile that is not enabled runs on, with all that is its own, and is still known."""
+    write(project, {"web": sleeper(stop_grace_period="0s"), "tool": sleeper(profiles=["tools"], stop_grace_period="0s")})
+    project("--profile", "tools", "up", "-d")
+    project.sh("tool", "echo mine > /kept")
+    assert "Resource is still in use" in project("down").err
+    assert [(c["Service"], c["State"]) for c in project.ps()] == [("tool", "running")]
+    os.kill(project.supervisor(), signal.SIGKILL)
+    assert project.sh("tool", "cat /kept") == "mine"
+    project("--profile", "tools", "stop")
+    project("--profile", "tools", "start")
+    assert project.sh("tool", "cat /kept") == "mine"
+    project("--profile", "tools", "down")
+    assert project.ps() == [] and not (project.root / "projects" / project.name).exists()
+
+
+def test_one_off_containers_that_have_ended_are_orphans(project):
+    """As in the reference: up tells of them, and removes them where it is asked to; kill reaches those that run."""
+    write(project, {"x": sleeper(stop_grace_period="0s")})
+    project("run", "-T", "--name", f"{project.name}-done", "x", "true")
+    name = project("run", "-d", "--name", f"{project.name}-going", "x").out.strip()
+    warning = project.up().err
+    assert f"Found orphan containers ([{project.name}-done])" in warning
+    assert "orphan" not in project.up(env={"COMPOSE_IGNORE_ORPHANS": "1"}).err
+    project.up("--remove-orphans")
+    assert {c["Name"] for c in project.ps("-a")} == {f"{project.name}-x-1", f"{project.name}-going"}
+    project("kill")
+    assert {c["Name"]: c["State"] for c in project.ps("-a")} == {f"{project.name}-x-1": "exited", f"{project.name}-going": "exited"}
+    assert len(name) == 64
 
 
 def test_attached_up(project):
@@ -202,6 +235,22 @@ def test_exec_with_a_terminal(project):
     os.close(master)
     child.wait(20)
     assert b"/dev/pts" in seen and b"got typed" in seen and child.returncode == 0, seen
+
+
+def test_exec_where_the_container_ends_meanwhile(project):
+    """Between our look at it and the runtime's: that is said, and no runtime's riddle is the exit code."""
+    runtime = project.tmp / "late-runtime"
+    env = {"PATH": f"{project.tmp}:{os.environ['PATH']}"}
+    runtime.write_text(f"""#!/bin/sh
+        case " $* " in *" exec "*) read -r pid <{project.tmp}/pid; kill -9 "$pid"; while kill -0 "$pid" 2>/dev/null; do sleep 0.02; done;; esac
+        exec {shutil.which("crun") or shutil.which("runc")} "$@"
+        """)
+    runtime.chmod(0o755)
+    write(project, {"x": sleeper(runtime=runtime.name)})
+    project.up(env=env)
+    (project.tmp / "pid").write_text(f"{project.pid('x')}\n")
+    result = project("exec", "-T", "x", "true", code=1, env=env)
+    assert f"container {project.record('x')['id']} is not running" in result.err
 
 
 def test_run(project):
