@@ -70,6 +70,9 @@ static const char *const log_options[] = {"max-size",
                                           "cache-max-file",
                                           "cache-compress",
                                           NULL};
+static const char *const endpoint_options[] = {"com.docker.network.endpoint.ifname",
+                                               "com.docker.network.endpoint.sysctls", NULL};
+
 static const char *const network_options[] = {
     "com.docker.network.bridge.name",
     "com.docker.network.bridge.enable_icc",
@@ -80,7 +83,6 @@ static const char *const network_options[] = {
     "macvlan_mode",
     NULL,
 };
-static const char *const none[] = {NULL};
 
 struct rule {
     const char *section, *what;
@@ -113,7 +115,8 @@ static const struct rule rules[] = {
      NULL},
     {"services", "service", "logging.driver", "json-file is used", is_our_log_driver, NULL},
     {"services", "service", "logging.options.*", "no driver here knows it", NULL, log_options},
-    {"services", "service", "networks.*.driver_opts.*", "endpoints have no options", NULL, none},
+    {"services", "service", "networks.*.driver_opts.*", "endpoints have no such option", NULL,
+     endpoint_options},
     {"services", "service", "build.isolation", WINDOWS, is_default, NULL},
     {"services", "service", "build.entitlements", BUILDER, NULL, NULL},
     {"services", "service", "build.provenance", BUILDER, is_false, NULL},

@@ -178,9 +178,22 @@ struct wiring {
     uint8_t mac[6];
 };
 
+/* libnetwork/netlabel */
+#define OPTION_IFNAME  "com.docker.network.endpoint.ifname"
+#define OPTION_SYSCTLS "com.docker.network.endpoint.sysctls"
+
+static const char *driver_opt(const struct endpoint_config *c, const char *key)
+{
+    for (size_t i = 0; i < c->driver_opts.n; i++)
+        if (streq(c->driver_opts.v[i].key, key))
+            return c->driver_opts.v[i].value;
+    return NULL;
+}
+
 static int choose_ifname(struct wiring *w, struct err *err)
 {
-    const char *wanted = w->config->interface_name;
+    const char *wanted = w->config->interface_name ? w->config->interface_name
+                                                   : driver_opt(w->config, OPTION_IFNAME);
     if (wanted) {
         if (!*wanted || strlen(wanted) >= IF_NAMESIZE)
             return err_set(err, ERR_INVALID, "interface name \"%s\": want at most 15 characters",
@@ -214,6 +227,32 @@ static int add_link_locals(struct wiring *w, struct netlink *nl, int index, stru
     return 0;
 }
 
+/* "net.ipv4.conf.IFNAME.log_martians=1": the name of the interface, which may have dots itself, stands for IFNAME. */
+static int set_sysctl(char *setting, const char *ifname, struct err *err)
+{
+    char *at = strstr(setting, ".IFNAME."), *value = strchr(setting, '=');
+    if (!at || !value || value < at || strchr(setting, '/') || !starts_with(setting, "net."))
+        return err_set(err, ERR_INVALID,
+                       "invalid endpoint sysctl \"%s\": want net.PROTOCOL.KIND.IFNAME.NAME=VALUE",
+                       setting);
+    *value++ = *at = '\0';
+    for (char *p = setting; p < value - 1; p++)
+        if (*p == '.')
+            *p = '/';
+    char *name AUTOFREE = xasprintf("%s/%s/%s", setting, ifname, at + strlen(".IFNAME."));
+    return sysctl_write(name, value, err);
+}
+
+static int set_sysctls(const struct wiring *w, struct err *err)
+{
+    const char *option = driver_opt(w->config, OPTION_SYSCTLS);
+    char *list AUTOFREE = xstrdup(option ? option : ""), *save = NULL;
+    for (char *s = strtok_r(list, ",", &save); s; s = strtok_r(NULL, ",", &save))
+        if (set_sysctl(s, w->e->ifname, err) < 0)
+            return -1;
+    return 0;
+}
+
 static int configure_inside(struct wiring *w, struct err *err)
 {
     struct netlink nl AUTONETLINK = {0};
@@ -224,6 +263,8 @@ static int configure_inside(struct wiring *w, struct err *err)
     sysctl_write(name, e->ipv6.family ? "0" : "1", NULL);
     if (!index)
         return err_set(err, ERR_NOT_FOUND, "interface %s disappeared", e->ifname);
+    if (set_sysctls(w, err) < 0)
+        return -1;
     if (netlink_open(&nl, NETLINK_ROUTE, err) < 0)
         return -1;
     link_set_up(&nl, index);

@@ -604,7 +604,7 @@ def test_what_is_not_honoured_is_warned_about_with_its_place(project):
             security_opt: ["label=type:web_t", "no-new-privileges"]
             volumes: ["./data:/data:z", {type: tmpfs, target: /t, consistency: cached}]
             logging: {driver: json-file, options: {max-size: 1m, splunk-url: x}}
-            networks: {net: {driver_opts: {com.docker.network.endpoint.ifname: x}}}
+            networks: {net: {driver_opts: {com.docker.network.endpoint.ifname: x, other: x}}}
             deploy:
               placement: {constraints: ["node.role==manager"]}
               update_config: {parallelism: 2}
@@ -620,7 +620,7 @@ def test_what_is_not_honoured_is_warned_about_with_its_place(project):
             (8, 'service "web": userns_mode "private" is'),
             (9, 'service "web": security_opt[0] "label=type:web_t" is'), (10, 'service "web": volumes[0].bind.selinux "z" is'),
             (11, 'service "web": logging.options.splunk-url "x" is'),
-            (12, 'service "web": networks.net.driver_opts.com.docker.network.endpoint.ifname "x" is'),
+            (12, 'service "web": networks.net.driver_opts.other "x" is'),
             (14, 'service "web": deploy.placement is'), (15, 'service "web": deploy.update_config is'),
             (16, 'service "web": build.provenance "mode=max" is'),
             (19, 'network "net": ipam.driver "mine" is'),

@@ -97,6 +97,20 @@ def test_keys_of_an_endpoint(project):
     assert f" {a}/" in project.sh("x", "ip -o -4 address show dev eth0"), "the rest in order of priority"
 
 
+def test_options_of_an_endpoint(project):
+    label = "com.docker.network.endpoint"
+
+    def options(sysctls):
+        return {"x": sleeper(networks={"default": {"driver_opts": {f"{label}.ifname": "lan.7", f"{label}.sysctls": sysctls}}})}
+    write(project, options("net.ipv4.conf.IFNAME.log_martians=1,net.ipv4.conf.IFNAME.forwarding=0"))
+    project.up()
+    assert project.sh("x", "cd /proc/sys/net/ipv4/conf/lan.7 && cat log_martians forwarding") == "1\n0"
+    for wrong, reason in (("net.ipv4.ip_forward=1", "invalid endpoint sysctl"), ("net.ipv4.conf.IFNAME.nonsense=1", "no setting"),
+                          ("kernel.IFNAME.x=1", "invalid endpoint sysctl"), ("net.ipv4.conf.IFNAME.forwarding", "invalid endpoint sysctl")):
+        write(project, options(wrong))
+        assert reason in project.up(code=1).err, wrong
+
+
 def test_default_routes_of_both_families(project):
     """Each family leaves through the first network that has it."""
     write(project, {
