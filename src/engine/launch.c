@@ -315,9 +315,9 @@ void launch_take_lost(struct container *c)
             return;
         log_line("%s: %s", c->record.name, err.msg);
     }
-    c->half_made = c->state == C_LAUNCHING && !noted;
     /* What the supervisor before us was about to start is started. */
-    if (c->half_made && !c->job)
+    c->half_made = c->state == C_LAUNCHING && !noted && !c->job;
+    if (c->half_made)
         c->start_wanted = !c->stop_wanted && !c->remove_wanted;
     if (noted && st.phase == MONITOR_EXITED && st.exit_code >= 0)
         take_ended(c, st.exit_code, st.oom, st.finished);

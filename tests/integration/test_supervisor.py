@@ -692,3 +692,16 @@ def test_run_ends_where_its_container_cannot_be_removed(project, shared):
     result = project("run", "--rm", "-T", "x", "sh", "-c", "exit 7", code=7)
     box.disarm()
     assert "cannot be removed" in result.err and result.seconds < 10 * SLOWER, result
+
+
+def test_run_ends_when_its_monitor_dies_at_once(project):
+    """Before or after the command has run: somebody says how it ended, and with --rm nothing is left."""
+    write(project, {"x": {"image": "base"}})
+    for _ in range(10):
+        child = project.popen("run", "--rm", "-T", "x", "true")
+        monitors = wait_for(lambda: project.monitors() or child.poll() is not None, "a monitor")  # noqa: B023
+        for pid in monitors if monitors is not True else []:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        child.communicate(timeout=30)
+        wait_for(lambda: not project.records() and not project.supervisors(), "all to be gone")
