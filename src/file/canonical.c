@@ -240,13 +240,14 @@ static int compare_target_text(const void *a, const void *b)
 static void add_ports(const struct canonical *c, struct node *out, struct node *n,
                       const struct place *at, bool *unread)
 {
-    const char *text = node_text(c->arena, n);
+    const char *text = n->kind == NODE_SEQUENCE ? "a list" : node_text(c->arena, n);
     struct port_spec spec;
-    const char *wrong = n->kind == NODE_FLOAT ? "want an integer or a string"
-                                              : port_spec_parse(c->arena, text, &spec);
+    bool odd = n->kind == NODE_FLOAT || n->kind == NODE_SEQUENCE;
+    const char *wrong = odd ? "want an integer or a string"
+                            : port_spec_parse(c->arena, text, &spec);
     if (wrong) {
         *unread = true;
-        if (!c->lenient || n->kind == NODE_FLOAT)
+        if (!c->lenient || odd)
             pass_error(c->pass, at, &n->mark, "invalid port \"%s\": %s", text, wrong);
         return;
     }
