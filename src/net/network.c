@@ -284,8 +284,8 @@ static int create_new(const struct paths *paths, const struct network_config *co
         *out = n;
         return 0;
     }
-    unrealise(n, NULL);
-    forget(paths, n->name, NULL);
+    if (unrealise(n, NULL) == 0)
+        forget(paths, n->name, NULL);
     network_state_free(n);
     return -1;
 }
