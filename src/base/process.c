@@ -16,25 +16,46 @@
 
 enum { STAT_MAX = 4096 };
 
-/* The wait status of a zombie that started at start: proc(5), stat, fields 3, 22 and 52. */
-static bool zombie_wait_status(pid_t pid, unsigned long long start, int *wait_status)
+/* /proc/PID/stat, proc(5). Heap, NULL: there is none. */
+static char *read_stat(pid_t pid)
 {
     char *path AUTOFREE = xasprintf("/proc/%d/stat", (int)pid);
-    char *text AUTOFREE = NULL;
-    if (pid <= 0 || fs_read(path, STAT_MAX, &text, NULL, NULL) < 0)
-        return false;
-    char *p = strrchr(text, ')');
-    if (!p || (!starts_with(p, ") Z") && !starts_with(p, ") X")))
-        return false;
-    for (int field = 2; p && field < 22; field++)
+    char *text = NULL;
+    return pid > 0 && fs_read(path, STAT_MAX, &text, NULL, NULL) == 0 ? text : NULL;
+}
+
+/* One of its fields from the third, the state, on; "" where there are not so many. */
+static const char *stat_field(const char *stat, int wanted)
+{
+    /* The name, field 2, may hold spaces and parentheses: from behind the last one. */
+    const char *p = strrchr(stat, ')');
+    for (int field = 2; p && field < wanted; field++)
         p = strchr(p + 1, ' ');
-    if (!p || strtoull(p + 1, NULL, 10) != start)
+    return p ? p + 1 : "";
+}
+
+static bool is_zombie(const char *stat)
+{
+    return strchr("ZX", *stat_field(stat, 3));
+}
+
+/* The wait status of a zombie that started at start. */
+static bool zombie_wait_status(pid_t pid, unsigned long long start, int *wait_status)
+{
+    char *stat AUTOFREE = read_stat(pid);
+    const char *status = stat ? stat_field(stat, 52) : "";
+    if (!*status || !is_zombie(stat) || strtoull(stat_field(stat, 22), NULL, 10) != start)
         return false;
-    for (int field = 22; p && field < 52; field++)
-        p = strchr(p + 1, ' ');
-    if (p)
-        *wait_status = atoi(p + 1);
-    return p != NULL;
+    *wait_status = atoi(status);
+    return true;
+}
+
+bool pid_is_exiting(pid_t pid)
+{
+    enum { PF_EXITING = 4 }; /* include/linux/sched.h */
+    char *stat AUTOFREE = read_stat(pid);
+    /* A zombie may be a first thread that has ended before the others. */
+    return stat && !is_zombie(stat) && strtoul(stat_field(stat, 9), NULL, 10) & PF_EXITING;
 }
 
 /* PIDFD_GET_INFO, include/uapi/linux/pidfd.h: struct pidfd_info as of Linux 6.15. */

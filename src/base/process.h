@@ -10,6 +10,9 @@
 /* The wait status that a process left, also after somebody else has reaped it (Linux 6.15, through a pidfd
  * from before its end); false: nobody can tell, or it has not ended. */
 bool pid_wait_status(pid_t pid, unsigned long long start, int pidfd, int *wait_status);
+/* Has it been killed, or ended, and is not yet gone? The first process of a PID namespace stays until all
+ * others of it are reaped, wherever their parents are. */
+bool pid_is_exiting(pid_t pid);
 /* For how long a process with this start time has lived by now, ns, whatever became of the wall clock. */
 int64_t pid_age(unsigned long long start);
 /* Is it the first process of its PID namespace, which the kernel spares every signal that it neither

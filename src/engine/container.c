@@ -106,6 +106,8 @@ bool container_is_ending(const struct container *c)
     struct pollfd p = {.fd = c->pidfd, .events = POLLIN};
     if (!container_is_running(c))
         return false;
+    if (pid_is_exiting(c->record.pid))
+        return true;
     return c->pidfd >= 0 ? poll(&p, 1, 0) > 0
                          : pid_start_time(c->record.pid) != c->record.pid_start;
 }

@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import stat
+import subprocess
 import time
 from pathlib import Path
 
@@ -705,3 +706,26 @@ def test_run_ends_when_its_monitor_dies_at_once(project):
                 os.kill(pid, signal.SIGKILL)
         child.communicate(timeout=30)
         wait_for(lambda: not project.records() and not project.supervisors(), "all to be gone")
+
+
+def test_up_waits_for_the_end_of_what_was_killed(project):
+    """The first process of a namespace stays as long as another of it has not been reaped, by a parent out here."""
+    write(project, {"x": sleeper()})
+    project.up()
+    pid = project.pid("x")
+    parent = subprocess.Popen(["nsenter", "-p", "-t", str(pid), "sleep", "600"])
+    try:
+        wait_for(lambda: Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text(), "a process in the container")
+        os.kill(parent.pid, signal.SIGSTOP)
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: not Path(f"/proc/{pid}/cmdline").read_text(), "its death to begin")
+        up = project.popen("up", "-d")
+        with pytest.raises(subprocess.TimeoutExpired):
+            up.wait(0.5)
+        os.kill(parent.pid, signal.SIGCONT)
+        assert up.wait(20) == 0
+        assert project.pid("x") != pid and alive(project.pid("x"))
+    finally:
+        os.kill(parent.pid, signal.SIGCONT)
+        parent.kill()
+        parent.wait()
