@@ -354,6 +354,7 @@ static void on_connection(uv_poll_t *poll, int status, int events)
     if (fd < 0) {
         if (errno == EMFILE || errno == ENFILE)
             turn_away(s);
+        engine_kick(s->engine); /* the supervisor may have stayed for this one alone */
         return;
     }
     struct client *c = xcalloc(1, sizeof(*c));

@@ -708,6 +708,15 @@ def test_run_ends_when_its_monitor_dies_at_once(project):
         wait_for(lambda: not project.records() and not project.supervisors(), "all to be gone")
 
 
+def test_a_supervisor_that_had_to_refuse_its_only_client_goes(project, shared):
+    fault = faults.Faults(project, shared)
+    write(project, {"x": sleeper()})
+    fault.arm("accept", "EMFILE", role=1)
+    assert "too many open files" in project("up", "-d", code=1).err
+    assert fault.disarm() == 1
+    wait_for(lambda: not project.supervisors(), "the supervisor to go")
+
+
 def test_up_waits_for_the_end_of_what_was_killed(project):
     """The first process of a namespace stays as long as another of it has not been reaped, by a parent out here."""
     write(project, {"x": sleeper()})
