@@ -173,6 +173,8 @@ static void attach(struct attached *a)
 
 /* ---- stopping */
 
+static void look_again(struct attached *a);
+
 static void on_stop_event(void *ctx, const char *name, const json_t *event)
 {
     struct attached *a = ctx;
@@ -183,6 +185,7 @@ static void on_stop_event(void *ctx, const char *name, const json_t *event)
         error_of_event(event, a->o->project, &err);
         fail(a, &err);
     } else if (streq(name, "done")) {
+        look_again(a);
         finish(a);
     }
 }
@@ -196,8 +199,11 @@ static void on_stop_closed(void *ctx, struct err *err)
         fail(a, err);
 }
 
+/* An "up" that has not ended yet is given up first: ended by our stop, it would call that a failure. */
 static void send_stop(struct attached *a)
 {
+    if (!a->up && a->watching)
+        client_cancel(a->watching);
     json_t *request AUTOJSON = request_new("stop", NULL);
     json_t *services = json_array();
     const struct project *p = a->o->project;
@@ -367,7 +373,8 @@ static void look_for_started(struct attached *a, struct container_list *list)
     }
 }
 
-/* Another supervisor goes on: what nobody has told of shows now. */
+/* What nobody has told of shows now: another supervisor goes on, or the end came while we asked for
+ * events anew. */
 static void look_again(struct attached *a)
 {
     struct container_list list AUTOCONTAINERS = {0};
@@ -456,8 +463,6 @@ static void on_signal(uv_signal_t *s, int signum)
         a->phase = PHASE_STOPPING;
         close_menu(a);
         cli_outf("Gracefully Stopping... press Ctrl+C again to force\n");
-        if (!a->up && a->watching)
-            client_cancel(a->watching);
         send_stop(a);
         break;
     case PHASE_STOPPING:

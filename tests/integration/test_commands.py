@@ -119,6 +119,31 @@ def test_attached_up(project):
     assert len(widths) == 1, "the bars stand below each other"
 
 
+WAITING_FOR_A_JOB = """
+services:
+  slow:
+    image: base
+    command: sleep 100
+    stop_grace_period: 0s
+    healthcheck: {test: sleep 100, interval: 100s, timeout: 90s}
+  late: {image: base, depends_on: {slow: {condition: service_healthy}}}
+  job: {image: base, command: sh -c 'echo job; exit %d'}
+"""
+
+
+@pytest.mark.parametrize("options", [("--abort-on-container-exit",), ("--exit-code-from", "job")])
+@pytest.mark.parametrize("code", [0, 3])
+def test_an_end_while_others_wait_aborts_all(project, options, code):
+    """What has not started yet is given up, which is no failure: the code is the job's."""
+    project.file(WAITING_FOR_A_JOB % code)
+    result = project("up", *options, code=code, timeout=30)
+    for words in ("| job\n", f"exited with code {code}", "Aborting on container exit...", "Stopping", "Stopped"):
+        assert words in result.text
+    assert "meanwhile" not in result
+    assert project.state("slow") == "exited"
+    assert project.state("late") == "created"
+
+
 def test_abort_on_container_exit(project):
     write(project, {"job": {"image": "base", "command": ["sh", "-c", "sleep 0.3; exit 3"]}, "x": sleeper()})
     result = project("up", "--abort-on-container-exit", code=None, timeout=30)
@@ -133,6 +158,11 @@ def test_exit_code_from_one_that_was_ended_early(project):
     polite = ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done"]
     write(project, {"tests": {"image": "base", "command": polite}, "db": {"image": "base", "command": ["sh", "-c", "sleep 0.3"]}})
     project("up", "--exit-code-from", "tests", code=143, timeout=30)
+
+
+def test_exit_code_from_one_that_was_ended_while_others_wait(project):
+    project.file(WAITING_FOR_A_JOB % 0)
+    project("up", "--exit-code-from", "slow", code=137, timeout=30)
 
 
 def test_ps(project):
