@@ -16,7 +16,7 @@ struct down_item {
 
 struct down {
     VEC(struct down_item) items;
-    bool whole;              /* no services were named: networks go too */
+    bool whole;              /* no services were named: volumes go too where that is asked for */
     struct project_ref *ref; /* of the request, else as last applied, else NULL */
     struct removal_job *removal;
 };
@@ -65,11 +65,30 @@ static void tell(struct operation *op, const struct down_item *item, const char 
     operation_progress(op, "Container", item->c->record.name, text, state, NULL);
 }
 
+/* Who is left out may need what goes all the same: that is as little waited for as in the reference. */
+static bool dependents_run(const struct down *d, struct container *c)
+{
+    if (c->record.oneoff)
+        return false;
+    vec_foreach (&d->items, other) {
+        enum container_state state = other->c->state;
+        if (other->c != c && state != C_IDLE && state != C_GONE && state != C_REMOVING &&
+            order_depends_on(other->c, c))
+            return true;
+    }
+    return false;
+}
+
+static bool may_begin(const struct operation *op)
+{
+    return !op->cancelled && !op->failure.msg;
+}
+
 static void step_item(struct operation *op, struct down_item *item)
 {
     struct container *c = item->c;
     if (!item->stopping) {
-        if (op->cancelled || order_dependents_run(op->engine, c))
+        if (!may_begin(op) || dependents_run(op->data, c))
             return;
         item->stopping = true;
         /* The reference says Stopping also of what does not run. */
@@ -118,14 +137,14 @@ static bool down_step(struct operation *op)
     vec_foreach (&d->items, item) {
         if (!item->done)
             step_item(op, item);
-        busy |= !item->done && (item->stopping || !op->cancelled);
+        busy |= !item->done && (item->stopping || may_begin(op));
     }
     if (busy)
         return false;
-    if (op->cancelled || op->failure.msg || !d->whole)
+    if (!may_begin(op))
         return true;
     d->removal = resources_remove(op, d->ref ? d->ref->project : NULL,
-                                  operation_flag(op, "volumes"));
+                                  d->whole && operation_flag(op, "volumes"));
     return false;
 }
 

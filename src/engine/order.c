@@ -48,20 +48,8 @@ bool order_joins(struct container *c, struct container *other)
            !depends_by_service(other, c);
 }
 
+/* Two may each need the other where only one was made anew after the file turned its depends_on round. */
 bool order_depends_on(struct container *c, struct container *other)
 {
-    return depends_by_service(c, other) || order_joins(c, other);
-}
-
-bool order_dependents_run(const struct engine *e, struct container *c)
-{
-    if (c->record.oneoff)
-        return false;
-    for (size_t i = 0; i < e->containers.n; i++) {
-        struct container *other = e->containers.v[i];
-        if (other != c && other->state != C_IDLE && other->state != C_GONE &&
-            other->state != C_REMOVING && order_depends_on(other, c))
-            return true;
-    }
-    return false;
+    return (depends_by_service(c, other) && !depends_by_service(other, c)) || order_joins(c, other);
 }

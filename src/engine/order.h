@@ -4,9 +4,7 @@
 
 #include "engine/engine.h"
 
-/* A container that needs c's service still runs: c must not be stopped yet. */
-bool order_dependents_run(const struct engine *e, struct container *c);
-/* c needs other, directly or through services in between. */
+/* c needs other, directly or through services in between. Not where they would wait for each other. */
 bool order_depends_on(struct container *c, struct container *other);
 /* c shares a namespace of other by its name ("container:NAME"), which is no dependency between services. Not where
  * they would wait for each other. */

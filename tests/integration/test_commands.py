@@ -93,6 +93,44 @@ def test_down_leaves_what_it_was_not_asked_for(project):
     assert project.ps() == [] and not (project.root / "projects" / project.name).exists()
 
 
+@pytest.mark.parametrize("bond", ["depends_on: [db]", "network_mode: 'service:db'"])
+def test_down_does_not_wait_for_dependents_that_it_leaves(project, bond):
+    db, w = ("  db: {image: base, init: true, command: sleep 600}", "  w: {image: base, init: true, command: sleep 600, %s}" % bond)
+    project.file(f"services:\n{db}\n{w}\n")
+    project.up()
+    named = project("down", "-t", "0", "db", timeout=15).err
+    assert f"Container {project.name}-db-1  Removed" in named
+    assert ("Resource is still in use" in named) == ("depends_on" in bond), "with the namespace of db its endpoint is gone"
+    assert [(c["Service"], c["State"]) for c in project.ps()] == [("w", "running")]
+    project.up("-t", "0")
+    project.file(f"services:\n{db}\n")
+    assert f"Container {project.name}-db-1  Removed" in project("down", "-t", "0", timeout=15).err
+    assert [(c["Service"], c["State"]) for c in project.ps("--orphans")] == [("w", "running")]
+    project("down", "-t", "0", "--remove-orphans")
+    assert project.ps() == []
+
+
+def test_down_of_two_that_need_each_other(project):
+    """The file turned round, of which only one service was brought up again."""
+    file = "services:\n  a: {image: base, init: true, command: sleep 600, %s}\n  b: {image: base, init: true, command: sleep 600, %s}\n"
+    project.file(file % ("depends_on: [b]", "tty: false"))
+    project.up()
+    project.file(file % ("tty: false", "depends_on: [a]"))
+    project.up("--no-deps", "b")
+    project("down", "-t", "0", timeout=15)
+    assert project.ps() == []
+
+
+def test_what_was_left_of_a_project_has_its_network_again(project):
+    """As in the reference, a network goes with the last container that runs in it."""
+    two(project, stop_grace_period="0s")
+    project.up()
+    project("stop")
+    assert f"Network {project.name}_default  Removed" in project("down", "web").err
+    project("start", "db")
+    assert project.state("db") == "running" and project.address("db")
+
+
 def test_one_off_containers_that_have_ended_are_orphans(project):
     """As in the reference: up tells of them, and removes them where it is asked to; kill reaches those that run."""
     write(project, {"x": sleeper(stop_grace_period="0s")})
