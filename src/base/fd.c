@@ -17,6 +17,17 @@ void fd_close_ptr(int *fd)
     }
 }
 
+int fd_open_standard(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        /* open() gives the lowest number that is free: this one. */
+        if (fcntl(fd, F_GETFD) < 0 &&
+            open("/dev/null", fd == STDIN_FILENO ? O_RDONLY : O_WRONLY) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 int fd_write_all(int fd, const void *data, size_t n)
 {
     const char *p = data;

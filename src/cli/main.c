@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/fd.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/fs.h"
@@ -175,6 +176,8 @@ static int docker_words(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    if (fd_open_standard() < 0)
+        return 1; /* there is nobody to tell */
     signal(SIGPIPE, SIG_IGN);
     log_open("compose", getenv("COMPOSE_TRACE") ? STDERR_FILENO : -1);
     const char *self = argc ? path_base(argv[0]) : "compose";
