@@ -1,6 +1,7 @@
 /* --dry-run of up and create: the plan of the engine, told in the order in which it would happen. */
 #include "base/mem.h"
 #include "cli/dry_run.h"
+#include "cli/reasons.h"
 #include "engine/pre_start.h"
 #include "engine/plan.h"
 
@@ -129,8 +130,15 @@ static void tell(struct rehearsal *r, const struct facts *facts, const struct pl
     }
 }
 
-static void plan_and_tell(struct rehearsal *r, const struct graph *g, const struct facts *facts,
-                          bool *selected, bool *targeted)
+static void refuse(const struct rehearsal *r, const struct lack *lack, struct err *err)
+{
+    char *at AUTOFREE = place_of_path(r->project, lack->path);
+    err_set(err, lack->err.kind, "%s%s%s%s", lack->err.msg, at ? " (" : "", at ? at : "",
+            at ? ")" : "");
+}
+
+static int plan_and_tell(struct rehearsal *r, const struct graph *g, const struct facts *facts,
+                         bool *selected, bool *targeted, struct err *err)
 {
     VEC(const struct container_record *) have = {0};
     for (size_t i = 0; i < r->list.n; i++)
@@ -147,9 +155,14 @@ static void plan_and_tell(struct rehearsal *r, const struct graph *g, const stru
     };
     struct plan plan = {0};
     plan_make(&in, &plan);
-    tell(r, facts, &plan);
+    const struct lack *lack = plan_lack(&in, &plan);
+    if (lack)
+        refuse(r, lack, err);
+    else
+        tell(r, facts, &plan);
     plan_release(&plan);
     vec_release(&have);
+    return lack ? -1 : 0;
 }
 
 int rehearse_up(struct rehearsal *r, struct err *err)
@@ -177,7 +190,7 @@ int rehearse_up(struct rehearsal *r, struct err *err)
     if (rc == 0)
         rc = facts_gather(&facts, err);
     if (rc == 0)
-        plan_and_tell(r, &g, &facts, selected, targeted);
+        rc = plan_and_tell(r, &g, &facts, selected, targeted, err);
     facts_release(&facts);
     graph_release(&g);
     return rc;

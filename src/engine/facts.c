@@ -225,33 +225,47 @@ static void set_digest(json_t *o, const char *key, const char *data, size_t n)
     json_object_set_new(o, key, json_string(hex));
 }
 
-/* The digest of a secret's or config's content; nothing of what cannot be read: its start will say so. */
-static void add_object(const struct facts *f, json_t *out, const struct file_object *object)
+/* "secret" or "config", which the project has a section of. */
+static void note_lack(struct lack *lack, const char *kind, const struct file_object *object,
+                      struct err *err)
 {
-    struct stat st;
-    char hex[SHA256_DIGEST_STRING_LENGTH];
-    const char *text = object->content;
-    if (object->external)
+    if (lack->err.msg) {
+        err_release(err);
         return;
-    if (object->environment)
-        text = jstr(f->environment, object->environment, NULL);
-    if (object->file) {
-        /* A folder is bound as it is; opening a FIFO would hang. */
-        if (stat(object->file, &st) == 0 && S_ISREG(st.st_mode) && SHA256File(object->file, hex))
-            json_object_set_new(out, object->key, json_string(hex));
-    } else if (text) {
-        set_digest(out, object->key, text, strlen(text));
     }
+    char *section AUTOFREE = xasprintf("%ss", kind);
+    const char *source = object->external ? "external" : object->file ? "file" : "environment";
+    err_move(&lack->err, err);
+    lack->path = changes_path(section, object->key, source, NULL);
 }
 
-static json_t *objects_of(const struct facts *f, const struct file_mount *mounts, size_t n,
-                          struct file_object *(*find)(const struct project *p, const char *key))
+/* The digest of a secret's or config's content; nothing of what cannot be had. */
+static void add_object(const struct facts *f, json_t *out, const char *kind,
+                       const struct file_object *object, struct lack *lack)
+{
+    struct stat st;
+    struct err err AUTOERR = ERR_INIT;
+    char hex[SHA256_DIGEST_STRING_LENGTH];
+    const char *text;
+    if (prepare_object(object, kind, f->environment, &text, &err) < 0)
+        note_lack(lack, kind, object, &err);
+    else if (text)
+        set_digest(out, object->key, text, strlen(text));
+    /* A folder is bound as it is; opening a FIFO would hang. */
+    else if (stat(object->file, &st) == 0 && S_ISREG(st.st_mode) && SHA256File(object->file, hex))
+        json_object_set_new(out, object->key, json_string(hex));
+}
+
+static json_t *objects_of(const struct facts *f, const char *kind, const struct file_mount *mounts,
+                          size_t n,
+                          struct file_object *(*find)(const struct project *p, const char *key),
+                          struct lack *lack)
 {
     json_t *o = json_object();
     for (size_t i = 0; i < n; i++) {
         const struct file_object *object = find(f->project, mounts[i].source);
         if (object && !json_object_get(o, object->key))
-            add_object(f, o, object);
+            add_object(f, o, kind, object, lack);
     }
     return o;
 }
@@ -281,11 +295,11 @@ static json_t *names_of_volumes(const struct facts *f, const struct service *s)
     return o;
 }
 
-static json_t *inputs_of(const struct facts *f, const struct service *s)
+static json_t *inputs_of(const struct facts *f, const struct service *s, struct lack *lack)
 {
-    return json_pack("{s:o, s:o, s:o, s:o}", "configs",
-                     objects_of(f, s->configs, s->configs_n, project_config), "secrets",
-                     objects_of(f, s->secrets, s->secrets_n, project_secret), "networks",
+    json_t *configs = objects_of(f, "config", s->configs, s->configs_n, project_config, lack);
+    json_t *secrets = objects_of(f, "secret", s->secrets, s->secrets_n, project_secret, lack);
+    return json_pack("{s:o, s:o, s:o, s:o}", "configs", configs, "secrets", secrets, "networks",
                      names_of_networks(f, s), "volumes", names_of_volumes(f, s));
 }
 
@@ -317,6 +331,7 @@ int facts_gather(struct facts *f, struct err *err)
     f->image_ids = xcalloc(p->services_n + 1, sizeof(*f->image_ids));
     f->commands = xcalloc(p->services_n + 1, sizeof(*f->commands));
     f->inputs = xcalloc(p->services_n + 1, sizeof(*f->inputs));
+    f->lacks = xcalloc(p->services_n + 1, sizeof(*f->lacks));
     f->drawn_in = xcalloc(p->services_n + 1, sizeof(*f->drawn_in));
     f->networks = xcalloc(p->networks_n + 1, sizeof(*f->networks));
     f->volumes = xcalloc(p->volumes_n + 1, sizeof(*f->volumes));
@@ -329,7 +344,7 @@ int facts_gather(struct facts *f, struct err *err)
             continue;
         if (!f->image_ids[i] && !p->services[i].provider && look_at_image(f, i, err) < 0)
             return -1;
-        f->inputs[i] = inputs_of(f, &p->services[i]);
+        f->inputs[i] = inputs_of(f, &p->services[i], &f->lacks[i]);
     }
     return 0;
 }
@@ -351,10 +366,15 @@ void facts_release(struct facts *f)
             free(f->commands[i]);
         if (f->inputs)
             json_decref(f->inputs[i]);
+        if (f->lacks) {
+            err_release(&f->lacks[i].err);
+            json_decref(f->lacks[i].path);
+        }
     }
     free(f->image_ids);
     free(f->commands);
     free(f->inputs);
+    free(f->lacks);
     free(f->drawn_in);
     release_resources(f->networks, p->networks_n);
     release_resources(f->volumes, p->volumes_n);

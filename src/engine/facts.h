@@ -16,6 +16,12 @@ struct resource_fact {
     json_t *changes; /* model/changes.h: how its definition differs; NULL: it does not */
 };
 
+/* The first secret or config of a service that cannot be had. */
+struct lack {
+    struct err err; /* no message: all are there */
+    json_t *path;   /* of its definition in the project */
+};
+
 struct facts {
     /* in, borrowed */
     const struct paths *paths;
@@ -35,6 +41,7 @@ struct facts {
     char **image_ids; /* NULL: not selected, or missing */
     char **commands;  /* as ps shows them; NULL likewise */
     json_t **inputs;  /* container_record.inputs; NULL: not selected */
+    struct lack *lacks;
     struct resource_fact *networks, *volumes;
     char **warnings;
 };

@@ -85,6 +85,13 @@ static const json_t *object_of(const struct container_record *c, const char *sec
     return json_object_get(json_object_get(document_of(c), section), key);
 }
 
+static json_t *source_now(const struct plan_input *in, const char *section, const char *key)
+{
+    const struct node *node = node_get(node_get(in->project->document, section), key);
+    json_t *whole AUTOJSON = node ? node_to_json(node) : NULL;
+    return source_of(whole);
+}
+
 /* Contents are told as texts where the file gives them, else only that they changed. */
 static void add_content_change(json_t *reasons, const struct plan_input *in,
                                const struct container_record *c, const char *section,
@@ -92,8 +99,7 @@ static void add_content_change(json_t *reasons, const struct plan_input *in,
 {
     static const char *const sources[] = {"content", "file", "environment"};
     json_t *was AUTOJSON = source_of(object_of(c, section, key));
-    const struct node *node = node_get(node_get(in->project->document, section), key);
-    json_t *whole AUTOJSON = node ? node_to_json(node) : NULL, *now AUTOJSON = source_of(whole);
+    json_t *now AUTOJSON = source_now(in, section, key);
     json_t *path AUTOJSON = changes_path(section, key, NULL);
     size_t before = json_array_size(reasons);
     if (was && now)
@@ -117,26 +123,62 @@ static void add_name_change(json_t *reasons, const char *section, const char *ke
     changes_add(reasons, path, was, now);
 }
 
-static void add_input_changes(json_t *reasons, const struct plan_input *in,
+/* Where neither has a digest, because it is a folder or cannot be had, the place where it comes from counts. */
+static bool object_changed(const struct plan_input *in, const struct container_record *c,
+                           const json_t *now, const char *section, const char *key)
+{
+    const json_t *a = json_object_get(json_object_get(c->inputs, section), key);
+    const json_t *b = json_object_get(json_object_get(now, section), key);
+    if (a || b)
+        return !json_equal(a, b);
+    json_t *was AUTOJSON = source_of(object_of(c, section, key));
+    json_t *is AUTOJSON = source_now(in, section, key);
+    return !json_equal(was, is);
+}
+
+static bool used_before(const struct file_mount *uses, size_t i)
+{
+    for (size_t k = 0; k < i; k++)
+        if (streq(uses[k].source, uses[i].source))
+            return true;
+    return false;
+}
+
+static void add_object_changes(json_t *reasons, const struct plan_input *in,
+                               const struct container_record *c, const json_t *now,
+                               const char *section, const struct file_mount *uses, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const char *key = uses[i].source;
+        if (!used_before(uses, i) && object_of(c, section, key) &&
+            object_changed(in, c, now, section, key))
+            add_content_change(reasons, in, c, section, key);
+    }
+}
+
+static void add_name_changes(json_t *reasons, const struct container_record *c, const json_t *now,
+                             const char *section)
+{
+    const json_t *had = json_object_get(c->inputs, section);
+    const char *key;
+    json_t *value;
+    json_object_foreach (json_object_get(now, section), key, value) {
+        json_t *was = json_object_get(had, key);
+        if (was && !json_equal(was, value))
+            add_name_change(reasons, section, key, was, value);
+    }
+}
+
+/* What the section itself no longer uses, or uses anew, was told with that. */
+static void add_input_changes(json_t *reasons, const struct plan_input *in, const struct service *s,
                               const struct container_record *c, const json_t *now)
 {
-    static const char *const sections[] = {"configs", "secrets", "networks", "volumes"};
-    for (size_t i = 0; c->inputs && i < ARRAY_SIZE(sections); i++) {
-        const json_t *a = json_object_get(c->inputs, sections[i]);
-        const char *key;
-        json_t *value;
-        json_object_foreach (json_object_get(now, sections[i]), key, value) {
-            json_t *was = json_object_get(a, key);
-            bool unread = i < 2 && a &&
-                          object_of(c, sections[i], key); /* where there is no digest */
-            if ((!was && !unread) || json_equal(was, value))
-                continue;
-            if (i < 2)
-                add_content_change(reasons, in, c, sections[i], key);
-            else
-                add_name_change(reasons, sections[i], key, was, value);
-        }
-    }
+    if (!c->inputs)
+        return;
+    add_object_changes(reasons, in, c, now, "configs", s->configs, s->configs_n);
+    add_object_changes(reasons, in, c, now, "secrets", s->secrets, s->secrets_n);
+    add_name_changes(reasons, c, now, "networks");
+    add_name_changes(reasons, c, now, "volumes");
 }
 
 static bool flag(const struct plan_input *in, const char *name)
@@ -169,7 +211,7 @@ static json_t *reasons_to_recreate(const struct plan_input *in, size_t service,
         add_section_changes(reasons, s, c);
     if (image && !(c->image_id && streq(c->image_id, image)))
         add_image_change(reasons, s, c->image_id ? c->image_id : "", image);
-    add_input_changes(reasons, in, c, in->facts->inputs[service]);
+    add_input_changes(reasons, in, s, c, in->facts->inputs[service]);
     return json_array_size(reasons) ? STEAL(reasons) : NULL;
 }
 
@@ -392,6 +434,16 @@ void plan_make(const struct plan_input *in, struct plan *out)
     vec_foreach (&out->slots, slot)
         plan_following(in, out, slot);
     plan_orphans(in, out);
+}
+
+const struct lack *plan_lack(const struct plan_input *in, const struct plan *plan)
+{
+    vec_foreach (&plan->slots, slot) {
+        const struct lack *lack = &in->facts->lacks[slot->service];
+        if (slot->action == PLAN_RECREATE && lack->err.msg)
+            return lack;
+    }
+    return NULL;
 }
 
 void plan_release(struct plan *plan)

@@ -43,6 +43,9 @@ struct plan {
 };
 
 void plan_make(const struct plan_input *in, struct plan *out);
+/* What a container that is to be replaced could not be started without: whoever finds that carries nothing
+ * out, so that the old one runs on. NULL: nothing. */
+const struct lack *plan_lack(const struct plan_input *in, const struct plan *plan);
 void plan_release(struct plan *plan);
 
 /* Does a container of this slot have to be stopped before one of the other's service is replaced? */

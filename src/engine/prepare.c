@@ -317,6 +317,29 @@ static int prepare_network(struct prepare_job *j)
     return mode_is(mode, "none") ? 0 : join_networks(j);
 }
 
+int prepare_object(const struct file_object *object, const char *kind, const json_t *environment,
+                   const char **text, struct err *err)
+{
+    *text = object->content ? object->content : "";
+    if (object->external)
+        return err_set(err, ERR_INVALID, "unsupported external %s %s", kind, object->name);
+    if (object->file) {
+        *text = NULL;
+        return fs_exists(object->file)
+                   ? 0
+                   : err_set(err, ERR_NOT_FOUND,
+                             "invalid mount config for type \"bind\": bind source path does not "
+                             "exist: %s",
+                             object->file);
+    }
+    if (object->environment)
+        *text = jstr(environment, object->environment, NULL);
+    return *text ? 0
+                 : err_set(err, ERR_NOT_FOUND,
+                           "environment variable \"%s\" required by %s \"%s\" is not set",
+                           object->environment, kind, object->key);
+}
+
 /* A secret or config as a file of the bundle. */
 static int file_of(struct prepare_job *j, const struct file_mount *use,
                    const struct file_object *object, const char *kind, struct bundle_file *out)
@@ -329,28 +352,16 @@ static int file_of(struct prepare_job *j, const struct file_mount *use,
     };
     if (!object)
         return err_set(&j->err, ERR_NOT_FOUND, "undefined %s %s", kind, use->source);
-    if (object->external)
-        return err_set(&j->err, ERR_INVALID, "unsupported external %s %s", kind, object->name);
-    if (object->file) {
-        if (!fs_exists(object->file))
-            return err_set(&j->err, ERR_NOT_FOUND,
-                           "invalid mount config for type \"bind\": bind source path does not "
-                           "exist: %s",
-                           object->file);
+    const char *text;
+    if (prepare_object(object, kind, j->environment, &text, &j->err) < 0)
+        return -1;
+    if (!text) {
         if (use->uid || use->gid || use->mode != UNSET)
             return fs_read(object->file, SECRET_MAX, &out->content, &out->len, &j->err);
         out->source = xstrdup(object->file);
         return 0;
     }
-    const char *text = object->content;
-    if (object->environment) {
-        text = jstr(j->environment, object->environment, NULL);
-        if (!text)
-            return err_set(&j->err, ERR_NOT_FOUND,
-                           "environment variable \"%s\" required by %s \"%s\" is not set",
-                           object->environment, kind, object->key);
-    }
-    out->content = xstrdup(text ? text : "");
+    out->content = xstrdup(text);
     out->len = strlen(out->content);
     return 0;
 }

@@ -47,6 +47,10 @@ int prepare_job_new(struct engine *e, struct container *c, struct prepare_job **
 void prepare_run(void *job);
 void prepare_job_free(struct prepare_job *job);
 
+/* Can the secret or config be had? text: its content, NULL where it is that of a file. Blocks. */
+int prepare_object(const struct file_object *object, const char *kind, const json_t *environment,
+                   const char **text, struct err *err);
+
 /* The command line of service and image, as ps shows it. Heap. */
 char *prepare_command_text(const struct service *s, const struct image *image);
 

@@ -41,6 +41,14 @@ void creation_plan(struct operation *op, struct creation *up, bool *selected, bo
     };
     plan_make(&in, &up->plan);
     vec_release(&have);
+    const struct lack *lack = plan_lack(&in, &up->plan);
+    if (lack) {
+        struct err err AUTOERR = ERR_INIT;
+        operation_blame(op, json_incref(lack->path));
+        err_set(&err, lack->err.kind, "%s", lack->err.msg);
+        operation_fail(op, &err);
+        return;
+    }
     vec_foreach (&up->plan.slots, planned) {
         struct slot slot = {.plan = planned,
                             .service = planned->service,

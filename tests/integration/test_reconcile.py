@@ -91,6 +91,55 @@ def test_force_says_so(project):
 
 
 @pytest.mark.parametrize("section", ["configs", "secrets"])
+@pytest.mark.parametrize(("source", "says"), [
+    ("file: ./nope", "bind source path does not exist: {folder}/nope"),
+    ("environment: NOPE", 'environment variable "NOPE" required by {kind} "q" is not set'),
+    ("external: true", "unsupported external {kind} q"),
+])
+def test_a_content_that_cannot_be_had_stops_nothing(project, section, source, says):
+    """It changed, so the container would be made anew; without it that could not start."""
+    words = says.format(folder=project.dir, kind=section[:-1])
+    file = f"services: {{a: {{{SLEEP}, {section}: [q]}}}}\n{section}: {{q: {{%s}}}}"
+    project.write("yes", "one")
+    project.file(file % "file: ./yes")
+    project.up()
+    before = ids(project)
+    project.file(file % source)
+    for dry in ("--dry-run",), ():
+        result = project(*dry, "up", "-d", code=1)
+        assert words in result.err and "(compose.yaml:2)" in result.err, result
+        assert project.state("a") == "running" and changed(project, before) == set()
+    project.file(file % "file: ./yes")
+    project.up()
+    assert changed(project, before) == set()
+
+
+def test_a_source_that_changed_between_two_that_cannot_be_had(project):
+    file = f"services: {{a: {{{SLEEP}, secrets: [q]}}}}\nsecrets: {{q: {{%s}}}}"
+    project.file(file % "file: ./nope")
+    assert "does not exist" in project("up", "-d", code=1).err
+    project.file(file % "environment: NOPE")
+    assert 'variable "NOPE" required by secret "q"' in project("up", "-d", code=1).err
+    result = project.up(env={"NOPE": "found"})
+    assert project.exec("a", "cat", "/run/secrets/q").out.strip() == "found"
+    assert "found" not in result.text
+
+
+def test_another_folder_as_a_config(project):
+    file = f"services: {{a: {{{SLEEP}, configs: [q]}}}}\nconfigs: {{q: {{file: %s}}}}"
+    for name in "one", "two":
+        project.write(f"{name}/f", name)
+    project.file(file % "./one")
+    project.up()
+    before = ids(project)
+    assert changed(project, before) == set()
+    project.file(file % "./two")
+    assert "configs.q.file: " in project.up().err
+    assert changed(project, before) == {"a-1"}
+    assert project.exec("a", "cat", "/q/f").out.strip() == "two"
+
+
+@pytest.mark.parametrize("section", ["configs", "secrets"])
 def test_contents_count(project, section):
     file = f"""
         services:
