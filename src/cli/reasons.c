@@ -7,7 +7,7 @@
 #include "base/strbuf.h"
 #include "cli/terminal.h"
 
-enum { VALUE_WIDTH = 60 };
+enum { VALUE_WIDTH = 60, SHORT_ID = 12 };
 
 /* The path without the service that the line is about anyway. */
 static size_t first_step(const json_t *path)
@@ -44,20 +44,88 @@ static bool is_sensitive(const json_t *path)
     return false;
 }
 
+/* `"so much of it..."`, in quotes whatever has to be escaped. */
+static char *string_in(const char *s, int width)
+{
+    for (int room = width - (int)strlen("\"...\"");; room--) {
+        char *start AUTOFREE = xstrndup(s, room > 0 ? text_fit(s, room) : 0);
+        char *cut AUTOFREE = xasprintf("%s...", start);
+        json_t *v AUTOJSON = json_string_nocheck(cut);
+        char *text = json_dumps(v, JSON_ENCODE_ANY);
+        if (room <= 0 || text_width(text) <= width)
+            return text;
+        free(text);
+    }
+}
+
+static char *text_in(const json_t *v, int width);
+
+/* False: the member does not fit any more, and nothing does after it; the first one is cut instead. */
+static bool add_member(struct strbuf *sb, const char *key, const json_t *v, size_t i, int width)
+{
+    char *name AUTOFREE = key ? xasprintf("\"%s\": ", key) : xstrdup("");
+    char *whole AUTOFREE = json_dumps(v, JSON_ENCODE_ANY);
+    int room = width - text_width(sb->buf) - text_width(name) - (int)strlen(", , ...]");
+    bool fits = text_width(whole) <= room;
+    char *part AUTOFREE = i || fits ? NULL : text_in(v, room);
+    if (i)
+        strbuf_addstr(sb, ", ");
+    if (fits || part)
+        strbuf_addf(sb, "%s%s", name, fits ? whole : part);
+    else
+        strbuf_addstr(sb, "...");
+    return fits;
+}
+
+static char *members_in(const json_t *v, int width)
+{
+    struct strbuf sb = STRBUF_INIT;
+    const char *key;
+    json_t *member;
+    size_t i = 0;
+    strbuf_addstr(&sb, json_is_array(v) ? "[" : "{");
+    json_array_foreach (v, i, member)
+        if (!add_member(&sb, NULL, member, i, width))
+            break;
+    json_object_foreach ((json_t *)v, key, member) {
+        if (!add_member(&sb, key, member, i, width))
+            break;
+        i++;
+    }
+    if (i == 0 && json_array_size(v) + json_object_size(v) > 1)
+        strbuf_addstr(&sb, ", ...");
+    strbuf_addstr(&sb, json_is_array(v) ? "]" : "}");
+    return strbuf_detach(&sb);
+}
+
+/* The value as JSON, cut within its quotes and brackets where it is wider. */
+static char *text_in(const json_t *v, int width)
+{
+    char *text AUTOFREE = json_dumps(v, JSON_ENCODE_ANY);
+    if (!text)
+        return xstrdup("?");
+    if (text_width(text) <= width)
+        return STEAL(text);
+    if (json_is_string(v))
+        return string_in(json_string_value(v), width);
+    return members_in(v, width);
+}
+
+static bool is_image_id(const char *s)
+{
+    return starts_with(s, "sha256:") && strlen(s) == strlen("sha256:") + 64;
+}
+
 static char *value_text(const json_t *v, bool sensitive)
 {
+    const char *s = json_string_value(v);
     if (!v)
         return xstrdup("(none)");
     if (sensitive)
         return xstrdup("***");
-    char *text = json_dumps(v, JSON_ENCODE_ANY);
-    if (text && text_width(text) > VALUE_WIDTH) {
-        text[text_fit(text, VALUE_WIDTH - 3)] = '\0';
-        char *cut = xasprintf("%s...", text);
-        free(text);
-        text = cut;
-    }
-    return text ? text : xstrdup("?");
+    if (s && is_image_id(s)) /* as `images` shows it: two fit in a line */
+        return xstrndup(s + strlen("sha256:"), SHORT_ID);
+    return text_in(v, VALUE_WIDTH);
 }
 
 static const struct node *step_into(const struct node *n, const json_t *step, struct mark *mark)

@@ -60,9 +60,9 @@ static void add_section_changes(json_t *reasons, const struct service *s,
 static void add_image_change(json_t *reasons, const struct service *s, const char *was,
                              const char *now)
 {
-    json_t *change = json_pack("{s:o, s:s, s:s, s:s}", "path",
-                               changes_path("services", s->name, "image", NULL), "text",
-                               "the image changed", "old", was, "new", now);
+    json_t *change = json_pack("{s:o, s:s*, s:s}", "path",
+                               changes_path("services", s->name, "image", NULL), "old", was, "new",
+                               now);
     json_array_append_new(reasons, change);
 }
 
@@ -210,7 +210,7 @@ static json_t *reasons_to_recreate(const struct plan_input *in, size_t service,
     if (!c->config_hash || !streq(c->config_hash, hash))
         add_section_changes(reasons, s, c);
     if (image && !(c->image_id && streq(c->image_id, image)))
-        add_image_change(reasons, s, c->image_id ? c->image_id : "", image);
+        add_image_change(reasons, s, c->image_id, image);
     add_input_changes(reasons, in, s, c, in->facts->inputs[service]);
     return json_array_size(reasons) ? STEAL(reasons) : NULL;
 }

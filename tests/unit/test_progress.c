@@ -114,6 +114,8 @@ static void test_terminal(void **state)
     assert_non_null(strstr(narrow, "[+] Running"));
 }
 
+#define DIGITS "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
 static void test_reasons(void **state)
 {
     static const struct {
@@ -128,6 +130,21 @@ static void test_reasons(void **state)
         {"{\"path\":[\"services\",\"x\",\"environment\",\"MY_TOKEN\"],\"old\":\"1\",\"new\":\"2\"}",
          "environment.MY_TOKEN: *** -> ***"},
         {"{\"text\":\"--force-recreate\"}", "--force-recreate"},
+        {"{\"path\":[\"services\",\"x\",\"image\"],\"old\":\"sha256:" DIGITS "\","
+         "\"new\":\"sha256:" DIGITS "\"}",
+         "image: 0123456789ab -> 0123456789ab"},
+        {"{\"path\":[\"a\"],\"new\":\"" DIGITS "\"}",
+         "a: (none) -> \"0123456789abcdef0123456789abcdef0123456789abcdef0123456...\""},
+        {"{\"path\":[\"a\"],\"new\":\"\\\"\\\"" DIGITS "\"}",
+         "a: (none) -> \"\\\"\\\"0123456789abcdef0123456789abcdef0123456789abcdef012...\""},
+        {"{\"path\":[\"a\"],\"new\":[\"sh\",\"-c\",\"" DIGITS "\"]}",
+         "a: (none) -> [\"sh\", \"-c\", ...]"},
+        {"{\"path\":[\"a\"],\"new\":[\"" DIGITS "\",\"b\"]}",
+         "a: (none) -> [\"0123456789abcdef0123456789abcdef0123456789abcd...\", ...]"},
+        {"{\"path\":[\"a\",1],\"new\":{\"b\":80,\"c\":\"" DIGITS "\"}}",
+         "a[1]: (none) -> {\"b\": 80, ...}"},
+        {"{\"path\":[\"a\",1],\"new\":{\"b\":[\"" DIGITS "\"]}}",
+         "a[1]: (none) -> {\"b\": [\"0123456789abcdef0123456789abcdef...\"]}"},
     };
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
