@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,7 +35,8 @@ int fd_write_all(int fd, const void *data, size_t n)
     while (n) {
         ssize_t w = write(fd, p, n);
         if (w < 0) {
-            if (errno == EINTR)
+            struct pollfd room = {.fd = fd, .events = POLLOUT};
+            if (errno == EINTR || (errno == EAGAIN && poll(&room, 1, -1) > 0))
                 continue;
             return -1;
         }

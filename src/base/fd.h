@@ -17,7 +17,7 @@ void fd_close_ptr(int *fd);
 /* /dev/null for each standard stream that the caller has closed: else the next file or socket that is opened
  * would become it, and be written to. -1 with errno. */
 int fd_open_standard(void);
-/* Writes all of it; -1 with errno on failure. */
+/* Writes all of it, waiting where the descriptor does not; -1 with errno on failure. */
 int fd_write_all(int fd, const void *data, size_t n);
 /* pidfd_open(2), Linux 5.3; -1 with errno. */
 int fd_pidfd(pid_t pid);

@@ -358,9 +358,26 @@ void cli_print_error(const struct cli *cli, const struct err *err)
     fd_write_all(STDERR_FILENO, out.buf, out.len);
 }
 
+/* Why something of stdout is lost; as stdio keeps it of its stdout, and for as long. */
+static int out_error;
+
+void cli_out_lost(int error)
+{
+    if (!out_error && error != EPIPE)
+        out_error = error;
+}
+
+int cli_out_check(struct err *err)
+{
+    return out_error ? err_sys(err, out_error, "write /dev/stdout") : 0;
+}
+
 void cli_out(const char *text, size_t n)
 {
-    if (fd_write_all(STDOUT_FILENO, text, n) < 0 && errno == EPIPE) {
+    if (fd_write_all(STDOUT_FILENO, text, n) == 0)
+        return;
+    cli_out_lost(errno);
+    if (errno == EPIPE) {
         signal(SIGPIPE, SIG_DFL);
         raise(SIGPIPE);
     }

@@ -65,8 +65,13 @@ void cli_info(const struct cli *cli, const char *fmt, ...) __attribute__((format
 /* The one place that prints an error. */
 void cli_print_error(const struct cli *cli, const struct err *err);
 
-/* Writes all of it to stdout; a closed pipe ends the program as it ends any filter. */
+/* Writes all of it to stdout; a closed pipe ends the program as it ends any filter. Anything else that
+ * is wrong, a full disk, is told when the command is done. */
 void cli_out(const char *text, size_t n);
+/* For who moves bytes to stdout by other means: the errno of a write that failed, 0: none did. */
+void cli_out_lost(int error);
+/* -1: something that was to go to stdout is lost. */
+int cli_out_check(struct err *err);
 void cli_outf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Prints as Go's encoding/json does: compact, sorted keys, <, > and & escaped; and a newline. */
 void cli_out_json(const json_t *j);

@@ -60,8 +60,8 @@ static int copy_range(int in, int out, off_t begin, off_t end)
             char buf[64 << 10];
             size_t want = (size_t)(end - begin) < sizeof(buf) ? (size_t)(end - begin) : sizeof(buf);
             n = pread(in, buf, want, begin);
-            if (n > 0 && pwrite(out, buf, (size_t)n, begin) != n)
-                return -1;
+            if (n > 0)
+                n = pwrite(out, buf, (size_t)n, begin);
         }
         if (n < 0)
             return -1;

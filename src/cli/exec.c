@@ -364,7 +364,8 @@ static bool relay_output(const struct exec *e)
     ssize_t n = read(e->master, buf, sizeof(buf));
     if (n <= 0)
         return n < 0 && (errno == EAGAIN || errno == EINTR);
-    fd_write_all(STDOUT_FILENO, buf, (size_t)n);
+    if (fd_write_all(STDOUT_FILENO, buf, (size_t)n) < 0)
+        cli_out_lost(errno);
     return true;
 }
 
@@ -449,8 +450,10 @@ static int run_with_signals(struct exec *e, struct err *err)
     sigprocmask(SIG_BLOCK, &set, &old);
     e->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     int rc = run_it(e, &old, err);
-    if (is_relayed(e))
+    if (is_relayed(e)) {
         stdio_relay_close(&e->relay);
+        cli_out_lost(e->relay.streams[STDOUT_FILENO].error);
+    }
     sigprocmask(SIG_SETMASK, &old, NULL);
     return rc;
 }

@@ -197,6 +197,11 @@ int main(int argc, char **argv)
         cli_print_error(&cli, &err);
         rc = err.exit_code ? err.exit_code : 1;
     }
+    struct err lost AUTOERR = ERR_INIT;
+    if (cli_out_check(&lost) < 0) {
+        cli_print_error(&cli, &lost);
+        rc = 1;
+    }
     cli_release(&cli);
     args_release(&global);
     return rc;

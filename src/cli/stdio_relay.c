@@ -73,7 +73,7 @@ static int wait_ready(const struct stdio_stream *s, int fd, short events, bool u
     return fds[0].revents && !(s->is_input && fds[1].revents) ? 0 : -1;
 }
 
-static int pass_on(const struct stdio_stream *s, const char *p, size_t n)
+static int pass_on(struct stdio_stream *s, const char *p, size_t n)
 {
     while (n) {
         ssize_t w = write(s->to, p, n);
@@ -84,6 +84,7 @@ static int pass_on(const struct stdio_stream *s, const char *p, size_t n)
             if (wait_ready(s, s->to, POLLOUT, s->is_input) < 0)
                 return -1;
         } else if (errno != EINTR) {
+            s->error = errno;
             return -1;
         }
     }

@@ -14,6 +14,7 @@ struct stdio_stream {
     int from, to; /* one of them is ours */
     int done;
     bool is_input;
+    int error; /* once closed: why something could not be passed on, 0: nothing is lost */
     pthread_t thread;
     bool running;
 };

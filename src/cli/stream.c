@@ -98,8 +98,10 @@ static void take_frame(struct stream *s, enum frame type, const char *data, size
 {
     if (type == FRAME_STDOUT || type == FRAME_STDERR) {
         int fd = type == FRAME_STDERR ? STDERR_FILENO : STDOUT_FILENO;
-        if (fd_write_all(fd, data, n) < 0)
-            s->input_open = s->input_open && errno != EPIPE;
+        int error = fd_write_all(fd, data, n) < 0 ? errno : 0;
+        s->input_open = s->input_open && error != EPIPE;
+        if (fd == STDOUT_FILENO)
+            cli_out_lost(error);
     } else if (type == FRAME_EXIT) {
         char text[16] = "";
         memcpy(text, data, n < sizeof(text) - 1 ? n : sizeof(text) - 1);

@@ -27,6 +27,14 @@ struct save {
     char *buffer;
 };
 
+/* "Write error" alone says little. */
+static int fail(struct archive *a, struct err *err)
+{
+    const char *what = archive_error_string(a);
+    return archive_errno(a) > 0 ? err_sys(err, archive_errno(a), "%s", what)
+                                : err_set(err, ERR_IO, "%s", what);
+}
+
 static int put_header(struct save *s, const char *name, int64_t size, struct err *err)
 {
     struct archive_entry *e = archive_entry_new();
@@ -37,7 +45,7 @@ static int put_header(struct save *s, const char *name, int64_t size, struct err
     archive_entry_set_mtime(e, 0, 0);
     int rc = archive_write_header(s->archive, e);
     archive_entry_free(e);
-    return rc < ARCHIVE_WARN ? err_set(err, ERR_IO, "%s", archive_error_string(s->archive)) : 0;
+    return rc < ARCHIVE_WARN ? fail(s->archive, err) : 0;
 }
 
 static int put_text(struct save *s, const char *name, const char *text, struct err *err)
@@ -45,9 +53,7 @@ static int put_text(struct save *s, const char *name, const char *text, struct e
     size_t n = strlen(text);
     if (put_header(s, name, (int64_t)n, err) < 0)
         return -1;
-    return archive_write_data(s->archive, text, n) < 0
-               ? err_set(err, ERR_IO, "%s", archive_error_string(s->archive))
-               : 0;
+    return archive_write_data(s->archive, text, n) < 0 ? fail(s->archive, err) : 0;
 }
 
 static int put_json(struct save *s, const char *name, const json_t *j, struct err *err)
@@ -80,7 +86,7 @@ static int put_blob(struct save *s, const char *digest, struct err *err)
         if (n == 0)
             return 0;
         if (archive_write_data(s->archive, s->buffer, (size_t)n) < 0)
-            return err_set(err, ERR_IO, "%s", archive_error_string(s->archive));
+            return fail(s->archive, err);
     }
 }
 
@@ -177,9 +183,7 @@ static int run(struct save *s, struct err *err)
         return -1;
     if (!s->request->oci && put_json(s, "manifest.json", s->docker, err) < 0)
         return -1;
-    return archive_write_close(s->archive) == ARCHIVE_OK
-               ? 0
-               : err_set(err, ERR_IO, "%s", archive_error_string(s->archive));
+    return archive_write_close(s->archive) == ARCHIVE_OK ? 0 : fail(s->archive, err);
 }
 
 int call_save(struct image_store *store, const struct save_request *q, struct err *err)
@@ -192,9 +196,8 @@ int call_save(struct image_store *store, const struct save_request *q, struct er
     s.buffer = xmalloc(CHUNK);
     s.archive = archive_write_new();
     archive_write_set_format_pax_restricted(s.archive);
-    int rc = archive_write_open_fd(s.archive, q->fd) == ARCHIVE_OK
-                 ? run(&s, err)
-                 : err_set(err, ERR_IO, "%s", archive_error_string(s.archive));
+    int rc = archive_write_open_fd(s.archive, q->fd) == ARCHIVE_OK ? run(&s, err)
+                                                                   : fail(s.archive, err);
     if (rc < 0)
         archive_write_fail(s.archive);
     archive_write_free(s.archive);
