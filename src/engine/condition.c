@@ -5,7 +5,7 @@
 #include "base/mem.h"
 #include "engine/operation.h"
 
-static enum verdict broken(const struct container *c, struct err *err, const char *what)
+enum verdict condition_broken(const struct container *c, struct err *err, const char *what)
 {
     char *cause AUTOFREE = container_cause(c);
     err_set(err, ERR_UNAVAILABLE, "container %s %s%s", c->record.name, what, cause);
@@ -18,18 +18,18 @@ static enum verdict judge_healthy(const struct container *c, struct err *err)
     case HEALTH_HEALTHY:
         return HOLDS;
     case HEALTH_UNHEALTHY:
-        return broken(c, err, "is unhealthy");
+        return condition_broken(c, err, "is unhealthy");
     case HEALTH_STARTING:
         return PENDING;
     case HEALTH_NONE:
         break;
     }
     if (container_is_running(c))
-        return broken(c, err, "has no healthcheck configured");
+        return condition_broken(c, err, "has no healthcheck configured");
     if (c->state != C_IDLE)
         return PENDING;
     char *what AUTOFREE = xasprintf("exited (%d)", c->record.exit_code);
-    return broken(c, err, what);
+    return condition_broken(c, err, what);
 }
 
 static enum verdict judge_completed(const struct container *c, struct err *err)

@@ -7,6 +7,9 @@
 
 enum verdict { HOLDS, PENDING, BROKEN };
 
+/* "container NAME WHAT" with the cause below. */
+enum verdict condition_broken(const struct container *c, struct err *err, const char *what);
+
 /* Has the container, which was started, become what the condition asks? BROKEN: it cannot any more,
  * err says why, with the cause below. */
 enum verdict condition_judge(const struct container *c, enum depends_condition condition,

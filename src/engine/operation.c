@@ -274,9 +274,8 @@ char *container_cause(const struct container *c)
 {
     struct strbuf sb = STRBUF_INIT;
     const struct container_record *r = &c->record;
-    if (r->status == CONTAINER_EXITED)
-        strbuf_addf(&sb, "\n  it exited with code %d%s", r->exit_code,
-                    r->oom_killed ? ": killed, out of memory" : "");
+    if (r->status == CONTAINER_EXITED && r->oom_killed)
+        strbuf_addstr(&sb, "\n  it was killed, out of memory");
     if (r->health_output && *r->health_output && r->health_failing_streak) {
         size_t n = strcspn(r->health_output, "\n");
         strbuf_addstr(&sb, "\n  last probe: ");

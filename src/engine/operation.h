@@ -81,7 +81,7 @@ extern const struct operation_kind op_up, op_create, op_down, op_start, op_stop,
 /* No client asks for it: starts the containers that are due. */
 extern const struct operation_kind op_resume;
 
-/* "\n  last probe: ...", "\n  exited with code 1", "\n  | log line": why a container is not as it
+/* "\n  last probe: ...", "\n  it was killed, out of memory", "\n  | log line": why a container is not as it
  * should be, in lines to follow an error's first one. Heap. */
 char *container_cause(const struct container *c);
 /* "\n  | log line" for each of its last ones. Heap. */

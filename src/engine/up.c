@@ -89,13 +89,6 @@ static void tell_waiting(struct operation *op, struct slot *slot, const char *te
     }
 }
 
-static int broken(const struct container *c, struct err *err, const char *what)
-{
-    char *cause AUTOFREE = container_cause(c);
-    err_set(err, ERR_UNAVAILABLE, "container %s %s%s", c->record.name, what, cause);
-    return BROKEN;
-}
-
 /* As condition_judge(), with the progress of the waiting. */
 static enum verdict judge_slot(struct operation *op, struct slot *slot,
                                enum depends_condition condition, struct err *err)
@@ -118,7 +111,7 @@ static enum verdict judge(struct operation *op, struct up *up, const struct depe
             continue;
         enum verdict one = PENDING;
         if (slot->state == SLOT_FAILED)
-            one = (enum verdict)broken(slot->c, err, "did not start");
+            one = condition_broken(slot->c, err, "did not start");
         else if (slot->state == SLOT_STARTED)
             one = judge_slot(op, slot, d->condition, err);
         if (one == BROKEN && d->required && slot->c)
@@ -241,7 +234,7 @@ static enum verdict judge_ready(struct operation *op, struct slot *slot, struct 
             return HOLDS;
         }
         char *what AUTOFREE = xasprintf("exited (%d)", c->record.exit_code);
-        return (enum verdict)broken(c, err, what);
+        return condition_broken(c, err, what);
     }
     if (c->state != C_RUNNING)
         return PENDING;
