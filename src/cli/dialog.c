@@ -52,15 +52,10 @@ void progress_show(struct progress *p, const json_t *event)
 int error_of_event(const json_t *event, const struct project *p, struct err *err)
 {
     const char *message = jstr(event, "message", "the supervisor gave no reason");
-    char *at AUTOFREE = place_of_path(p, json_object_get(event, "path"));
-    int first = (int)strcspn(message, "\n"); /* the cause follows in lines of its own */
-    if (at)
-        err_set(err, ERR_IO, "%.*s (%s)%s", first, message, at, message + first);
-    else
-        err_set(err, ERR_IO, "%s", message);
+    err_set(err, ERR_IO, "%s", message);
     if (err)
         err->exit_code = (int)jint(event, "exit", 1);
-    return -1;
+    return err_at_path(err, p, json_object_get(event, "path"));
 }
 
 /* A command that needs no files still names the place of what is at fault. */

@@ -130,13 +130,6 @@ static void tell(struct rehearsal *r, const struct facts *facts, const struct pl
     }
 }
 
-static void refuse(const struct rehearsal *r, const struct lack *lack, struct err *err)
-{
-    char *at AUTOFREE = place_of_path(r->project, lack->path);
-    err_set(err, lack->err.kind, "%s%s%s%s", lack->err.msg, at ? " (" : "", at ? at : "",
-            at ? ")" : "");
-}
-
 static int plan_and_tell(struct rehearsal *r, const struct graph *g, const struct facts *facts,
                          bool *selected, bool *targeted, struct err *err)
 {
@@ -156,13 +149,14 @@ static int plan_and_tell(struct rehearsal *r, const struct graph *g, const struc
     struct plan plan = {0};
     plan_make(&in, &plan);
     const struct lack *lack = plan_lack(&in, &plan);
-    if (lack)
-        refuse(r, lack, err);
-    else
+    if (!lack)
         tell(r, facts, &plan);
     plan_release(&plan);
     vec_release(&have);
-    return lack ? -1 : 0;
+    if (!lack)
+        return 0;
+    err_set(err, lack->err.kind, "%s", lack->err.msg);
+    return err_at_path(err, r->project, lack->path);
 }
 
 int rehearse_up(struct rehearsal *r, struct err *err)

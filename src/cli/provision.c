@@ -8,6 +8,8 @@
 #include "cli/image_jobs.h"
 #include "cli/progress.h"
 #include "cli/provider.h"
+#include "cli/reasons.h"
+#include "model/changes.h"
 #include "model/graph.h"
 
 #define HOUR (3600LL * 1000000000)
@@ -75,6 +77,16 @@ struct plan {
     char **extra_names;
 };
 
+/* "service "web": WHAT (compose.yaml:2)". Stand-ins are in no file. */
+static int blame(const struct plan *plan, const struct service *s, struct err *err)
+{
+    if (project_service(plan->project, s->name) != s)
+        return -1;
+    json_t *path AUTOJSON = changes_path("services", s->name, "image", NULL);
+    err_wrap(err, "service \"%s\"", s->name);
+    return err_at_path(err, plan->project, path);
+}
+
 static int find_image(struct plan *plan, const struct service *s, const char *name, bool *found,
                       struct err *err)
 {
@@ -91,7 +103,7 @@ static int find_image(struct plan *plan, const struct service *s, const char *na
         if (why.kind == ERR_NOT_FOUND || why.kind == ERR_CORRUPT)
             return 0;
         err_move(err, &why);
-        return -1;
+        return blame(plan, s, err);
     }
     /* Written by another program into the layout, and not yet unpacked. */
     int rc = image->layer_dirs ? 0 : image_unpack(store, &image, NULL, err);

@@ -154,6 +154,17 @@ char *place_of_path(const struct project *p, const json_t *path)
     return mark.file && mark.line ? xasprintf("%s:%d", mark.file, mark.line) : NULL;
 }
 
+int err_at_path(struct err *err, const struct project *p, const json_t *path)
+{
+    char *at AUTOFREE = place_of_path(p, path);
+    if (!at || !err || !err->msg)
+        return -1;
+    size_t first = strcspn(err->msg, "\n"); /* the cause follows in lines of its own */
+    char *said AUTOFREE = err->msg;
+    err->msg = xasprintf("%.*s (%s)%s", (int)first, said, at, said + first);
+    return -1;
+}
+
 static json_t *resolve(const json_t *reason, const struct project *p)
 {
     const json_t *path = json_object_get(reason, "path");

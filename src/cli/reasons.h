@@ -14,6 +14,9 @@ json_t *reasons_resolve(const json_t *reasons, const struct project *p);
  * NULL: not known. Heap. */
 char *place_of_path(const struct project *p, const json_t *path);
 
+/* Puts that place after the first line of the message: "no such thing (compose.yaml:7)". Returns -1. */
+int err_at_path(struct err *err, const struct project *p, const json_t *path);
+
 /* One of them in a line: `environment.A: "1" -> "2" (compose.yaml:7)`. Heap. */
 char *reason_line(const json_t *reason);
 

@@ -312,6 +312,17 @@ def test_tag_rm_prune_inspect(project):
     assert names(project) == set()
 
 
+@pytest.mark.parametrize("command", [("up", "-d"), ("--dry-run", "up", "-d"), ("create",), ("run", "a")])
+def test_a_name_that_is_none_has_its_place(project, command):
+    project.file("""
+        services:
+          a:
+            image: BB:1
+        """)
+    expected = 'service "a": invalid image name "BB:1": the repository name must be lower case (compose.yaml:3)\n'
+    assert project(*command, code=1).err.endswith(expected)
+
+
 def test_image_in_use_is_not_removed(project):
     project.file("services: {x: {image: base, init: true, command: sleep 60}}")
     project.up()
