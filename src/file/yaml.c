@@ -100,6 +100,54 @@ static struct mark mark_at(const struct composer *c, size_t offset)
     return m;
 }
 
+/* Marks count characters, and a byte order mark is none. */
+static size_t offset_of(const struct composer *c, const yaml_mark_t *m)
+{
+    size_t at = c->len >= 3 && memcmp(c->text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+    for (size_t n = 0; at < c->len && n < m->index; n++)
+        do
+            at++;
+        while (at < c->len && ((unsigned char)c->text[at] & 0xc0) == 0x80);
+    return at;
+}
+
+static const char *opened_at(const struct composer *c, const yaml_mark_t *m)
+{
+    size_t at = offset_of(c, m);
+    switch (at < c->len ? c->text[at] : '\0') {
+    case '[':
+        return "list";
+    case '{':
+        return "mapping";
+    case '"':
+    case '\'':
+        return "quoted text";
+    default:
+        return NULL;
+    }
+}
+
+/* A text that ends too early is wrong where that begins which is still open: a quote, or the innermost collection.
+ * False: it is another mistake. */
+static bool unclosed(struct composer *c)
+{
+    const yaml_parser_t *p = &c->parser;
+    for (size_t i = offset_of(c, &p->problem_mark); i < c->len; i++)
+        if (!strchr(" \t\r\n", c->text[i]))
+            return false;
+    const yaml_mark_t *mark = p->context ? &p->context_mark : NULL;
+    const char *what = mark ? opened_at(c, mark) : NULL;
+    if (!what && p->marks.top > p->marks.start) {
+        mark = p->marks.top - 1;
+        what = opened_at(c, mark);
+    }
+    if (!what)
+        return false;
+    struct mark m = mark_of(c, mark);
+    diag_error(c->diag, &m, "YAML syntax: the %s that begins here is not closed", what);
+    return true;
+}
+
 /* libyaml's complaint, in better words where the cause is plain. */
 static int syntax_error(struct composer *c)
 {
@@ -114,8 +162,10 @@ static int syntax_error(struct composer *c)
             diag_error(c->diag, &m, "%s", p->problem);
         return -1;
     }
+    if (unclosed(c))
+        return -1;
     struct mark m = mark_of(c, &p->problem_mark);
-    size_t at = p->problem_mark.index;
+    size_t at = offset_of(c, &p->problem_mark);
     if (at < c->len && c->text[at] == '\t')
         diag_error(c->diag, &m, "a tab cannot indent in YAML: use spaces");
     else

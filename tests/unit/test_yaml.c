@@ -247,7 +247,19 @@ static void test_bad_syntax_has_a_place(void **state)
     (void)state;
     assert_error("a: b\n\tc: d\n", -1,
                  "f.yaml:2:1: error: a tab cannot indent in YAML: use spaces");
-    assert_error("a: [b\n", -1, "f.yaml:2:1: error: YAML syntax: did not find expected ',' or ']'");
+    assert_error("a: é\n\tc: d\n", -1,
+                 "f.yaml:2:1: error: a tab cannot indent in YAML: use spaces");
+    assert_error("a: [b\nc: d\n", -1,
+                 "f.yaml:2:2: error: YAML syntax: did not find expected ',' or ']'");
+    assert_error("services: [\n", -1,
+                 "f.yaml:1:11: error: YAML syntax: the list that begins here is not closed");
+    assert_error("\xef\xbb\xbf"
+                 "é: [[a], {b: c, d\n\n",
+                 -1, "f.yaml:1:10: error: YAML syntax: the mapping that begins here is not closed");
+    assert_error("a: {b: [c]", -1,
+                 "f.yaml:1:4: error: YAML syntax: the mapping that begins here is not closed");
+    assert_error("a: b\nc: 'd\n  e\n", -1,
+                 "f.yaml:2:4: error: YAML syntax: the quoted text that begins here is not closed");
     assert_error("a: *x\n", -1, "f.yaml:1:4: error: unknown anchor \"x\"");
     assert_error("a: \"\xff\"\n", -1,
                  "f.yaml:1:5: error: invalid UTF-8: invalid leading UTF-8 octet");
