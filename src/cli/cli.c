@@ -248,12 +248,16 @@ int cli_project_name(struct cli *cli, char **name, const char *const *services, 
     return rc;
 }
 
-int cli_project_if_any(struct cli *cli, char **name, struct project **project, struct err *err)
+int cli_project_if_any(struct cli *cli, const char *const *services, char **name,
+                       struct project **project, struct err *err)
 {
     struct load_options options;
     struct diag d AUTODIAG = DIAG_INIT;
     cli_load_options(cli, &options);
+    options.services = services;
     *project = NULL;
+    if (options.project_name && !options.files)
+        return cli_project_name(cli, name, NULL, err);
     if (project_load(&options, project, &d) == 0) {
         cli_diagnostics(cli, &d);
         set_separator(cli, *project);

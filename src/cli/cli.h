@@ -49,8 +49,10 @@ int cli_project(struct cli *cli, const struct load_options *options, struct proj
 /* The project's name, without loading its services; heap. services (may be NULL) are what the user
  * named: one that neither a container nor the file knows is "no such service: NAME". */
 int cli_project_name(struct cli *cli, char **name, const char *const *services, struct err *err);
-/* For down: with a name given, a missing file is fine and leaves *project NULL. */
-int cli_project_if_any(struct cli *cli, char **name, struct project **project, struct err *err);
+/* The project with the services that the user named, their profiles enabled. *project stays NULL, and all that
+ * goes by the name is meant, where -p gives one without -f, or the environment one and there is no file. */
+int cli_project_if_any(struct cli *cli, const char *const *services, char **name,
+                       struct project **project, struct err *err);
 /* What the files say by now, for who names places in them. NULL: nothing that loads. */
 struct project *cli_project_quietly(struct cli *cli);
 /* "no such service: NAME" unless each name is a service (or a disabled one) of the project. */

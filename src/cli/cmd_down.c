@@ -139,7 +139,7 @@ static int run(struct cli *cli, const struct args *args, struct err *err)
         return err_set(err, ERR_INVALID, "invalid value for --rmi: \"%s\"", rmi);
     char *name AUTOFREE = NULL;
     struct project *project;
-    if (cli_project_if_any(cli, &name, &project, err) < 0)
+    if (cli_project_if_any(cli, args->positional, &name, &project, err) < 0)
         return -1;
     struct project *stored = project ? NULL : provided_project(cli, name);
     int rc = project ? cli_check_services(project, args->positional, err) : 0;

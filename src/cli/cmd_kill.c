@@ -13,23 +13,21 @@ static const struct option options[] = {
     OPTION_END,
 };
 
-static int any_running(struct cli *cli, const struct args *args, struct err *err)
+static int any_running(struct lifecycle *l, struct err *err)
 {
-    char *name AUTOFREE = NULL;
     struct container_list list AUTOCONTAINERS = {0};
-    if (cli_project_name(cli, &name, args->positional, err) < 0 ||
-        containers_read(cli, name, &list, err) < 0)
+    if (containers_read(l->cli, l->name, &list, err) < 0)
         return -1;
     for (size_t i = 0; i < list.n; i++) {
-        if (container_in_services(&list.v[i], args->positional) && container_is_up(&list.v[i]))
+        if (lifecycle_concerns(l, &list.v[i]) && container_is_up(&list.v[i]))
             return 1;
     }
     return 0;
 }
 
-static int run(struct cli *cli, const struct args *args, struct err *err)
+static int kill_all(struct lifecycle *l, const struct args *args, struct err *err)
 {
-    int running = any_running(cli, args, err);
+    int running = any_running(l, err);
     if (running < 0)
         return -1;
     if (!running && !args_bool(args, "remove-orphans")) {
@@ -39,7 +37,17 @@ static int run(struct cli *cli, const struct args *args, struct err *err)
     json_t *request AUTOJSON = request_new("kill", NULL);
     request_str(request, "signal", args_str(args, "signal"));
     request_bool(request, "remove_orphans", args_bool(args, "remove-orphans"));
-    return lifecycle_run(cli, args, request, "Killing", err);
+    return lifecycle_send(l, request, "Killing", err);
+}
+
+static int run(struct cli *cli, const struct args *args, struct err *err)
+{
+    struct lifecycle l;
+    int rc = lifecycle_load(&l, cli, args, err);
+    if (rc == 0)
+        rc = kill_all(&l, args, err);
+    lifecycle_release(&l);
+    return rc;
 }
 
 const struct command cmd_kill = {

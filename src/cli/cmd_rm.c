@@ -4,10 +4,10 @@
 #include "cli/client.h"
 #include "cli/command.h"
 #include "cli/containers.h"
-#include "cli/dialog.h"
+#include "cli/lifecycle.h"
 
 static const struct option options[] = {
-    OPT_BOOL("all", 'a', "Obsolete: one-off containers are removed too", .flags = OPTION_HIDDEN),
+    OPT_BOOL("all", 'a', "Obsolete: has no effect", .flags = OPTION_HIDDEN),
     OPT_BOOL("force", 'f', "Don't ask to confirm removal"),
     OPT_BOOL("stop", 's', "Stop the containers, if required, before removing"),
     OPT_BOOL("volumes", 'v', "Remove any anonymous volumes attached to containers"),
@@ -15,37 +15,46 @@ static const struct option options[] = {
 };
 
 /* "a, b": what would go; empty: nothing. */
-static void names_to_remove(const struct container_list *list, const struct args *args,
-                            struct strbuf *names)
+static int names_to_remove(struct lifecycle *l, struct strbuf *names, struct err *err)
 {
-    for (size_t i = 0; i < list->n; i++) {
-        const struct container_record *c = &list->v[i];
-        bool stopped = !container_is_up(c) || args_bool(args, "stop");
-        if (stopped && container_in_services(c, args->positional))
+    struct container_list list AUTOCONTAINERS = {0};
+    if (containers_read(l->cli, l->name, &list, err) < 0)
+        return -1;
+    for (size_t i = 0; i < list.n; i++) {
+        const struct container_record *c = &list.v[i];
+        bool stopped = !container_is_up(c) || args_bool(l->args, "stop");
+        if (stopped && !c->oneoff && lifecycle_concerns(l, c))
             strbuf_addf(names, "%s%s", names->len ? ", " : "", c->name);
     }
+    return 0;
 }
 
-static int run(struct cli *cli, const struct args *args, struct err *err)
+static int remove_all(struct lifecycle *l, const struct args *args, struct err *err)
 {
-    char *name AUTOFREE = NULL;
-    struct container_list list AUTOCONTAINERS = {0};
-    if (cli_project_name(cli, &name, args->positional, err) < 0 ||
-        containers_read(cli, name, &list, err) < 0)
-        return -1;
     struct strbuf names AUTOBUF = STRBUF_INIT;
-    names_to_remove(&list, args, &names);
+    if (names_to_remove(l, &names, err) < 0)
+        return -1;
     if (!names.len) {
         fputs("No stopped containers\n", stderr);
         return 0;
     }
     cli_outf("Going to remove %s\n", names.buf);
-    if (!args_bool(args, "force") && !cli->dry_run && !cli_confirm(cli, "Are you sure? [yN]"))
+    if (!args_bool(args, "force") && !l->cli->dry_run && !cli_confirm(l->cli, "Are you sure? [yN]"))
         return 0;
-    json_t *request AUTOJSON = request_new("rm", args->positional);
+    json_t *request AUTOJSON = request_new("rm", NULL);
     request_bool(request, "stop", args_bool(args, "stop"));
     request_bool(request, "volumes", args_bool(args, "volumes"));
-    return dialog_run(cli, name, request, "Removing", NULL, err);
+    return lifecycle_send(l, request, "Removing", err);
+}
+
+static int run(struct cli *cli, const struct args *args, struct err *err)
+{
+    struct lifecycle l;
+    int rc = lifecycle_load(&l, cli, args, err);
+    if (rc == 0)
+        rc = remove_all(&l, args, err);
+    lifecycle_release(&l);
+    return rc;
 }
 
 const struct command cmd_rm = {

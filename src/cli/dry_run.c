@@ -97,7 +97,8 @@ static bool is_wanted(const struct rehearsal *r, const struct container_record *
         if (streq(json_string_value(one), c->service))
             return true;
     }
-    return !json_array_size(services);
+    return !json_array_size(services) && (!r->project || project_service(r->project, c->service) ||
+                                          rehearsal_flag(r, "remove_orphans"));
 }
 
 enum concern { RUNNING = 1, STOPPED = 2, ONEOFFS = 4 };
@@ -108,10 +109,10 @@ static const struct verb {
     bool dependents_first;
 } verbs[] = {
     {"start", "Starting", "Started", STOPPED, false},
-    {"stop", "Stopping", "Stopped", RUNNING | ONEOFFS, true},
+    {"stop", "Stopping", "Stopped", RUNNING, true},
     {"restart", "Restarting", "Started", RUNNING | STOPPED, false},
-    {"kill", "Killing", "Killed", RUNNING, true},
-    {"rm", "Removing", "Removed", STOPPED | ONEOFFS, true},
+    {"kill", "Killing", "Killed", RUNNING | ONEOFFS, true},
+    {"rm", "Removing", "Removed", STOPPED, true},
     {"pause", "Pausing", "Paused", RUNNING, true},
     {"unpause", "Unpausing", "Unpaused", RUNNING, false},
 };
@@ -239,8 +240,8 @@ static void rehearse_down(struct rehearsal *r)
     record_list l = {0};
     for (size_t i = 0; i < r->list.n; i++) {
         const struct container_record *c = &r->list.v[i];
-        bool known = !r->project || project_service(r->project, c->service) || c->oneoff;
-        if (is_wanted(r, c) && (known || rehearsal_flag(r, "remove_orphans")))
+        if (is_wanted(r, c) ||
+            (c->oneoff && !json_array_size(json_object_get(r->request, "services"))))
             vec_push(&l, c);
     }
     while (l.n)

@@ -22,6 +22,7 @@ struct verb {
     /* Goes on with one container; sets item->done. */
     void (*step)(struct operation *op, struct verb_item *item);
     VEC(struct verb_item) items;
+    struct project_ref *ref;      /* of the request; NULL: it has none, so every service counts */
     struct pre_starts pre_starts; /* of start */
 };
 
@@ -38,25 +39,35 @@ static void fail(struct operation *op, struct verb_item *item, struct err *err)
     item->done = true;
 }
 
-/* Containers of the named services, in the graph's order for those that the engine knows. */
+static bool has_service(const struct project_ref *ref, const char *name)
+{
+    return ref && project_service(ref->project, name);
+}
+
+/* Of a service that is named, or where none is, of the file: orphans and services of other profiles are left
+ * alone. */
+static bool is_meant(const struct operation *op, char **names, const char *service)
+{
+    const struct verb *v = op->data;
+    for (size_t k = 0; names && names[k]; k++)
+        if (streq(names[k], service))
+            return true;
+    return !names &&
+           (!v->ref || has_service(v->ref, service) || operation_flag(op, "remove_orphans"));
+}
+
 static int select_containers(struct operation *op, struct verb *v, bool oneoffs, struct err *err)
 {
     struct engine *e = op->engine;
     char **names AUTOSTRV = operation_services(op);
-    for (size_t k = 0; names && names[k]; k++) {
-        bool found = engine_service_container(e, names[k]) != NULL;
-        if (e->project)
-            found |= project_service(e->project->project, names[k]) != NULL;
-        if (!found)
+    for (size_t k = 0; names && names[k]; k++)
+        if (!engine_service_container(e, names[k]) && !has_service(v->ref, names[k]) &&
+            !has_service(e->project, names[k]))
             return err_set(err, ERR_NOT_FOUND, "no such service: %s", names[k]);
-    }
     for (size_t i = 0; i < e->containers.n; i++) {
-        struct container *c = e->containers.v[i];
-        bool wanted = !names && c->state != C_GONE;
-        for (size_t k = 0; names && names[k]; k++)
-            wanted |= c->state != C_GONE && streq(names[k], c->record.service);
-        struct verb_item item = {.c = c};
-        if (wanted && (oneoffs || !c->record.oneoff))
+        struct verb_item item = {.c = e->containers.v[i]};
+        const struct container_record *r = &item.c->record;
+        if (item.c->state != C_GONE && is_meant(op, names, r->service) && (oneoffs || !r->oneoff))
             vec_push(&v->items, item);
     }
     return 0;
@@ -68,6 +79,9 @@ static int begin(struct operation *op, bool oneoffs,
     struct verb *v = xcalloc(1, sizeof(*v));
     v->step = step;
     op->data = v;
+    json_t *project = json_object_get(op->request, "project");
+    if (project && project_ref_new(project, NULL, false, &v->ref, err) < 0)
+        return -1;
     return select_containers(op, v, oneoffs, err);
 }
 
@@ -97,6 +111,7 @@ static void verb_release(struct operation *op)
         return;
     pre_starts_release(&v->pre_starts);
     vec_release(&v->items);
+    project_ref_put(v->ref);
     free(v);
 }
 
@@ -106,6 +121,16 @@ static bool must_wait(const struct operation *op, const struct verb_item *item)
     const struct verb *v = op->data;
     vec_foreach (&v->items, other)
         if (!other->done && other != item && order_depends_on(item->c, other->c))
+            return true;
+    return false;
+}
+
+/* Is one that depends on the container still to be stopped by the same operation? */
+static bool dependents_wait(const struct operation *op, const struct verb_item *item)
+{
+    const struct verb *v = op->data;
+    vec_foreach (&v->items, other)
+        if (!other->done && other != item && order_depends_on(other->c, item->c))
             return true;
     return false;
 }
@@ -125,10 +150,8 @@ static void step_stop(struct operation *op, struct verb_item *item)
             item->done = true;
             return;
         }
-        const struct verb *v = op->data;
-        vec_foreach (&v->items, other)
-            if (!other->done && other != item && order_depends_on(other->c, c))
-                return;
+        if (dependents_wait(op, item))
+            return;
         item->stage = 1;
         tell(op, item, "Stopping", "working");
         if (operation_flag(op, "come_back"))
@@ -151,7 +174,7 @@ static void step_stop(struct operation *op, struct verb_item *item)
 
 static int stop_begin(struct operation *op, struct err *err)
 {
-    return begin(op, true, step_stop, err);
+    return begin(op, operation_flag(op, "come_back"), step_stop, err);
 }
 
 /* --- start --- */
@@ -441,6 +464,8 @@ static void step_rm(struct operation *op, struct verb_item *item)
             item->done = true;
             return;
         }
+        if (!idle && dependents_wait(op, item))
+            return;
         item->stage = idle ? RM_STOPPED : RM_STOPPING;
         if (!idle) {
             tell(op, item, "Stopping", "working");
@@ -468,7 +493,7 @@ static void step_rm(struct operation *op, struct verb_item *item)
 
 static int rm_begin(struct operation *op, struct err *err)
 {
-    return begin(op, true, step_rm, err);
+    return begin(op, false, step_rm, err);
 }
 
 /* --- pause, unpause --- */

@@ -19,11 +19,13 @@
  *            timeout, scale {service: n}, renew_volumes [names that may be made anew]
  *   create   as up with no_start
  *   down     project (optional), services, options: volumes remove_orphans (bools), timeout
+ *   start, stop, restart, kill, rm, pause, unpause also have a project (optional): without services those of it are
+ *            meant
  *   start    services                  stop     services, options: timeout come_back (bool: nobody
- *            wanted the stop but the machine, which goes down: "restore" starts them again)
+ *            wanted the stop but the machine, which goes down with all that runs: "restore" starts them again)
  *   restore  starts what its restart policy wants to run, after a reboot
  *   restart  services, options: timeout
- *   kill     services, options: signal
+ *   kill     services, options: signal remove_orphans (bool: orphans too)
  *   rm       services, options: stop volumes (bools)
  *   pause, unpause   services
  *   run      project, service, options: name command[] entrypoint[] environment["K=V"] labels{}

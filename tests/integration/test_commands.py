@@ -376,6 +376,57 @@ def test_stop_start_restart_kill(project):
     assert "no such service: nobody" in project("stop", "nobody", code=1).err
 
 
+def test_verbs_leave_what_is_not_in_the_file(project):
+    """Orphans, services of profiles that are not enabled and, but for kill, what run has started."""
+    db, quick = "  db: {image: base, init: true, command: sleep 600, stop_grace_period: 0s%s}\n", "stop_grace_period: 0s"
+    tool = "  tool: {image: base, init: true, command: sleep 600, profiles: [x], %s}\n" % quick
+    gone = "  gone: {image: base, init: true, command: sleep 600, depends_on: [db], %s}\n" % quick
+    project.file("services:\n" + db % "" + tool + gone)
+    project("--profile", "x", "up", "-d")
+    project("run", "-d", "--name", f"{project.name}-one", "db")
+    project.file("services:\n" + db % "" + tool)
+
+    def states():
+        return {c["Name"].removeprefix(f"{project.name}-"): (c["State"], c["State"] != "exited" and r["pid"]) for c in project.ps("--orphans")
+                for r in project.records() if r["name"] == c["Name"]}
+
+    before = states()
+    assert sorted(before) == ["db-1", "gone-1", "one", "tool-1"]
+    for verb, state in (("pause", "paused"), ("unpause", "running"), ("restart", "running"), ("stop", "exited"), ("start", "running"),
+                        ("kill", "exited"), ("rm -fs", None)):
+        result = project(*verb.split()).text
+        after = states()
+        assert after.pop("db-1", (None, 0))[0] == state, result
+        if verb == "kill":
+            before["one"] = after["one"]
+            assert after["one"][0] == "exited"
+        assert after.items() <= before.items() and "gone" not in result and "tool" not in result, result
+        if verb == "rm -fs":
+            assert set(after) == {"gone-1", "one", "tool-1"}
+    assert "no container to kill" in project("kill").err
+    assert "no such service: gone" in project("stop", "gone", code=1).err
+    project("stop", "tool")
+    assert project.state("tool") == "exited"
+    assert "gone" not in project("--dry-run", "kill").err
+    for dry in ("--dry-run", "--progress=plain"):
+        assert f"Container {project.name}-gone-1  Killed" in project(dry, "kill", "--remove-orphans").err
+    assert states()["gone-1"][0] == "exited"
+    # A name alone means all that goes by it.
+    project("-p", project.name, "start", cwd=project.tmp)
+    assert {s for s, _ in states().values()} == {"running", "exited"} and states()["tool-1"][0] == "running"
+    project("-p", project.name, "rm", "-fs")
+    assert set(states()) == {"one"}
+    project("-p", project.name, "down")
+    assert states() == {}
+
+
+def test_rm_stops_dependents_first(project):
+    two(project, stop_grace_period="0s")
+    project.up()
+    said = project("rm", "-fs").err.splitlines()
+    assert said.index(f" Container {project.name}-web-1  Stopped") < said.index(f" Container {project.name}-db-1  Stopping")
+
+
 def test_pause(project):
     write(project, {"x": sleeper()})
     project.up()
