@@ -64,15 +64,11 @@ static json_t *labels_of(const struct container_spec *spec, const char *hash)
     return labels;
 }
 
-static char *name_of(const struct container_spec *spec)
+char *container_default_name(const struct project *p, const struct service *s, int number)
 {
-    if (spec->name)
-        return xstrdup(spec->name);
-    if (spec->service->container_name)
-        return xstrdup(spec->service->container_name);
-    const struct project *p = spec->project->project;
-    return xasprintf("%s%s%s%s%d", p->name, p->separator, spec->service->name, p->separator,
-                     spec->number);
+    if (s->container_name)
+        return xstrdup(s->container_name);
+    return xasprintf("%s%s%s%s%d", p->name, p->separator, s->name, p->separator, number);
 }
 
 /* Names that a person chose may meet those of other projects; ours carry the project's. */
@@ -100,7 +96,8 @@ struct container *container_create(struct engine *e, const struct container_spec
 {
     const struct service *s = spec->service;
     const struct project *p = spec->project->project;
-    char *name AUTOFREE = name_of(spec);
+    char *name AUTOFREE = spec->name ? xstrdup(spec->name)
+                                     : container_default_name(p, s, spec->number);
     if (s->restart.unknown) {
         err_set(err, ERR_INVALID,
                 "invalid restart policy: unknown policy '%s'; use one of 'no', 'always', "

@@ -21,6 +21,9 @@ struct container_spec {
 /* Label com.docker.compose.depends_on of the service: "db:service_healthy:false,...". Heap. */
 char *container_depends_label(const struct service *s);
 
+/* What a container of the service is called where nothing else is asked for. Heap. */
+char *container_default_name(const struct project *p, const struct service *s, int number);
+
 /* NULL with ERR_CONFLICT when the name is taken. Not saved yet. */
 struct container *container_create(struct engine *e, const struct container_spec *spec,
                                    struct err *err);

@@ -326,6 +326,18 @@ static bool dependencies_created(const struct creation *up, const struct slot *s
     return true;
 }
 
+/* Is the name still that of a container that this operation removes: of a service that was renamed? */
+static bool name_is_leaving(const struct creation *up, const struct slot *slot)
+{
+    const struct project *p = up->ref->project;
+    char *name AUTOFREE = container_default_name(p, &p->services[slot->service],
+                                                 slot->plan->number);
+    vec_foreach (&up->surplus, s)
+        if (!s->done && streq(s->c->record.name, name))
+            return true;
+    return false;
+}
+
 static bool is_untouched(const struct slot *slot)
 {
     return slot->state == SLOT_NEW || slot->state == SLOT_YIELDED || slot->state == SLOT_VACATED;
@@ -334,7 +346,8 @@ static bool is_untouched(const struct slot *slot)
 static void step_slot(struct operation *op, struct creation *up, struct slot *slot)
 {
     if (slot->state >= SLOT_CREATED ||
-        (is_untouched(slot) && (!may_begin(op) || !dependencies_created(up, slot))))
+        (is_untouched(slot) &&
+         (!may_begin(op) || !dependencies_created(up, slot) || name_is_leaving(up, slot))))
         return;
     switch (slot->plan->action) {
     case PLAN_KEEP:
@@ -393,6 +406,8 @@ bool creation_step(struct operation *op, struct creation *up)
 {
     bool busy = false;
     int64_t end = time_monotonic() + TURN_BUDGET;
+    vec_foreach (&up->surplus, s)
+        busy |= !step_surplus(op, s);
     /* Slots come in the order of the graph, so one pass carries as far as it goes. */
     vec_foreach (&up->slots, slot) {
         enum slot_state before;
@@ -408,8 +423,6 @@ bool creation_step(struct operation *op, struct creation *up)
         busy |= slot->state == SLOT_STOPPING || slot->state == SLOT_REMOVING ||
                 (is_untouched(slot) && may_begin(op));
     }
-    vec_foreach (&up->surplus, s)
-        busy |= !step_surplus(op, s);
     return !busy;
 }
 

@@ -338,6 +338,24 @@ def test_scaling_down_takes_the_outdated_first(project):
     assert ids(project) == {name: i for name, i in before.items() if name != "x-1"}
 
 
+def test_a_renamed_service_takes_the_name_over(project):
+    """container_name stays: the holder goes first where orphans are removed, and else the name is taken."""
+    name, last = f"{project.name}-mine", "init: true, command: sleep 600, stop_grace_period: 0s"
+    project.file(f"services: {{one: {{image: base, container_name: {name}, {last}}}}}")
+    project.up()
+    project.file(f"""
+        services:
+          two: {{image: base, container_name: {name}, depends_on: [dep], {last}}}
+          dep: {{image: base, {last}}}
+        """)
+    assert f'The container name "/{name}" is already in use' in project.up(code=1).err
+    assert (project.record("one")["name"], project.state("one")) == (name, "running")
+    said = project.up("--remove-orphans").err
+    assert said.index(f"Container {name}  Removed") < said.index(f"Container {name}  Creating"), said
+    assert {c["Service"]: (c["Name"], c["State"]) for c in project.ps("--orphans")} == {
+        "two": (name, "running"), "dep": (f"{project.name}-dep-1", "running")}
+
+
 def test_a_renamed_service_leaves_an_orphan(project):
     project.file(f"services: {{old: {{{SLEEP}}}}}")
     project.up()
