@@ -143,7 +143,8 @@ static void add_restarted(const struct rehearsal *r, record_list *l)
     for (size_t k = 0; k < l->n; k++)
         for (size_t i = 0; i < r->list.n; i++) {
             const struct container_record *c = &r->list.v[i];
-            if (container_is_up(c) && !has(l, c) && depends_on(c, l->v[k], true))
+            bool known = !r->project || project_service(r->project, c->service);
+            if (known && !has(l, c) && depends_on(c, l->v[k], true))
                 vec_push(l, c);
         }
 }

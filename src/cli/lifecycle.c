@@ -32,9 +32,16 @@ bool lifecycle_concerns(const struct lifecycle *l, const struct container_record
     return !l->project || project_service(l->project, c->service);
 }
 
+/* What is to run and has no container is an error; what is to stop is not. */
+static bool needs_containers(const json_t *request)
+{
+    const char *op = jstr(request, "op", "");
+    return streq(op, "start") || streq(op, "restart");
+}
+
 int lifecycle_send(struct lifecycle *l, json_t *request, const char *title, struct err *err)
 {
-    if (!project_is_known(l->cli, l->name))
+    if (!project_is_known(l->cli, l->name) && !(l->project && needs_containers(request)))
         return 0;
     if (l->args->n)
         json_object_set_new(request, "services", jarray_from_strv(l->args->positional));

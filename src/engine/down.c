@@ -21,14 +21,6 @@ struct down {
     struct removal_job *removal;
 };
 
-static bool named(char **names, const char *service)
-{
-    for (size_t i = 0; names && names[i]; i++)
-        if (streq(names[i], service))
-            return true;
-    return !names;
-}
-
 /* Without a file there are no orphans: everything of the project goes. */
 static bool known(const struct operation *op, const struct down *d, const char *service)
 {
@@ -49,7 +41,7 @@ static int down_begin(struct operation *op, struct err *err)
     d->whole = !names;
     for (size_t i = 0; i < e->containers.n; i++) {
         struct container *c = e->containers.v[i];
-        bool wanted = c->state != C_GONE && named(names, c->record.service) &&
+        bool wanted = c->state != C_GONE && operation_means(names, c->record.service) &&
                       (known(op, d, c->record.service) || operation_flag(op, "remove_orphans") ||
                        c->record.oneoff);
         struct down_item item = {.c = c};

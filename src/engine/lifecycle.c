@@ -8,6 +8,7 @@
 #include "base/vec.h"
 #include "engine/condition.h"
 #include "engine/container.h"
+#include "engine/missing.h"
 #include "engine/operation.h"
 #include "engine/order.h"
 #include "engine/pre_start.h"
@@ -24,6 +25,7 @@ struct verb {
     VEC(struct verb_item) items;
     struct project_ref *ref;      /* of the request; NULL: it has none, so every service counts */
     struct pre_starts pre_starts; /* of start */
+    struct err missing;           /* of start and restart: told when the others are done */
 };
 
 static void tell(struct operation *op, const struct verb_item *item, const char *text,
@@ -49,11 +51,8 @@ static bool has_service(const struct project_ref *ref, const char *name)
 static bool is_meant(const struct operation *op, char **names, const char *service)
 {
     const struct verb *v = op->data;
-    for (size_t k = 0; names && names[k]; k++)
-        if (streq(names[k], service))
-            return true;
-    return !names &&
-           (!v->ref || has_service(v->ref, service) || operation_flag(op, "remove_orphans"));
+    bool known = names || !v->ref || has_service(v->ref, service);
+    return operation_means(names, service) && (known || operation_flag(op, "remove_orphans"));
 }
 
 static int select_containers(struct operation *op, struct verb *v, bool oneoffs, struct err *err)
@@ -101,7 +100,11 @@ static bool verb_step(struct operation *op)
             busy |= !item->done;
         }
     } while (moved && busy);
-    return !busy && !pre_starts_busy(&v->pre_starts);
+    if (busy || pre_starts_busy(&v->pre_starts))
+        return false;
+    if (v->missing.msg && !op->cancelled)
+        operation_fail(op, &v->missing);
+    return true;
 }
 
 static void verb_release(struct operation *op)
@@ -112,6 +115,7 @@ static void verb_release(struct operation *op)
     pre_starts_release(&v->pre_starts);
     vec_release(&v->items);
     project_ref_put(v->ref);
+    err_release(&v->missing);
     free(v);
 }
 
@@ -133,6 +137,23 @@ static bool dependents_wait(const struct operation *op, const struct verb_item *
         if (!other->done && other != item && order_depends_on(other->c, item->c))
             return true;
     return false;
+}
+
+/* What cannot be started is left out; that it is there to be told does not hold up the others. */
+static void leave_out_blocked(struct operation *op, struct verb *v)
+{
+    if (!v->ref)
+        return;
+    const struct project *p = v->ref->project;
+    bool *blocked AUTOFREE = xcalloc(p->services_n, sizeof(*blocked));
+    missing_find(op, v->ref, blocked, &v->missing);
+    for (size_t i = 0; i < v->items.n;) {
+        const struct service *s = project_service(p, v->items.v[i].c->record.service);
+        if (s && blocked[s - p->services])
+            vec_remove(&v->items, i);
+        else
+            i++;
+    }
 }
 
 /* --- stop --- */
@@ -265,6 +286,7 @@ static int start_begin(struct operation *op, struct err *err)
     if (begin(op, false, step_start, err) < 0)
         return -1;
     add_dependencies(op, op->data);
+    leave_out_blocked(op, op->data);
     return 0;
 }
 
@@ -386,21 +408,20 @@ static void step_restart(struct operation *op, struct verb_item *item)
         settle_start(op, item);
 }
 
-/* depends_on with restart: true takes the dependents along. */
+/* depends_on with restart: true takes the dependents along, also those that have ended. */
 static void add_restarted_dependents(struct operation *op, struct verb *v)
 {
     for (size_t k = 0; k < v->items.n; k++)
         for (size_t i = 0; i < op->engine->containers.n; i++) {
             struct container *c = op->engine->containers.v[i];
             const struct service *s = container_service(c);
-            bool along = false, there = c->record.oneoff || !container_is_running(c);
+            bool along = false, there = c->record.oneoff || c->state == C_GONE ||
+                                        (v->ref && !has_service(v->ref, c->record.service));
             for (size_t d = 0; s && d < s->depends_on_n; d++)
                 along |= s->depends_on[d].restart &&
                          streq(s->depends_on[d].service, v->items.v[k].c->record.service);
-            for (size_t other = 0; other < v->items.n; other++)
-                there |= v->items.v[other].c == c;
             struct verb_item item = {.c = c};
-            if (along && !there)
+            if (along && !there && !has_item(v, c))
                 vec_push(&v->items, item);
         }
 }
@@ -411,6 +432,7 @@ static int restart_begin(struct operation *op, struct err *err)
         return -1;
     if (!operation_flag(op, "no_deps"))
         add_restarted_dependents(op, op->data);
+    leave_out_blocked(op, op->data);
     return 0;
 }
 

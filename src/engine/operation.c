@@ -251,6 +251,14 @@ char **operation_services(const struct operation *op)
     return json_array_size(a) ? jarray_to_strv(a) : NULL;
 }
 
+bool operation_means(char **services, const char *service)
+{
+    for (size_t i = 0; services && services[i]; i++)
+        if (streq(services[i], service))
+            return true;
+    return !services;
+}
+
 char *container_last_words(const struct container *c)
 {
     struct strbuf sb = STRBUF_INIT;

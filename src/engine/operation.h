@@ -75,6 +75,8 @@ bool operation_has_started(const struct operation *op, const struct container *c
 int64_t operation_seconds(const struct operation *op, const char *name);
 /* "services" as a vector, NULL: all. Heap. */
 char **operation_services(const struct operation *op);
+/* Is the service one of those, or are all meant? */
+bool operation_means(char **services, const char *service);
 
 extern const struct operation_kind op_up, op_create, op_down, op_start, op_stop, op_restart,
     op_restore, op_kill, op_rm, op_pause, op_unpause, op_run;

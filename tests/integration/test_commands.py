@@ -420,6 +420,83 @@ def test_verbs_leave_what_is_not_in_the_file(project):
     assert states() == {}
 
 
+def services(project) -> dict[str, str]:
+    return {c["Service"]: c["State"] for c in project.ps()}
+
+
+def needy(project):
+    """db; loader, which comes again with it and ends; next, which waits for that end; waits, for db; and other, which does not."""
+    last = "image: base, init: true, stop_grace_period: 0s, command"
+    project.file(f"""
+        services:
+          db: {{{last}: sleep 600, healthcheck: {{test: ["CMD", "true"], interval: 100ms}}}}
+          loader: {{{last}: "true", depends_on: {{db: {{condition: service_healthy, restart: true}}}}}}
+          next: {{{last}: "true", depends_on: {{loader: {{condition: service_completed_successfully, restart: true}}}}}}
+          waits: {{{last}: sleep 600, depends_on: {{db: {{condition: service_healthy}}}}}}
+          other: {{{last}: sleep 600, depends_on: [db]}}
+          tool: {{{last}: sleep 600, profiles: [x]}}
+        """)
+
+
+def test_start_and_restart_say_which_containers_are_missing(project):
+    needy(project)
+    none = 'service "db" has no container to start'
+    assert none in project("start", code=1).err
+    assert "loader is missing dependency db" in project("restart", code=1).err
+    for verb in ("stop", "pause", "unpause"):
+        project(verb)
+    project.up()
+    project.ended("next")
+    project("down", "-t", "0")
+    for verb in (["start"], ["start", "db"], ["start", "other"]):
+        assert none in project(*verb, code=1).err
+    project.up()
+    project.ended("next")
+    project("stop")
+    project("rm", "-f", "db")
+    project("start", "other")
+    assert services(project)["other"] == "running"
+    ended = project.record("loader")["started"]
+    for verb, words in (("start loader", "loader is missing dependency db"), ("start waits", "waits is missing dependency db"),
+                        ("start", "is missing dependency db"), ("restart", "loader is missing dependency db"),
+                        ("restart db", "loader is missing dependency db")):
+        assert words in project(*verb.split(), code=1).err
+        assert project.record("loader")["started"] == ended, "it was started all the same"
+        assert services(project)["waits"] == ("running" if verb.startswith("restart") else "exited"), verb
+    project("restart", "loader")
+    project.up()
+    project("rm", "-fs", "loader")
+    pid = project.pid("waits")
+    assert "next is missing dependency loader" in project("restart", code=1).err
+    assert project.pid("waits") != pid, "the others were held up"
+
+
+def test_restart_takes_dependents_along_that_have_ended(project):
+    needy(project)
+    project.up()
+    project.ended("next")
+    before = {s: project.record(s)["started"] for s in ("loader", "next", "waits", "other")}
+    assert "next-1  Restarting" in project("--dry-run", "restart", "db").err
+    project("restart", "--no-deps", "db")
+    assert {s: project.record(s)["started"] for s in before} == before
+    project("restart", "db")
+    after = {s: project.record(s)["started"] for s in before}
+    assert {s for s in before if after[s] != before[s]} == {"loader", "next"} and after["loader"] < after["next"]
+    project.ended("next")
+
+
+def test_down_of_a_service_of_a_profile(project):
+    """Named it is known, whether it has a container or none."""
+    needy(project)
+    project.up("other")
+    project("down", "tool")
+    assert services(project) == {"db": "running", "other": "running"}
+    project.up("tool")
+    project("down", "-t", "0", "tool")
+    assert "tool" not in services(project)
+    assert "no such service: nobody" in project("down", "nobody", code=1).err
+
+
 def test_rm_stops_dependents_first(project):
     two(project, stop_grace_period="0s")
     project.up()
