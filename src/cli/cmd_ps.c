@@ -42,14 +42,14 @@ struct selection {
     const char *const *services;
     const char *const *status;
     const char *filter_status;     /* of --filter, NULL: none */
-    bool all, stopped;             /* one-offs too; stopped ones too */
+    bool all;                      /* one-offs and stopped ones too */
     const struct project *project; /* NULL: orphans are shown */
 };
 
 static bool is_selected(const struct selection *s, const struct container_record *c)
 {
     const char *status = container_status_name(c->status);
-    if (!container_in_services(c, s->services) || (c->oneoff && !s->all && !container_is_up(c)))
+    if (!container_in_services(c, s->services) || (c->oneoff && !s->all))
         return false;
     if (s->project && !project_service(s->project, c->service))
         return false;
@@ -58,7 +58,7 @@ static bool is_selected(const struct selection *s, const struct container_record
     bool wanted = !s->status[0];
     for (size_t i = 0; s->status[i] && !wanted; i++)
         wanted = streq(s->status[i], status);
-    return wanted && (s->stopped || container_is_up(c));
+    return wanted && (s->all || container_is_up(c));
 }
 
 static void print_services(const struct container_list *list, const struct selection *s)
@@ -88,7 +88,6 @@ static int run(struct cli *cli, const struct args *args, struct err *err)
     struct selection s = {
         .services = args->positional,
         .status = args_list(args, "status"),
-        .all = args_bool(args, "all"),
     };
     if (*filter) {
         if (!starts_with(filter, "status="))
@@ -98,7 +97,7 @@ static int run(struct cli *cli, const struct args *args, struct err *err)
                            (int)strcspn(filter, "="), filter);
         s.filter_status = filter + strlen("status=");
     }
-    s.stopped = s.all || s.filter_status || s.status[0];
+    s.all = args_bool(args, "all") || s.filter_status || s.status[0];
 
     char *name AUTOFREE = NULL;
     struct project *project = NULL;

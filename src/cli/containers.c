@@ -285,6 +285,29 @@ static char *networks_text(const struct container_record *c)
     return strbuf_detach(&out);
 }
 
+static void add_mount(struct strbuf *out, const char *name, bool whole)
+{
+    bool cut = !whole && strlen(name) > 15;
+    strbuf_addf(out, "%s%.*s%s", out->len ? "," : "", cut ? 14 : (int)strlen(name), name,
+                cut ? "…" : "");
+}
+
+/* The files that the service's secrets or configs come from. */
+static void add_files(struct strbuf *out, const struct container_record *c, const char *section,
+                      bool whole)
+{
+    const json_t *document = json_object_get(c->config, "document");
+    const json_t *service = json_object_get(json_object_get(document, "services"), c->service);
+    const json_t *objects = json_object_get(document, section);
+    size_t i;
+    json_t *use;
+    json_array_foreach (json_object_get(service, section), i, use) {
+        const char *file = jstr(json_object_get(objects, jstr(use, "source", "")), "file", NULL);
+        if (file)
+            add_mount(out, file, whole);
+    }
+}
+
 static char *mounts_text(const struct container_record *c, bool whole, size_t *volumes)
 {
     struct strbuf out = STRBUF_INIT;
@@ -292,12 +315,11 @@ static char *mounts_text(const struct container_record *c, bool whole, size_t *v
     for (size_t i = 0; i < c->mounts_n; i++) {
         const char *name = c->mounts[i].name ? c->mounts[i].name : c->mounts[i].source;
         *volumes += streq(c->mounts[i].type, "volume");
-        if (!name)
-            continue;
-        bool cut = !whole && strlen(name) > 15;
-        strbuf_addf(&out, "%s%.*s%s", out.len ? "," : "", cut ? 14 : (int)strlen(name), name,
-                    cut ? "…" : "");
+        if (name)
+            add_mount(&out, name, whole);
     }
+    add_files(&out, c, "secrets", whole);
+    add_files(&out, c, "configs", whole);
     return strbuf_detach(&out);
 }
 

@@ -30,6 +30,25 @@ bool format_value_true(const json_t *v)
     return false;
 }
 
+/* Lists of Docker's types are of structs, of which fmt.Print shows the values only: "{a b}". */
+static void item_text(const json_t *item, struct strbuf *out)
+{
+    const char *key;
+    json_t *member;
+    size_t i = 0;
+    if (!json_is_object(item)) {
+        format_value_text(item, out);
+        return;
+    }
+    strbuf_addch(out, '{');
+    json_object_foreach ((json_t *)item, key, member) {
+        if (i++)
+            strbuf_addch(out, ' ');
+        format_value_text(member, out);
+    }
+    strbuf_addch(out, '}');
+}
+
 /* As fmt.Print shows it: "[a b]", "map[k:v]". */
 void format_value_text(const json_t *v, struct strbuf *out)
 {
@@ -62,7 +81,7 @@ void format_value_text(const json_t *v, struct strbuf *out)
         json_array_foreach (v, i, item) {
             if (i)
                 strbuf_addch(out, ' ');
-            format_value_text(item, out);
+            item_text(item, out);
         }
         strbuf_addch(out, ']');
         break;

@@ -351,6 +351,9 @@ def test_run_detached(project):
     write(project, {"x": sleeper()})
     name = project("run", "-d", "x").out.strip()
     assert any(name in (r["id"], r["name"]) and r["status"] == "running" for r in project.records())
+    assert project("ps", "-q").out == "", "one-offs are shown with those that do not run"
+    for options in ("-a",), ("--status", "running"), ("--filter", "status=running"):
+        assert project("ps", "--format", "{{.Service}}", *options).out == "x\n"
 
 
 # --- the rest --------------------------------------------------------------------------------------
@@ -669,9 +672,22 @@ def test_ps_shows_exposed_ports_and_ranges(project):
         "53/udp, 9000/tcp, 127.0.0.1:41520-41522->41520-41522/tcp, 0.0.0.0:41510->80/tcp, [::]:41510->80/tcp")
     ports = [(p["URL"], p["TargetPort"], p["PublishedPort"], p["Protocol"]) for p in project.ps()[0]["Publishers"]]
     assert ports[0] == ("", 53, 0, "udp") and ("", 9000, 0, "tcp") in ports and ("0.0.0.0", 80, 41510, "tcp") in ports
+    assert project("ps", "--format", "{{.Publishers}}").out.startswith("[{ 53 0 udp} {0.0.0.0 80 41510 tcp} {:: 80 41510 tcp}")
     assert project("port", "x", "9000", code=1).err.startswith("no port 9000/tcp for container")
     project("stop", "-t", "0")
     assert project("ps", "-a", "--format", "{{.Ports}}").out.strip() == ""
+
+
+def test_ps_shows_files_of_secrets_and_configs_as_mounts(project):
+    project.write("file", "")
+    project.file("""
+        services: {x: {image: base, init: true, command: sleep 60, volumes: [/data], secrets: [s], configs: [c, text]}}
+        secrets: {s: {file: ./file}}
+        configs: {c: {file: ./file}, text: {content: some}}
+        """)
+    project.up()
+    mounts = project("ps", "--no-trunc", "--format", "{{.Mounts}}").out.strip().split(",")
+    assert len(mounts[0]) == 64 and mounts[1:] == [str(project.dir / "file")] * 2
 
 
 @pytest.mark.parametrize("runtime", ["crun", "runc"])
