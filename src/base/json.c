@@ -2,6 +2,7 @@
 
 #include "base/fs.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 
 enum { JSON_FILE_MAX = 64 << 20 };
 
@@ -28,17 +29,31 @@ bool jbool(const json_t *o, const char *key, bool fallback)
     return json_is_boolean(j) ? json_is_true(j) : fallback;
 }
 
+json_t *json_text(const char *s)
+{
+    if (!s || utf8_is_valid(s))
+        return json_string(s);
+    char *clean AUTOFREE = utf8_clean(s);
+    return json_string(clean);
+}
+
+void jput(json_t *o, const char *key, json_t *take_value)
+{
+    char *clean AUTOFREE = utf8_is_valid(key) ? NULL : utf8_clean(key);
+    json_object_set_new(o, clean ? clean : key, take_value);
+}
+
 void jset_str(json_t *o, const char *key, const char *value)
 {
     if (value)
-        json_object_set_new(o, key, json_string(value));
+        jput(o, key, json_text(value));
 }
 
 json_t *jarray_from_strv(const char *const *v)
 {
     json_t *a = json_array();
     for (size_t i = 0; v && v[i]; i++)
-        json_array_append_new(a, json_string(v[i]));
+        json_array_append_new(a, json_text(v[i]));
     return a;
 }
 

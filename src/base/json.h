@@ -16,7 +16,12 @@ const char *jstr(const json_t *o, const char *key, const char *fallback);
 json_int_t jint(const json_t *o, const char *key, json_int_t fallback);
 bool jbool(const json_t *o, const char *key, bool fallback);
 
-/* Sets a string member; a NULL value sets nothing. */
+/* A string, NULL for NULL. Bytes that are not UTF-8 become U+FFFD, as Go's encoder and so the reference
+ * has it: jansson would give none at all. */
+json_t *json_text(const char *s);
+/* Sets a member, whose key is as json_text() takes it. */
+void jput(json_t *o, const char *key, json_t *take_value);
+/* Sets a string member, as json_text() makes it; a NULL value sets nothing. */
 void jset_str(json_t *o, const char *key, const char *value);
 /* A new array of strings from a NULL-terminated vector (NULL: empty array). */
 json_t *jarray_from_strv(const char *const *v);

@@ -74,6 +74,20 @@ void strbuf_setlen(struct strbuf *sb, size_t n)
     sb->buf[n] = '\0';
 }
 
+void strbuf_add_base64(struct strbuf *sb, const void *data, size_t n)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const unsigned char *p = data;
+    for (size_t i = 0; i < n; i += 3) {
+        unsigned v = (unsigned)p[i] << 16 | (i + 1 < n ? (unsigned)p[i + 1] << 8 : 0) |
+                     (i + 2 < n ? p[i + 2] : 0);
+        strbuf_addch(sb, digits[v >> 18]);
+        strbuf_addch(sb, digits[v >> 12 & 63]);
+        strbuf_addch(sb, i + 1 < n ? digits[v >> 6 & 63] : '=');
+        strbuf_addch(sb, i + 2 < n ? digits[v & 63] : '=');
+    }
+}
+
 void strbuf_consume(struct strbuf *sb, size_t n)
 {
     if (n > sb->len)

@@ -24,6 +24,8 @@ void strbuf_addch(struct strbuf *sb, char c);
 void strbuf_addf(struct strbuf *sb, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void strbuf_vaddf(struct strbuf *sb, const char *fmt, va_list ap)
     __attribute__((format(printf, 2, 0)));
+/* Standard base64, with padding. */
+void strbuf_add_base64(struct strbuf *sb, const void *data, size_t n);
 /* Cuts to n bytes; n <= len. */
 void strbuf_setlen(struct strbuf *sb, size_t n);
 /* Removes the first n bytes; n <= len. */

@@ -20,7 +20,7 @@ static json_t *list_of(const struct strings *s)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < s->n; i++)
-        json_array_append_new(list, json_string(s->v[i]));
+        json_array_append_new(list, json_text(s->v[i]));
     return list;
 }
 
@@ -30,7 +30,7 @@ __attribute__((format(printf, 2, 3))) static void append(json_t *list, const cha
     va_start(ap, fmt);
     char *text AUTOFREE = xvasprintf(fmt, ap);
     va_end(ap);
-    json_array_append_new(list, json_string(text));
+    json_array_append_new(list, json_text(text));
 }
 
 static int compare_keys(const void *a, const void *b)
@@ -57,7 +57,7 @@ static json_t *sorted(json_t *take)
 static void add_value(json_t *o, const char *key, const char *value)
 {
     if (value)
-        json_object_set_new(o, key, json_string(value));
+        json_object_set_new(o, key, json_text(value));
 }
 
 static json_t *contexts(const struct build *b)
@@ -147,7 +147,7 @@ static json_t *hosts_of(const struct build *b)
         char *host AUTOFREE = xstrndup(text, n);
         const char *address = text[n] ? text + n + 1 : "", *had = jstr(o, host, NULL);
         char *both AUTOFREE = had ? xasprintf("%s,%s", had, address) : xstrdup(address);
-        json_object_set_new(o, host, json_string(both));
+        json_object_set_new(o, host, json_text(both));
     }
     return sorted(o);
 }
@@ -165,7 +165,7 @@ static json_t *entitlements_of(const struct service *s, const struct node *secti
     json_t *list = json_array();
     for (size_t i = 0; node_is(given, NODE_SEQUENCE) && i < given->count; i++)
         if (node_is(given->items[i], NODE_STRING))
-            json_array_append_new(list, json_string(given->items[i]->string));
+            json_array_append_new(list, json_text(given->items[i]->string));
     if (s->build->privileged)
         json_array_append_new(list, json_string("security.insecure"));
     return list;
@@ -205,7 +205,7 @@ static json_t *target_of(const struct bake *bake, size_t i)
     put(t, "args", args_of(b, bake->flags));
     put(t, "labels", labels_of(bake->project, s));
     json_t *tags = list_of(&b->tags);
-    json_array_append_new(tags, json_string(bake->names[i]));
+    json_array_append_new(tags, json_text(bake->names[i]));
     put(t, "tags", tags);
     put(t, "cache-from", list_of(&b->cache_from));
     put(t, "cache-to", list_of(&b->cache_to));
@@ -242,7 +242,7 @@ json_t *bake_json(const struct bake *bake)
         if (!p->services[i].build || !(bake->shown[i] || bake->selected[i]))
             continue;
         if (bake->selected[i])
-            json_array_append_new(group, json_string(p->services[i].name));
+            json_array_append_new(group, json_text(p->services[i].name));
         json_object_set_new(targets, p->services[i].name, target_of(bake, i));
     }
     return json_pack("{s:{s:{s:o}},s:o}", "group", "default", "targets", group, "target", targets);

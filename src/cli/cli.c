@@ -353,7 +353,7 @@ void cli_print_error(const struct cli *cli, const struct err *err)
         return;
     struct strbuf out AUTOBUF = STRBUF_INIT;
     if (cli->progress == PROGRESS_JSON) {
-        json_t *j AUTOJSON = json_pack("{s:b, s:s}", "error", 1, "message", err->msg);
+        json_t *j AUTOJSON = json_pack("{s:b, s:o}", "error", 1, "message", json_text(err->msg));
         char *text AUTOFREE = j ? json_dumps(j, JSON_COMPACT) : NULL;
         strbuf_addf(&out, "%s\n", text ? text : err->msg);
     } else {

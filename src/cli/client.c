@@ -87,7 +87,7 @@ void request_int(json_t *request, const char *name, int64_t value)
 void request_str(json_t *request, const char *name, const char *value)
 {
     if (value)
-        request_json(request, name, json_string(value));
+        request_json(request, name, json_text(value));
 }
 
 static int connect_client(struct client *c, uv_loop_t *loop, bool start, struct err *err);
@@ -251,8 +251,6 @@ static int connect_client(struct client *c, uv_loop_t *loop, bool start, struct 
 {
     int fd AUTOCLOSE = -1;
     char *text AUTOFREE = json_dumps(c->request, JSON_COMPACT);
-    if (!text)
-        return err_set(err, ERR_INVALID, "a request that is not valid UTF-8");
     char *line AUTOFREE = xasprintf("%s\n", text);
     if (control_connect(c->paths, c->project, start, &fd, err) < 0)
         return -1;

@@ -256,8 +256,6 @@ static int refused(const struct exec *e, struct err *err)
 static void tell(const struct exec *e, const struct paths *paths, const char *key,
                  json_t *take_value)
 {
-    if (!take_value)
-        return; /* not UTF-8 */
     char *text AUTOFREE = message(e, key, take_value);
     int fd AUTOCLOSE = -1;
     if (!text || control_connect(paths, e->o->project, false, &fd, NULL) < 0)
@@ -270,7 +268,7 @@ static void tell_start(struct exec *e, const struct paths *paths)
 {
     char *text AUTOFREE = exec_text(e->o->command);
     random_hex(32, e->id);
-    tell(e, paths, "exec", json_string(text));
+    tell(e, paths, "exec", json_text(text));
 }
 
 /* ---- waiting */

@@ -19,7 +19,7 @@ static void put_mark(json_t *o, const struct mark *mark)
 {
     if (!mark->file)
         return;
-    json_object_set_new(o, "file", json_string(mark->file));
+    json_object_set_new(o, "file", json_text(mark->file));
     json_object_set_new(o, "line", json_integer(mark->line));
     json_object_set_new(o, "column", json_integer(mark->col));
 }
@@ -45,7 +45,7 @@ static json_t *step_to_json(const struct explain_step *step)
     if (step->value)
         json_object_set_new(o, "value", node_to_json(step->value));
     if (step->text)
-        json_object_set_new(o, "text", json_string(step->text));
+        json_object_set_new(o, "text", json_text(step->text));
     json_t *via = json_array(), *variables = json_array();
     for (size_t i = 0; i < step->ways_n; i++) {
         json_t *way = json_pack("{s:s}", "how", step->ways[i].how);

@@ -106,8 +106,7 @@ static char *text_of(const json_t *v)
 
 static json_t *text_value(const char *s)
 {
-    json_t *j = json_string(s);
-    return j ? j : json_string("");
+    return json_text(s);
 }
 
 static json_t *func_json(json_t *const *args, size_t n)

@@ -34,7 +34,7 @@ const struct progress_view progress_plain = {
 static void set_if(json_t *j, const char *key, const char *value)
 {
     if (value && *value)
-        json_object_set_new(j, key, json_string_nocheck(value));
+        json_object_set_new(j, key, json_text(value));
 }
 
 static void json_event(struct progress *p, const struct progress_item *item)

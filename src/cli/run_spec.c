@@ -18,10 +18,10 @@ json_t *environment_of(const char *const *items)
     for (; *items; items++) {
         const char *own = strchr(*items, '=') ? NULL : getenv(*items);
         if (strchr(*items, '=')) {
-            json_array_append_new(out, json_string(*items));
+            json_array_append_new(out, json_text(*items));
         } else if (own) {
             char *pair AUTOFREE = xasprintf("%s=%s", *items, own);
-            json_array_append_new(out, json_string(pair));
+            json_array_append_new(out, json_text(pair));
         }
     }
     return out;
@@ -45,7 +45,7 @@ static int add_env_files(const char *const *files, json_t *out, struct err *err)
     map_foreach (&vars.vars, it) {
         const struct env_value *v = it->value;
         char *pair AUTOFREE = xasprintf("%s=%s", it->key, v->value);
-        json_array_append_new(out, json_string(pair));
+        json_array_append_new(out, json_text(pair));
     }
     env_release(&vars);
     env_release(&shell);

@@ -299,8 +299,8 @@ static void tell_kept(const struct container *c)
 {
     char *text AUTOFREE = xasprintf("container %s cannot be removed: %s", c->record.name,
                                     c->fault.msg);
-    json_t *o AUTOJSON = json_pack("{s:s, s:s, s:s}", "event", "warning", "message", text, "id",
-                                   c->record.id);
+    json_t *o AUTOJSON = json_pack("{s:s, s:o, s:s}", "event", "warning", "message",
+                                   json_text(text), "id", c->record.id);
     server_broadcast(c->engine->server, o);
 }
 

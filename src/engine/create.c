@@ -44,7 +44,7 @@ static json_t *labels_of(const struct container_spec *spec, const char *hash)
     json_t *labels = json_object();
     for (size_t i = 0; i < s->labels.n; i++)
         json_object_set_new(labels, s->labels.v[i].key,
-                            json_string(s->labels.v[i].value ? s->labels.v[i].value : ""));
+                            json_text(s->labels.v[i].value ? s->labels.v[i].value : ""));
     if (spec->labels)
         json_object_update(labels, (json_t *)spec->labels);
     char number[16];

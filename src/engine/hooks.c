@@ -42,8 +42,7 @@ static void tell_line(struct hook_output *o)
 {
     json_t *event AUTOJSON = json_pack("{s:s, s:s, s:s, s:s}", "event", "hook", "id", o->id, "name",
                                        o->name, "service", o->service);
-    json_t *text = json_string(o->line.buf);
-    json_object_set_new(event, "text", text ? text : json_string("(not UTF-8)"));
+    jset_str(event, "text", o->line.buf);
     server_broadcast(o->engine->server, event);
     strbuf_setlen(&o->line, 0);
 }

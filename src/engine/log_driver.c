@@ -342,7 +342,7 @@ static json_t *labels_of(const struct container_record *c, const struct image_co
 {
     json_t *all = json_object();
     for (size_t i = 0; i < image->labels_n; i++)
-        json_object_set_new(all, image->labels[i].key, json_string(image->labels[i].value));
+        json_object_set_new(all, image->labels[i].key, json_text(image->labels[i].value));
     json_object_update(all, c->labels);
     return all;
 }
@@ -354,12 +354,12 @@ static json_t *variables_of(const struct service *s, const struct image_config *
         const char *eq = strchr(image->env[i], '=');
         char *key AUTOFREE = xstrndup(image->env[i], eq ? (size_t)(eq - image->env[i]) : 0);
         if (eq)
-            json_object_set_new(all, key, json_string(eq + 1));
+            json_object_set_new(all, key, json_text(eq + 1));
     }
     for (size_t i = 0; i < s->environment.n; i++) {
         const struct key_value *kv = &s->environment.v[i];
         if (kv->value)
-            json_object_set_new(all, kv->key, json_string(kv->value));
+            json_object_set_new(all, kv->key, json_text(kv->value));
         else
             json_object_del(all, kv->key);
     }

@@ -97,8 +97,9 @@ static void operation_finish(struct operation *op)
     if (op->client) {
         if (op->failure.msg) {
             int exit_code = op->failure.exit_code ? op->failure.exit_code : 1;
-            operation_send(op, json_pack("{s:s, s:s, s:i, s:O*}", "event", "error", "message",
-                                         op->failure.msg, "exit", exit_code, "path", op->culprit));
+            operation_send(op, json_pack("{s:s, s:o, s:i, s:O*}", "event", "error", "message",
+                                         json_text(op->failure.msg), "exit", exit_code, "path",
+                                         op->culprit));
             client_finish(op->client, false);
         } else {
             operation_send(
@@ -206,7 +207,7 @@ void operation_warn(struct operation *op, const char *fmt, ...)
     va_start(ap, fmt);
     char *text AUTOFREE = xvasprintf(fmt, ap);
     va_end(ap);
-    operation_send(op, json_pack("{s:s, s:s}", "event", "warning", "message", text));
+    operation_send(op, json_pack("{s:s, s:o}", "event", "warning", "message", json_text(text)));
 }
 
 void operation_fail(struct operation *op, struct err *err)

@@ -128,8 +128,8 @@ void client_finish(struct client *c, bool keep)
 
 static void refuse(struct client *c, const char *message)
 {
-    json_t *o AUTOJSON = json_pack("{s:s, s:s, s:i}", "event", "error", "message", message, "exit",
-                                   1);
+    json_t *o AUTOJSON = json_pack("{s:s, s:o, s:i}", "event", "error", "message",
+                                   json_text(message), "exit", 1);
     client_send(c, o);
     client_finish(c, false);
 }

@@ -7,7 +7,9 @@
 #include <string.h>
 
 #include "base/fs.h"
+#include "base/json.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "base/vec.h"
 
 enum { LINE_MAX_SHOWN = 160, WORD_MAX = 40, MESSAGE_MAX = 1000, SOURCE_MAX = 32 << 20 };
@@ -52,20 +54,6 @@ static bool same_item(const struct diag_item *it, enum diag_level level, const s
     return it->level == level && it->line == mark->line && it->col == mark->col &&
            !it->file == !mark->file && (!it->file || streq(it->file, mark->file)) &&
            streq(it->msg, msg);
-}
-
-/* Bytes of the UTF-8 character at s, which is NUL-terminated; 0: none. */
-static size_t utf8_length(const char *s)
-{
-    const unsigned char *p = (const unsigned char *)s;
-    size_t n = *p < 0x80 ? 1 : *p < 0xc2 ? 0 : *p < 0xe0 ? 2 : *p < 0xf0 ? 3 : *p < 0xf5 ? 4 : 0;
-    for (size_t i = 1; i < n; i++)
-        if ((p[i] & 0xc0) != 0x80)
-            return 0;
-    /* what is longer than it must be, surrogates, over U+10FFFF */
-    bool bad = (*p == 0xe0 && p[1] < 0xa0) || (*p == 0xed && p[1] > 0x9f) ||
-               (*p == 0xf0 && p[1] < 0x90) || (*p == 0xf4 && p[1] > 0x8f);
-    return bad ? 0 : n;
 }
 
 /* A value in a message may be of any length. */
@@ -342,14 +330,14 @@ static json_t *item_to_json(const struct diag_item *it)
     if (it->file) {
         char *file AUTOFREE = xstrdup(it->file);
         make_printable(file);
-        json_object_set_new(j, "file", json_string(file));
+        json_object_set_new(j, "file", json_text(file));
     }
     if (it->line) {
         json_object_set_new(j, "line", json_integer(it->line));
         json_object_set_new(j, "column", json_integer(it->col));
     }
     if (it->hint)
-        json_object_set_new(j, "hint", json_string(it->hint));
+        json_object_set_new(j, "hint", json_text(it->hint));
     return j;
 }
 

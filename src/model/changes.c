@@ -9,7 +9,7 @@ json_t *changes_path(const char *first, ...)
     va_list ap;
     va_start(ap, first);
     for (const char *s = first; s; s = va_arg(ap, const char *))
-        json_array_append_new(path, json_string_nocheck(s));
+        json_array_append_new(path, json_text(s));
     va_end(ap);
     return path;
 }
@@ -37,11 +37,11 @@ static void compare_objects(json_t *list, const json_t *path, const json_t *a, c
     const char *key;
     json_t *value;
     json_object_foreach ((json_t *)a, key, value) {
-        json_t *inner AUTOJSON = below(path, json_string_nocheck(key));
+        json_t *inner AUTOJSON = below(path, json_text(key));
         changes_add(list, inner, value, json_object_get(b, key));
     }
     json_object_foreach ((json_t *)b, key, value) {
-        json_t *inner AUTOJSON = below(path, json_string_nocheck(key));
+        json_t *inner AUTOJSON = below(path, json_text(key));
         if (!json_object_get(a, key))
             changes_add(list, inner, NULL, value);
     }

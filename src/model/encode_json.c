@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/utf8.h"
 #include "model/encode.h"
 #include "model/sink.h"
 
@@ -48,7 +49,9 @@ static void put_text(struct json_sink *s, const char *text)
             strbuf_addf(out, "\\u20%02x", p[2] - 0x80);
             p += 2;
         } else {
-            strbuf_addch(out, (char)*p);
+            size_t n = utf8_length((const char *)p);
+            strbuf_add(out, n ? (const char *)p : "\xef\xbf\xbd", n ? n : 3); /* U+FFFD */
+            p += n ? n - 1 : 0;
             if (*p == '$' && !(s->sink.flags & ENCODE_KEEP_DOLLAR))
                 strbuf_addch(out, '$');
         }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "file/scalar.h"
 #include "model/encode.h"
 #include "model/sink.h"
@@ -206,10 +207,30 @@ static bool is_simple_word(const char *text)
                         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./")];
 }
 
+/* Bytes that are no text; more than a line of them as go-yaml folds them. */
+static void put_binary(const struct yaml_sink *s, const char *text)
+{
+    enum { LINE = 70 };
+    struct strbuf all AUTOBUF = STRBUF_INIT, folded AUTOBUF = STRBUF_INIT;
+    strbuf_add_base64(&all, text, strlen(text));
+    strbuf_addstr(s->sink.out, "!!binary ");
+    if (all.len < LINE) {
+        strbuf_addstr(s->sink.out, all.buf);
+        return;
+    }
+    for (size_t i = 0; i < all.len; i += LINE)
+        strbuf_addf(&folded, "%.*s\n", LINE, all.buf + i);
+    put_literal(s, folded.buf);
+}
+
 static void put_string(const struct yaml_sink *s, const char *text, bool key)
 {
     if (is_simple_word(text)) {
         strbuf_addstr(s->sink.out, text);
+        return;
+    }
+    if (!utf8_is_valid(text)) {
+        put_binary(s, text);
         return;
     }
     struct analysis a = analyze(text);

@@ -4,19 +4,6 @@
 
 #include "base/mem.h"
 
-/* Variables of the shell may hold any bytes, JSON only UTF-8. */
-static json_t *text_to_json(const char *s)
-{
-    json_t *j = json_string(s);
-    if (j)
-        return j;
-    char *clean AUTOFREE = xstrdup(s);
-    for (char *p = clean; *p; p++)
-        if ((unsigned char)*p >= 0x80)
-            *p = '?';
-    return json_string(clean);
-}
-
 json_t *node_to_json(const struct node *n)
 {
     switch (n->kind) {
@@ -29,7 +16,7 @@ json_t *node_to_json(const struct node *n)
     case NODE_FLOAT:
         return isfinite(node_number(n)) ? json_real(node_number(n)) : json_null();
     case NODE_STRING:
-        return text_to_json(n->string);
+        return json_text(n->string);
     case NODE_SEQUENCE: {
         json_t *a = json_array();
         for (size_t i = 0; i < n->count; i++)
@@ -39,7 +26,7 @@ json_t *node_to_json(const struct node *n)
     case NODE_MAPPING: {
         json_t *o = json_object();
         for (size_t i = 0; i < n->count; i++)
-            json_object_set_new_nocheck(o, n->pairs[i].key, node_to_json(n->pairs[i].value));
+            jput(o, n->pairs[i].key, node_to_json(n->pairs[i].value));
         return o;
     }
     }

@@ -23,7 +23,7 @@ static json_t *mark_to_json(struct places *s, const struct mark *m)
         return json_null();
     size_t i = (size_t)map_get(&s->seen, m->file);
     if (!i) {
-        json_array_append_new(s->files, json_string_nocheck(m->file));
+        json_array_append_new(s->files, json_text(m->file));
         i = json_array_size(s->files);
         map_set(&s->seen, m->file, (void *)i);
     }
@@ -39,7 +39,7 @@ static json_t *marks_to_json(struct places *s, const struct node *map, int depth
         json_array_append_new(at, mark_to_json(s, &pair->key_mark));
         if (depth < MARK_DEPTH && pair->value->kind == NODE_MAPPING)
             json_array_append_new(at, marks_to_json(s, pair->value, depth + 1));
-        json_object_set_new_nocheck(j, pair->key, at);
+        jput(j, pair->key, at);
     }
     return j;
 }
@@ -72,7 +72,7 @@ static json_t *strings_to_json(const struct strings *s)
 {
     json_t *j = json_array();
     for (size_t i = 0; i < s->n; i++)
-        json_array_append_new(j, json_string_nocheck(s->v[i]));
+        json_array_append_new(j, json_text(s->v[i]));
     return j;
 }
 
@@ -94,8 +94,8 @@ json_t *project_to_json(const struct project *p)
     map_release(&s.seen);
     json_t *j = json_object();
     json_object_set_new(j, "document", node_to_json(p->document));
-    json_object_set_new(j, "working_dir", json_string_nocheck(p->working_dir));
-    json_object_set_new(j, "separator", json_string_nocheck(p->separator));
+    json_object_set_new(j, "working_dir", json_text(p->working_dir));
+    json_object_set_new(j, "separator", json_text(p->separator));
     json_object_set_new(j, "files", strings_to_json(&p->files));
     json_object_set_new(j, "env_files", strings_to_json(&p->env_files));
     json_object_set_new(j, "disabled", strings_to_json(&p->disabled));

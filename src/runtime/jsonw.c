@@ -3,17 +3,7 @@
 #include <stddef.h>
 #include <string.h>
 
-static size_t utf8_length(const unsigned char *s)
-{
-    size_t want = s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : s[0] < 0xf5 ? 4 : 0;
-    for (size_t i = 1; i < want; i++)
-        if ((s[i] & 0xc0) != 0x80)
-            return 0;
-    if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
-        (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
-        return 0;
-    return want;
-}
+#include "base/utf8.h"
 
 static void put_string(struct strbuf *out, const char *text)
 {
@@ -33,7 +23,7 @@ static void put_string(struct strbuf *out, const char *text)
         } else if (*s < 0x20) {
             strbuf_addf(out, "\\u%04x", *s++);
         } else {
-            size_t n = utf8_length(s);
+            size_t n = utf8_length((const char *)s);
             strbuf_add(out, n ? (const char *)s : "\\ufffd", n ? n : 6);
             s += n ? n : 1;
         }

@@ -141,22 +141,6 @@ static size_t enosys_block(const struct library *l, const char *arch, struct soc
     return n;
 }
 
-static char *base64(const unsigned char *p, size_t n)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    char *out = xmalloc((n + 2) / 3 * 4 + 1), *o = out;
-    for (size_t i = 0; i < n; i += 3) {
-        unsigned v = (unsigned)p[i] << 16 | (i + 1 < n ? (unsigned)p[i + 1] << 8 : 0) |
-                     (i + 2 < n ? p[i + 2] : 0);
-        *o++ = digits[v >> 18];
-        *o++ = digits[v >> 12 & 63];
-        *o++ = i + 1 < n ? digits[v >> 6 & 63] : '=';
-        *o++ = i + 2 < n ? digits[v & 63] : '=';
-    }
-    *o = '\0';
-    return out;
-}
-
 /* Prologue and compiled filter; heap, base64. */
 static char *assemble(const struct library *l, const void *ctx)
 {
@@ -172,7 +156,11 @@ static char *assemble(const struct library *l, const void *ctx)
     if (got <= 0 || (size_t)got % sizeof(struct sock_filter))
         return NULL;
     bytes += (size_t)got;
-    return bytes / sizeof(struct sock_filter) > BPF_MAXINSNS ? NULL : base64(program, bytes);
+    if (bytes / sizeof(struct sock_filter) > BPF_MAXINSNS)
+        return NULL;
+    struct strbuf text = STRBUF_INIT;
+    strbuf_add_base64(&text, program, bytes);
+    return strbuf_detach(&text);
 }
 
 static char *compile(const struct library *l, caps c)

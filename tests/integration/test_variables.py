@@ -1,8 +1,11 @@
 """The variables that docker compose reads: from the environment, and from .env where it does so too."""
 
 import json
+import shutil
 
 import pytest
+
+from test_network import sleeper, write
 
 ONE = {"services": {"one": {"image": "base", "command": ["sleep", "600"], "init": True}}}
 TWO = {"services": {"two": {"image": "base", "profiles": ["extra"]}}}
@@ -93,3 +96,24 @@ def test_parallel_limit(project):
     project("up", "-d", env={"COMPOSE_PARALLEL_LIMIT": "1"})
     assert len(project.ps()) == 3
     project("down", "-t", "0")
+
+
+def test_bytes_that_are_not_utf8(project):
+    """They come as U+FFFD, as from Go's encoder; all else of the value stays."""
+    bad, good = "bad\udcff", "bad\N{REPLACEMENT CHARACTER}"
+    write(project, {"x": sleeper(environment={"V": "$V"})})
+    project.env["V"] = bad
+    assert 'V: !!binary YmFk/w==' in project("config").out
+    assert json.loads(project("config", "--format", "json").out)["services"]["x"]["environment"]["V"] == good
+    project.up()
+    assert project.sh("x", "echo $V") == good
+    assert "Running" in project.up().err, "the same configuration"
+    for verb in (["exec", "-T"], ["run", "--rm", "-T"]):
+        said = project(*verb, "-e", f"Q={bad}", "-e", "V", "-w", f"/tmp/{bad}" if verb[0] == "run" else "/tmp", "x",
+                       "sh", "-c", 'echo "$Q $V $1"; pwd', "sh", f"2{bad}").out.split()
+        assert said == [good, good, f"2{good}", f"/tmp/{good}" if verb[0] == "run" else "/tmp"]
+    folder = project.dir / bad
+    folder.mkdir()
+    shutil.copy(project.dir / "compose.yaml", folder)
+    for command in (["create"], ["up", "-d"], ["run", "--rm", "-T", "x", "true"], ["down", "-t", "0"]):
+        project(*command, cwd=folder)

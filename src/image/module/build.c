@@ -612,7 +612,7 @@ static void set_labels(json_t *labels, const struct key_values *list)
 {
     for (size_t i = 0; i < list->n; i++)
         json_object_set_new(labels, list->v[i].key,
-                            json_string(list->v[i].value ? list->v[i].value : ""));
+                            json_text(list->v[i].value ? list->v[i].value : ""));
 }
 
 /* Layers upon nothing are the same for all platforms, and so buildah takes them from its cache with

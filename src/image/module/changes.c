@@ -76,11 +76,11 @@ static void set_env(json_t *config, const char *name, const char *value)
     json_array_foreach (list, i, item) {
         const char *has = json_string_value(item);
         if (has && !strncmp(has, name, n) && has[n] == '=') {
-            json_array_set_new(list, i, json_string(text));
+            json_array_set_new(list, i, json_text(text));
             return;
         }
     }
-    json_array_append_new(list, json_string(text));
+    json_array_append_new(list, json_text(text));
 }
 
 /* "A=1 B=2", or the old form "A the rest". */
@@ -110,7 +110,7 @@ static int pairs(const char *rest, void (*set)(json_t *, const char *, const cha
 
 static void set_label(json_t *config, const char *name, const char *value)
 {
-    json_object_set_new(object_member(config, "Labels"), name, json_string(value));
+    json_object_set_new(object_member(config, "Labels"), name, json_text(value));
 }
 
 static int change_set(json_t *config, const char *key, const char *rest)
@@ -186,7 +186,7 @@ static int change_string(json_t *config, const char *key, const char *rest)
     char *word AUTOFREE = next_word(&p);
     if (!word)
         return -1;
-    json_object_set_new(config, key, json_string(word));
+    json_object_set_new(config, key, json_text(word));
     return 0;
 }
 
@@ -197,7 +197,7 @@ static int change_on_build(json_t *config, const char *rest)
         list = json_array();
         json_object_set_new(config, "OnBuild", list);
     }
-    json_array_append_new(list, json_string(rest));
+    json_array_append_new(list, json_text(rest));
     return 0;
 }
 
