@@ -431,7 +431,7 @@ static bool says_it_runs(const struct container_record *c)
     return c->status == CONTAINER_RUNNING || c->status == CONTAINER_PAUSED;
 }
 
-/* Whoever looked after it may have written its end down, and gone, since we read. */
+/* Has its end been written down since we read? */
 static bool read_again(const struct paths *p, struct container_record *c)
 {
     struct container_record now;
@@ -458,7 +458,8 @@ static void record_catch_up(const struct paths *p, struct container_record *c)
                 st.phase == MONITOR_EXITED;
     /* A monitor that came late does not know the code, but the supervisor may. */
     bool known = told && st.exit_code >= 0;
-    if (!known && (is_looked_after(p, c) || read_again(p, c)))
+    /* Somebody may write the end down, and what was noted of it go, before each look. */
+    if (!known && (read_again(p, c) || is_looked_after(p, c) || read_again(p, c)))
         return;
     c->status = CONTAINER_EXITED;
     c->exit_code = known ? st.exit_code : 137;

@@ -245,6 +245,15 @@ static enum verdict judge_ready(struct operation *op, struct slot *slot, struct 
     return judge_slot(op, slot, DEPENDS_HEALTHY, err);
 }
 
+/* What has ended in this moment may have failed: its monitor will say. */
+static bool has_ending(const struct up *up)
+{
+    vec_foreach (&up->creation.slots, slot)
+        if (container_is_ending(slot->c))
+            return true;
+    return false;
+}
+
 static bool step_wait(struct operation *op, struct up *up)
 {
     bool pending = false;
@@ -265,7 +274,7 @@ static bool step_wait(struct operation *op, struct up *up)
             return true;
         }
     }
-    return !pending || op->cancelled;
+    return op->cancelled || (!pending && (op->expired || !has_ending(up)));
 }
 
 /* --- the operation --- */
