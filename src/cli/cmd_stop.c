@@ -1,4 +1,3 @@
-#include "base/mem.h"
 #include "cli/client.h"
 #include "cli/command.h"
 #include "cli/lifecycle.h"
@@ -11,13 +10,16 @@ static const struct option options[] = {
 
 static int run(struct cli *cli, const struct args *args, struct err *err)
 {
+    struct lifecycle l;
     json_t *request AUTOJSON = request_new("stop", NULL);
     lifecycle_timeout(args, request);
-    char *name AUTOFREE = NULL;
-    if (cli_project_name(cli, &name, args->positional, err) < 0)
-        return -1;
-    int rc = lifecycle_run(cli, args, request, "Stopping", err);
-    return rc == 0 ? providers_stop(cli, name, args->positional, err) : rc;
+    int rc = lifecycle_load(&l, cli, args, err);
+    if (rc == 0)
+        rc = lifecycle_send(&l, request, "Stopping", err);
+    if (rc == 0)
+        rc = providers_stop(cli, l.name, args->positional, err);
+    lifecycle_release(&l);
+    return rc;
 }
 
 const struct command cmd_stop = {
