@@ -499,6 +499,13 @@ static void runner_init(struct runner *r, struct cli *cli, struct image_jobs *jo
     progress_ticker_start(&r->ticker, &r->loop, &r->progress);
 }
 
+static void tell_skipped(struct progress *p, char **names)
+{
+    for (size_t i = 0; names && names[i]; i++)
+        progress_event(
+            p, &(struct progress_event){.id = names[i], .text = "Skipped", .state = PROGRESS_DONE});
+}
+
 /* The first failure that counts. */
 static int outcome(struct runner *r, struct err *err)
 {
@@ -546,6 +553,7 @@ static int rehearse_jobs(struct cli *cli, struct image_jobs *jobs, const char *t
 {
     struct progress p;
     progress_init(&p, cli, title);
+    tell_skipped(&p, jobs->skipped);
     for (size_t i = 0; i < jobs->n; i++)
         rehearse_job(&p, &jobs->v[i]);
     progress_flush(&p);
@@ -557,15 +565,16 @@ int image_jobs_run(struct cli *cli, struct image_jobs *jobs, const char *title, 
 {
     static const struct build_flags no_flags;
     struct runner r = {0};
-    if (!jobs->n)
+    if (!jobs->n && !jobs->skipped)
         return 0;
-    if (cli->dry_run && jobs->v[0].kind != JOB_RESOLVE)
+    if (!jobs->n || (cli->dry_run && jobs->v[0].kind != JOB_RESOLVE))
         return rehearse_jobs(cli, jobs, title);
     if (!jobs->build)
         jobs->build = &no_flags;
     if (cli_store(cli, &r.store, err) < 0)
         return -1;
     runner_init(&r, cli, jobs, title);
+    tell_skipped(&r.progress, jobs->skipped);
     start_more(&r);
     uv_run(&r.loop, UV_RUN_DEFAULT);
     uv_loop_close(&r.loop);

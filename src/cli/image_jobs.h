@@ -38,6 +38,8 @@ struct image_jobs {
     size_t n;
     const struct build_flags *build;
     bool quiet_pull; /* transfers are not shown */
+    char *
+        *skipped; /* names of services that there is nothing to do for, to be told so; NULL: none */
 };
 
 /* Runs all; title of the progress. -1: the first failure of a job that must not fail, or cancelled

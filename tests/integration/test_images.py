@@ -534,10 +534,14 @@ def test_push(project, registry, make_project):
           x: {{image: '{x}', build: {{context: ., tags: ['{registry.host}/x:also']}}, depends_on: [y]}}
           y: {{image: '{y}', build: .}}
           z: {{image: 'base'}}
+          unnamed: {{build: .}}
         """)
+    assert project("push", "z", "unnamed").err.split("\n") == [" unnamed Skipped ", " z Skipped ", ""]
+    assert project("push", "-q", "z").text == ""
     project("build", "x", "y", timeout=120)
     pushed = project("push", "x").err
     assert "x Pushed" in pushed and "y Push" not in pushed
+    assert "z Skipped" in project("--dry-run", "push", "x", "z").err
     second = make_project()
     second.file(f"services: {{x: {{image: '{x}', command: cat /f, network_mode: none}}}}")
     assert second("run", "--rm", "-T", "x").out == "built\n"
