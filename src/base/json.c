@@ -57,6 +57,16 @@ json_t *jarray_from_strv(const char *const *v)
     return a;
 }
 
+bool jarray_has(const json_t *array, const char *text)
+{
+    size_t i;
+    json_t *one;
+    json_array_foreach (array, i, one)
+        if (json_is_string(one) && streq(json_string_value(one), text))
+            return true;
+    return false;
+}
+
 char **jarray_to_strv(const json_t *j)
 {
     if (!json_is_array(j))

@@ -26,6 +26,8 @@ void jset_str(json_t *o, const char *key, const char *value);
 /* A new array of strings from a NULL-terminated vector (NULL: empty array). */
 json_t *jarray_from_strv(const char *const *v);
 /* Heap vector of an array's strings; NULL where j is no array. */
+/* Is the string in the array? */
+bool jarray_has(const json_t *array, const char *text);
 char **jarray_to_strv(const json_t *j);
 
 /* Reads an object from a file of at most 64 MiB; errors name the file and the place. */

@@ -237,27 +237,11 @@ static int run_container(struct cli *cli, const struct args *args, const char *p
 
 /* ---- before the container */
 
-static int up_services(struct cli *cli, const struct args *args, const struct project *p,
-                       json_t *take_services, bool wait, struct err *err)
-{
-    json_t *services AUTOJSON = take_services;
-    if (!json_array_size(services))
-        return 0;
-    json_t *request AUTOJSON = request_new("up", NULL);
-    request_project(request, p);
-    json_object_set(request, "services", services);
-    request_bool(request, "no_recreate", true);
-    request_bool(request, "no_deps", wait);
-    request_bool(request, "wait", wait);
-    request_orphans(request, args);
-    return dialog_run(cli, p->name, request, "Running", &(struct dialog_hooks){.project = p}, err);
-}
-
 /* What the service needs is started, and where it needs more than that, waited for. */
 static int dependencies(struct cli *cli, const struct args *args, const struct project *p,
                         const struct service *s, struct err *err)
 {
-    json_t *all = json_array(), *awaited = json_array();
+    json_t *all AUTOJSON = json_array(), *awaited AUTOJSON = json_array();
     for (size_t i = 0; i < s->depends_on_n; i++) {
         const struct dependency *d = &s->depends_on[i];
         if (!project_service(p, d->service))
@@ -266,12 +250,18 @@ static int dependencies(struct cli *cli, const struct args *args, const struct p
         if (d->condition != DEPENDS_STARTED)
             json_array_append_new(awaited, json_string(d->service));
     }
-    int rc = up_services(cli, args, p, all, false, err);
-    if (rc != 0) {
-        json_decref(awaited);
-        return rc;
+    if (!json_array_size(all))
+        return 0;
+    json_t *request AUTOJSON = request_new("up", NULL);
+    request_project(request, p);
+    json_object_set(request, "services", all);
+    request_bool(request, "no_recreate", true);
+    if (json_array_size(awaited)) {
+        request_bool(request, "wait", true);
+        request_json(request, "wait_for", json_incref(awaited));
     }
-    return up_services(cli, args, p, awaited, true, err);
+    request_orphans(request, args);
+    return dialog_run(cli, p->name, request, "Running", &(struct dialog_hooks){.project = p}, err);
 }
 
 static int images(struct cli *cli, const struct args *args, struct project *p, const char *service,

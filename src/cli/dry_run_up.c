@@ -124,7 +124,11 @@ static void tell(struct rehearsal *r, const struct facts *facts, const struct pl
         rehearse_removal(r, plan->surplus.v[i], false);
     for (size_t i = 0; start && i < plan->slots.n; i++)
         start_container(r, plan, &plan->slots.v[i]);
+    const json_t *only = json_object_get(r->options, "wait_for");
     for (size_t i = 0; start && rehearsal_flag(r, "wait") && i < plan->slots.n; i++) {
+        const char *service = r->project->services[plan->slots.v[i].service].name;
+        if (only && !jarray_has(only, service))
+            continue;
         char *name AUTOFREE = name_of(r, &plan->slots.v[i]);
         rehearse(r, "Container", name, "Waiting", "Healthy", NULL);
     }

@@ -149,16 +149,6 @@ json_t *volume_changes(const struct paths *paths, const struct volume *v)
     return changes;
 }
 
-static bool may_renew(const struct facts *f, const char *name)
-{
-    size_t i;
-    json_t *one;
-    json_array_foreach (f->renew, i, one)
-        if (streq(json_string_value(one), name))
-            return true;
-    return false;
-}
-
 static int look_at_volume(struct facts *f, size_t i, struct err *err)
 {
     const struct volume *v = &f->project->volumes[i];
@@ -181,7 +171,7 @@ static int look_at_volume(struct facts *f, size_t i, struct err *err)
                           "(expected \"%s\"). Use `external: true` to use an existing volume",
                           v->name, state.project, f->project->name));
     volume_state_release(&state);
-    if (fact->exists && may_renew(f, v->name))
+    if (fact->exists && jarray_has(f->renew, v->name))
         fact->changes = volume_changes(f->paths, v);
     return 0;
 }

@@ -16,7 +16,8 @@
  *   up       project, services, options: no_deps force_recreate no_recreate always_recreate_deps
  *            no_start remove_orphans ignore_orphans renew_anon_volumes wait attach (after
  *            "up" the connection stays and carries "container" events) (bools), wait_timeout,
- *            timeout, scale {service: n}, renew_volumes [names that may be made anew]
+ *            timeout, scale {service: n}, renew_volumes [names that may be made anew],
+ *            wait_for [services: no others are waited for]
  *   create   as up with no_start
  *   down     project (optional), services, options: volumes remove_orphans (bools), timeout
  *   start, stop, restart, kill, rm, pause, unpause also have a project (optional): without services those of it are

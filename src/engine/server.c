@@ -244,11 +244,12 @@ static const char *odd_in_request(const json_t *request)
         {"service_ports", JSON_TRUE},  {"use_aliases", JSON_TRUE},
         {"remove", JSON_TRUE},         {"tty", JSON_TRUE},
         {"stdin_open", JSON_TRUE},     {"renew_volumes", JSON_ARRAY},
-        {"detach", JSON_TRUE},         {"cap_add", JSON_ARRAY},
-        {"cap_drop", JSON_ARRAY},      {"since", JSON_INTEGER},
-        {"until", JSON_INTEGER},       {"exec_id", JSON_STRING},
-        {"exec", JSON_STRING},         {"exit_code", JSON_INTEGER},
-        {"id", JSON_STRING},           {"created", JSON_TRUE},
+        {"wait_for", JSON_ARRAY},      {"detach", JSON_TRUE},
+        {"cap_add", JSON_ARRAY},       {"cap_drop", JSON_ARRAY},
+        {"since", JSON_INTEGER},       {"until", JSON_INTEGER},
+        {"exec_id", JSON_STRING},      {"exec", JSON_STRING},
+        {"exit_code", JSON_INTEGER},   {"id", JSON_STRING},
+        {"created", JSON_TRUE},
     };
     const char *odd = odd_member(request, top, ARRAY_SIZE(top));
     return odd ? odd

@@ -256,9 +256,12 @@ static bool has_ending(const struct up *up)
 
 static bool step_wait(struct operation *op, struct up *up)
 {
+    const json_t *only = json_object_get(op->options, "wait_for");
     bool pending = false;
     vec_foreach (&up->creation.slots, slot) {
         struct err err AUTOERR = ERR_INIT;
+        if (only && !jarray_has(only, slot->c->record.service))
+            continue;
         enum verdict v = judge_ready(op, slot, &err);
         if (v == BROKEN) {
             container_told(op, slot->c, "Error", "error", NULL);

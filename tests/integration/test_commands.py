@@ -342,6 +342,8 @@ def test_run_starts_dependencies(project):
                     "db": sleeper(healthcheck={"test": "true", "interval": "1s"})})
     assert project("run", "--rm", "-T", "x", "echo", "hi").out == "hi\n"
     assert project.state("db") == "running"
+    again = project("run", "--rm", "-T", "x", "true").err
+    assert again.count("db-1  Running") == 1 and again.count("Healthy") == 1
     project("down", "-t", "0")
     project("run", "--rm", "-T", "--no-deps", "x", "true")
     assert project.state("db") is None
