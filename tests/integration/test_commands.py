@@ -502,6 +502,15 @@ def test_down_of_a_service_of_a_profile(project):
     assert "no such service: nobody" in project("down", "nobody", code=1).err
 
 
+def test_verbs_read_a_file_from_stdin(project):
+    text = "services: {db: {image: base, init: true, command: sleep 600, stop_grace_period: 0s}}"
+    for verb, state in (("up -d", "running"), ("stop", "exited"), ("start", "running"), ("kill", "exited"), ("rm -f", None)):
+        said = project("-f", "-", *verb.split(), stdin=text)
+        assert [c["State"] for c in project.ps("--orphans")] == ([state] if state else []), str(said)
+        if verb == "kill":
+            project.ended("db")
+
+
 def test_rm_stops_dependents_first(project):
     two(project, stop_grace_period="0s")
     project.up()
