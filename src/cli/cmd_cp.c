@@ -89,6 +89,19 @@ static int open_target(const struct cp *c, bool inside, const char *path, const 
     return 0;
 }
 
+/* What is neither file nor folder is not replaced: /dev/null was the machine's. */
+static int check_output(const char *path, struct err *err)
+{
+    struct stat st;
+    if (stat(path, &st) < 0 || S_ISDIR(st.st_mode) || S_ISREG(st.st_mode))
+        return 0;
+    char *whole AUTOFREE = path_abs(NULL, path);
+    return err_set(err, ERR_INVALID,
+                   "invalid output path: \"%s\" must be a directory or a regular file: got %s",
+                   whole,
+                   S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode) ? "a device" : "an irregular file");
+}
+
 /* Into the root of a tree: "web:/" with the content of a folder. */
 static bool is_root_name(const char *name)
 {
@@ -104,13 +117,20 @@ static int copy_to(const struct cp *c, int from, int dir, const char *name, stru
 static int copy_between(const struct cp *c, int from, bool to_container, const char *source,
                         const char *target, struct err *err)
 {
-    struct stat st;
+    struct stat st, old;
     int dir AUTOCLOSE = -1;
     char *name AUTOFREE = NULL;
-    bool content = names_content(source) && fstat(from, &st) == 0 && S_ISDIR(st.st_mode);
+    if (fstat(from, &st) < 0)
+        return err_sys(err, errno, "%s", source);
+    bool folder = S_ISDIR(st.st_mode), content = folder && names_content(source);
+    if (!to_container && check_output(target, err) < 0)
+        return -1;
     char *clean AUTOFREE = path_clean(source);
     if (open_target(c, to_container, target, clean, content, &dir, &name, err) < 0)
         return -1;
+    if (folder && fstatat(dir, name, &old, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISDIR(old.st_mode))
+        return err_set(err, ERR_CONFLICT, "cannot copy directory %s to %s: that is none", source,
+                       target);
     return copy_to(c, from, dir, name, err);
 }
 
@@ -175,17 +195,17 @@ static int copy_one(struct cp *c, const struct side *from, const struct side *to
 {
     struct progress p;
     bool to_side = to->service != NULL;
-    bool streamed = streq(to->path, "-") || streq(from->path, "-");
+    bool silent = streq(to->path, "-") && c->cli->progress_fd == STDOUT_FILENO;
     bool dry = c->cli->dry_run;
     if (!dry && rootfs_open(c->cli, c->container, &c->root, err) < 0)
         return -1;
     progress_init(&p, c->cli, "Copying");
-    if (!streamed)
+    if (!silent)
         show(c, &p, from->path, to->path, to_side, "Copying", PROGRESS_WORKING);
     int rc = dry       ? 0
              : to_side ? to_container(c, from->path, to->path, err)
                        : from_container(c, from->path, to->path, err);
-    if (!streamed && rc == 0)
+    if (!silent && rc == 0)
         show(c, &p, from->path, to->path, to_side, "Copied", PROGRESS_DONE);
     progress_flush(&p);
     progress_release(&p);
@@ -205,6 +225,8 @@ static int copy_sides(struct cp *c, const struct side *from, const struct side *
         return err_set(err, ERR_INVALID, "copying between services is not supported");
     if (!service)
         return err_set(err, ERR_INVALID, "unknown copy direction");
+    if (!*(from->service ? from : to)->path)
+        return err_set(err, ERR_INVALID, "%s: the path in the container is empty", service);
     if (cli_project_name(c->cli, &name, NULL, err) < 0 ||
         containers_read(c->cli, name, &list, err) < 0)
         return -1;

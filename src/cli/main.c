@@ -103,6 +103,12 @@ static int run_command(struct cli *cli, const struct args *global, const char *p
     return rc;
 }
 
+static int unknown_command(struct cli *cli, const char *name, struct err *err)
+{
+    print_program_help(cli->program);
+    return err_set(err, ERR_INVALID, "unknown command: \"%s %s\"", cli->program, name);
+}
+
 static int run_program(struct cli *cli, struct args *global, int argc, char **argv, struct err *err)
 {
     bool help;
@@ -111,21 +117,21 @@ static int run_program(struct cli *cli, struct args *global, int argc, char **ar
     if (args_parse(global, tables, rules, argc, argv, &help, err) < 0)
         return -1;
     const struct command *c = NULL;
+    bool asked = help || !global->n || streq(global->positional[0], "help");
     if (args_bool(global, "version"))
         c = &cmd_version;
-    else if (help || !global->n || streq(global->positional[0], "help"))
+    else if (asked)
         c = global->n > 1 ? command_find(commands, global->positional[1]) : NULL;
     else
         c = command_find(commands, global->positional[0]);
-    if (help || !global->n || streq(global->positional[0], "help")) {
-        if (!args_bool(global, "version"))
-            return c ? print_command_help(cli->program, c) : print_program_help(cli->program);
+    if (!args_bool(global, "version") && asked) {
+        if (c)
+            return print_command_help(cli->program, c);
+        return help || global->n < 2 ? print_program_help(cli->program)
+                                     : unknown_command(cli, global->positional[1], err);
     }
-    if (!c) {
-        print_program_help(cli->program);
-        return err_set(err, ERR_INVALID, "unknown command: \"%s %s\"", cli->program,
-                       global->positional[0]);
-    }
+    if (!c)
+        return unknown_command(cli, global->positional[0], err);
     /* The rest of argv, options included: parsing stopped at the command's name. */
     int skip = argc - (int)global->n + 1;
     if (args_bool(global, "version"))

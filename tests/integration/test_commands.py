@@ -8,6 +8,7 @@ import re
 import select
 import shutil
 import signal
+import stat
 import subprocess
 import time
 
@@ -558,6 +559,23 @@ def test_cp(project):
     assert (project.dir / "back.txt").read_text() == "to and fro\n"
 
 
+def test_cp_says_what_cannot_be(project):
+    write(project, {"x": sleeper()})
+    project.up()
+    project.write("dir/file", "")
+    os.mknod(project.dir / "device", stat.S_IFCHR | 0o666, os.makedev(1, 3))
+    os.mkfifo(project.dir / "pipe")
+    for args, words in [(("x:/etc/passwd", "device"), f'invalid output path: "{project.dir}/device" must be a directory or a regular file: got a device'),
+                        (("x:/etc/passwd", "pipe"), "got an irregular file"),
+                        (("dir/file", "x:"), "x: the path in the container is empty"),
+                        (("x:", "there"), "x: the path in the container is empty"),
+                        (("dir", "x:/etc/passwd"), "cannot copy directory dir to /etc/passwd")]:
+        assert words in project("cp", *args, code=1).err
+    assert stat.S_ISCHR(os.stat(project.dir / "device").st_mode) and stat.S_ISFIFO(os.stat(project.dir / "pipe").st_mode)
+    assert [line.split()[-1] for line in project("cp", "x:/etc/passwd", "-").err.splitlines()] == ["Copying", "Copied"]
+    assert "Copying" not in project("cp", "x:/etc/passwd", "-", env={"COMPOSE_STATUS_STDOUT": "1"}).text
+
+
 def test_events(project):
     write(project, {"x": {"image": "base", "command": ["sh", "-c", "exit 2"]}})
     project("create")
@@ -596,7 +614,8 @@ def test_help(project):
     top = project("--help").out
     for command in ("up", "down", "ps", "logs", "exec", "run", "build", "config", "image", "doctor"):
         assert re.search(rf"^  {command}\b", top, re.M), command
-    assert "--scale" in project("up", "--help").out
+    assert "--scale" in project("up", "--help").out == project("help", "up").out
+    assert 'unknown command: "compose fly"' in project("help", "fly", code=1).err
 
 
 def test_progress_on_a_terminal(project):
