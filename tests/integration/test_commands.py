@@ -761,3 +761,13 @@ def test_exec_ends_with_its_process(project):
     assert not fcntl.fcntl(slave, fcntl.F_GETFL) & os.O_NONBLOCK, "the terminal is the caller's"
     os.close(slave)
     os.close(master)
+
+
+def test_rm_straight_after_kill(project):
+    """What ps says to have ended is removed, however little later."""
+    write(project, {"x": sleeper(scale=2)})
+    for _ in range(5):
+        project.up()
+        project("kill")
+        project("rm", "-f")
+        assert project.ps() == []
