@@ -482,7 +482,8 @@ static void step_rm(struct operation *op, struct verb_item *item)
     struct container *c = item->c;
     if (item->stage == 0) {
         bool idle = c->state == C_IDLE;
-        if (container_is_ending(c) && !op->cancelled)
+        bool ends = c->state == C_CLEANING || container_is_ending(c);
+        if (ends && !op->cancelled)
             return; /* ps says already that it has ended */
         if (op->cancelled || (!idle && !operation_flag(op, "stop"))) {
             item->done = true;
