@@ -50,13 +50,16 @@ static bool zombie_wait_status(pid_t pid, unsigned long long start, int *wait_st
     return true;
 }
 
+bool pid_has_program(pid_t pid)
+{
+    char exe[64], target;
+    snprintf(exe, sizeof(exe), "/proc/%d/exe", (int)pid);
+    return readlink(exe, &target, 1) >= 0;
+}
+
 bool pid_is_exiting(pid_t pid)
 {
     enum { PF_EXITING = 4 }; /* include/linux/sched.h */
-    char exe[64], target;
-    snprintf(exe, sizeof(exe), "/proc/%d/exe", (int)pid);
-    if (readlink(exe, &target, 1) >= 0)
-        return false; /* it has its program still: one call for a hundred that live */
     char *stat AUTOFREE = read_stat(pid);
     /* A zombie may be a first thread that has ended before the others. */
     return stat && !is_zombie(stat) && strtoul(stat_field(stat, 9), NULL, 10) & PF_EXITING;

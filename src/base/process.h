@@ -10,6 +10,9 @@
 /* The wait status that a process left, also after somebody else has reaped it (Linux 6.15, through a pidfd
  * from before its end); false: nobody can tell, or it has not ended. */
 bool pid_wait_status(pid_t pid, unsigned long long start, int pidfd, int *wait_status);
+/* One call that tells of most processes that they live: false of what has begun to end, and of one whose
+ * first thread has ended before the others. */
+bool pid_has_program(pid_t pid);
 /* Has it been killed, or ended, and is not yet gone? The first process of a PID namespace stays until all
  * others of it are reaped, wherever their parents are. */
 bool pid_is_exiting(pid_t pid);

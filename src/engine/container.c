@@ -104,7 +104,7 @@ bool container_is_ending(const struct container *c)
 {
     /* Readable when its last thread has gone: the first one may end long before. */
     struct pollfd p = {.fd = c->pidfd, .events = POLLIN};
-    if (!container_is_running(c))
+    if (!container_is_running(c) || pid_has_program(c->record.pid))
         return false;
     if (pid_is_exiting(c->record.pid))
         return true;
