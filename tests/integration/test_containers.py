@@ -466,7 +466,7 @@ def test_devices_that_nobody_describes(project, described):
     assert f"unresolvable CDI devices {kind}=one, {kind}=two" in refused(devices=[f"{kind}=one", f"{kind}=two"])
     path = described("/var/run/cdi", f"{project.name}-a.json", kind, {"one": {}})
     path.write_text("{cdiVersion: [")
-    assert f"{path}:2:1: " in refused(devices=[f"{kind}=one"])
+    assert f"{path}:1:14: " in refused(devices=[f"{kind}=one"])
     described("/var/run/cdi", f"{project.name}-a.json", kind, {"one": {"deviceNodes": [{"path": "/dev/no-such"}]}})
     assert f'{path}: device "/dev/no-such": No such file or directory' in refused(devices=[f"{kind}=one"])
     described("/var/run/cdi", f"{project.name}-b.json", kind, {"one": {}})

@@ -726,6 +726,7 @@ def test_up_waits_for_the_end_of_what_was_killed(project):
     try:
         wait_for(lambda: Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text(), "a process in the container")
         os.kill(parent.pid, signal.SIGSTOP)
+        wait_for(lambda: ") T " in Path(f"/proc/{parent.pid}/stat").read_text(), "it to reap nobody")
         os.kill(pid, signal.SIGKILL)
         wait_for(lambda: not Path(f"/proc/{pid}/cmdline").read_text(), "its death to begin")
         up = project.popen("up", "-d")
